@@ -1,0 +1,1 @@
+"""Facts about the data sets that ship with the package, as JSON and CSV."""

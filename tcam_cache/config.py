@@ -1,0 +1,242 @@
+"""The frozen settings of every stage. Each default lives here once; the command line reads it from here."""
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from tcam_cache.errors import ConfigError
+from tcam_cache.window import MODES
+
+ARCHITECTURES = (
+    "resnet18", "resnet34", "resnet50", "vgg16", "squeezenet1_0", "squeezenet1_1", "mobilenet_v3_large",
+)  # fmt: skip
+METHODS = ("layercam",)
+LAYOUTS = ("folders",)
+SPLIT_CHOICES = ("train", "val", "test", "all")
+THRESHOLDS = ("val", "oracle", "oracle-per-class", "otsu")
+BOX_MODES = ("components", "wsol")
+
+# Upstream's permutohedral lattice returns about 0.6 of the exact Gaussian sum; lambda = 2e-9 was tuned to it.
+LATTICE_GAIN = 0.6
+
+
+def setting(
+    default: Any = MISSING, *, help: str, choices: tuple[str, ...] = (), least: float | None = None
+) -> Any:
+    """Declare one field of a config: its default, its one-line help, and which values have a meaning."""
+    return field(default=default, metadata={"help": help, "choices": choices, "least": least})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What every stage's settings share."""
+
+    device: str = setting("auto", help="auto, cpu, cuda, cuda:N or mps")
+    seed: int = setting(0, help="same seed, same result", least=0)
+
+    def __post_init__(self) -> None:
+        wrong = [message for spec in fields(self) if (message := _fault(spec, getattr(self, spec.name)))]
+        if wrong:
+            raise ConfigError(f"{type(self).__name__} has {len(wrong)} setting(s) out of range.", wrong)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as JSON-able values."""
+        return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the config that `to_json` wrote; unknown names are a `ConfigError`."""
+        unknown = sorted(set(values) - {spec.name for spec in fields(cls)})
+        if unknown:
+            raise ConfigError(f"{cls.__name__} has no such setting. Remove it or correct its name.", unknown)
+        hints = typing.get_type_hints(cls)
+        return cls(**{key: _as_path(value, hints[key]) for key, value in values.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifestConfig(Config):
+    """Index a data set in place."""
+
+    source: Path = setting(help="the data set's root folder")
+    layout: str = setting(help="how the folders are laid out", choices=LAYOUTS)
+    out: Path = setting(help="the manifest to write, JSON lines")
+    annotations: Path | None = setting(None, help="CSV: frame,class,xmin,ymin,xmax,ymax[,split]")
+    check: bool = setting(False, help="decode every frame; list everything missing or broken at once")
+    workers: int | None = setting(None, help="processes that decode; default: one per core", least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(Config):
+    """What every stage that reads frames shares."""
+
+    manifest: Path = setting(help="manifest written by `tcam-cache manifest`")
+    root: Path | None = setting(None, help="where the data set lies now, if not where the manifest says")
+    workers: int | None = setting(None, help="processes that decode frames; default: cores - 1", least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig(DataConfig):
+    """What the two fitted stages share: sampling, augmentation, SGD and model selection (paper, Sec. 4.1)."""
+
+    train_split: str = setting("train", help="the split whose tags are learned", choices=SPLIT_CHOICES)
+    val_split: str = setting("val", help="the split that chooses checkpoints", choices=SPLIT_CHOICES)
+    epochs: int = setting(100, help="passes over the shots", least=1)
+    batch_size: int = setting(32, help="frames a step", least=1)
+    lr: float = setting(0.001, help="learning rate at the start", least=0)
+    frames_per_shot: int = setting(1, help="random frames of each shot an epoch draws (paper: 1)", least=1)
+    image_size: int = setting(
+        224, help="side of the random crop, out of frames squashed to 256/224", least=32
+    )
+    momentum: float = setting(0.9, help="Nesterov momentum", least=0)
+    weight_decay: float = setting(1e-4, help="L2 penalty", least=0)
+    lr_step: int = setting(15, help="epochs between two decays of the learning rate", least=1)
+    lr_decay: float = setting(0.9, help="factor of each decay", least=0)
+    lr_floor: float = setting(1e-7, help="the learning rate never falls below", least=0)
+    select: str = setting("val", help="keep the epoch best on val, or the last one", choices=("val", "last"))
+    validate_every: int = setting(1, help="epochs between two validations", least=1)
+    resume: bool = setting(False, help="go on from the last finished epoch")
+
+    @property
+    def resize_size(self) -> int:
+        """Side in pixels of the squashed frame that crops are taken from (paper: 256 for 224)."""
+        return round(self.image_size * 256 / 224)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierConfig(FitConfig):
+    """Stage 0: fit the classifier g on tags alone."""
+
+    out: Path = setting(help="the classifier file to write, g.pt")
+    arch: str = setting("resnet50", help="torchvision backbone", choices=ARCHITECTURES)
+    weights: str = setting("imagenet", help="imagenet (downloaded), none, or a state-dict file")
+    output_stride: int | None = setting(None, help="8, 16 or 32; default: 8, the published setting")
+    freeze_backbone: bool = setting(False, help="fit the linear head alone")
+    lr_last_stage: float = setting(10.0, help="learning-rate factor of the last stage and the head", least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildConfig(DataConfig):
+    """Stage 1: run the frozen classifier over every frame and store the CAMs."""
+
+    classifier: Path = setting(help="classifier file written by `tcam-cache classifier`")
+    out: Path = setting(help="the cache folder")
+    method: str = setting("layercam", help="CAM method", choices=METHODS)
+    every: int = setting(1, help="cache every K-th frame of a shot, and all annotated ones", least=1)
+    batch_size: int = setting(32, help="frames of one shot in a forward pass", least=1)
+    image_size: int = setting(224, help="frames are squashed to this side", least=32)
+    shard: str | None = setting(None, help="i/N: this machine's share of the shots, 0 <= i < N")
+    jobs: int = setting(1, help="processes that each run the classifier", least=1)
+    dry_run: bool = setting(False, help="say frames, bytes and hours, write nothing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(FitConfig):
+    """Stage 2: train the decoder f on pseudo-labels from CAM-TMP (TCAM Eq. 1-5)."""
+
+    cache: Path = setting(help="cache folder written by `tcam-cache build`")
+    out: Path = setting(help="the run folder to write")
+    preset: str = setting(
+        "recommended", help="which of the method's versions", choices=("recommended", "paper", "authors")
+    )
+    lr: float = setting(0.01, help="learning rate at the start", least=0)
+    neighbours: int = setting(1, help="n of S(C_t, n), Eq. 1 (paper: 1)", least=0)
+    window: str = setting("before", help="where the n neighbours lie", choices=MODES)
+    fg_top: float = setting(0.3, help="foreground seeds come from this top fraction of C+ (1 = all)", least=0)
+    bg_low: float | None = setting(
+        None, help="background seeds: this lowest fraction of all pixels; default: all of C-", least=0
+    )
+    pixels: int = setting(100, help="seeds per frame and class", least=1)
+    dilate: bool = setting(False, help="grow each seed to 3x3")
+    cross_entropy: str = setting(
+        "batch-mean",
+        help="average over the batch's labelled pixels, or sum over each frame's",
+        choices=("batch-mean", "frame-sum"),
+    )
+    crf_weight: float = setting(2e-9, help="lambda of the dense-CRF term at 224 pixels", least=0)
+    lattice_gain: float = setting(
+        LATTICE_GAIN, help="makes lambda mean what the paper's did; 1 = exact", least=0
+    )
+    landmarks: int = setting(144, help="Nystroem landmarks of the CRF filter", least=1)
+    asc_weight: float = setting(0.01, help="weight of the absolute size constraint", least=0)
+    barrier_t: float = setting(1.0, help="t of the log barrier in the first epoch", least=0)
+    barrier_growth: float = setting(1.01, help="t grows by this factor every epoch", least=1)
+    barrier_cap: float = setting(10.0, help="t never exceeds", least=0)
+    decoder_width: float = setting(1.0, help="factor on the decoder's channels", least=0)
+
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "recommended": {},
+    "paper": {"fg_top": 1.0, "bg_low": None, "pixels": 1, "dilate": False, "cross_entropy": "frame-sum"},
+    "authors": {"fg_top": 0.6, "bg_low": 0.1, "pixels": 1, "dilate": True, "cross_entropy": "batch-mean"},
+}
+
+
+def train_config(preset: str = "recommended", **given: Any) -> TrainConfig:
+    """Return a preset's settings with the given ones laid over them.
+
+    >>> train_config("paper", manifest=Path("m"), cache=Path("c"), out=Path("r"), pixels=5).fg_top
+    1.0
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"there is no preset {preset!r}. Those that exist: {', '.join(PRESETS)}.")
+    return TrainConfig(preset=preset, **{**PRESETS[preset], **given})
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(DataConfig):
+    """Stage 3: score a run's maps, or the cached CAMs themselves, against true boxes."""
+
+    out: Path = setting(help="the report folder to write")
+    run: Path | None = setting(None, help="run folder written by `tcam-cache train`")
+    cache: Path | None = setting(None, help="cache folder: score the cached CAMs themselves")
+    split: str = setting("test", help="the split that is scored", choices=SPLIT_CHOICES)
+    val_split: str = setting("val", help="the split that chose tau, for --cache", choices=SPLIT_CHOICES)
+    threshold: str = setting("val", help="val, oracle, oracle-per-class, otsu, or a number in [0, 1)")
+    boxes: str = setting("components", help="how a map becomes a box", choices=BOX_MODES)
+    map_size: int = setting(224, help="side of the map that boxes are taken from", least=16)
+    batch_size: int = setting(32, help="frames in a forward pass", least=1)
+    overlays: int = setting(48, help="how many frames the report shows", least=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.run is None) == (self.cache is None):
+            raise ConfigError("give exactly one of --run and --cache.")
+        if self.threshold not in THRESHOLDS:
+            fixed_threshold(self.threshold)
+
+
+def fixed_threshold(text: str) -> float:
+    """Return the number that a threshold policy names, or raise `ConfigError`."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value < 1:
+        raise ConfigError(
+            f"got threshold {text!r}; expected one of {', '.join(THRESHOLDS)}, or a number in [0, 1)."
+        )
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig(Config):
+    """Write the embedded data set and run every stage on it."""
+
+    out: Path = setting(help="the folder to write")
+
+
+def _fault(spec: Any, value: Any) -> str | None:
+    choices, least = spec.metadata["choices"], spec.metadata["least"]
+    if choices and value not in choices:
+        return f"{spec.name}: got {value!r}, expected one of {', '.join(choices)}"
+    if least is not None and value is not None and not value >= least:
+        return f"{spec.name}: got {value}, expected at least {least:g}"
+    return None
+
+
+def _as_path(value: Any, hint: Any) -> Any:
+    wanted = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return Path(value) if value is not None and Path in wanted else value

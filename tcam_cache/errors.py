@@ -1,0 +1,65 @@
+"""Every exception the library raises on purpose; the command line turns each into one message, exit 1."""
+
+from collections.abc import Iterable
+
+SHOWN_OFFENDERS = 30
+
+
+class TcamCacheError(Exception):
+    """Say what was got, what was expected and what to do, listing every offender at once.
+
+    Args:
+        message: one or two sentences; the last one says what to do.
+        offenders: everything that is wrong, one short text each. The first `SHOWN_OFFENDERS` are shown,
+            all of them stay in `.offenders`.
+
+    >>> str(FrameError("1 frame cannot be read. Replace it.", ["bird/0001/001/frame0001.jpg: empty file"]))
+    '1 frame cannot be read. Replace it.\\n  bird/0001/001/frame0001.jpg: empty file'
+    """
+
+    def __init__(self, message: str, offenders: Iterable[str] = ()) -> None:
+        self.offenders = tuple(offenders)
+        lines = [message, *(f"  {offender}" for offender in self.offenders[:SHOWN_OFFENDERS])]
+        if len(self.offenders) > SHOWN_OFFENDERS:
+            lines.append(f"  ... and {len(self.offenders) - SHOWN_OFFENDERS} more")
+        self.message = message
+        super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.message, self.offenders)
+
+
+class ConfigError(TcamCacheError):
+    """A setting, or a combination of settings, has no meaning."""
+
+
+class DeviceError(TcamCacheError):
+    """A device was asked for that is not there."""
+
+
+class ManifestError(TcamCacheError):
+    """A data set on disk, or a manifest of one, is missing, empty or contradicts itself."""
+
+
+class AnnotationError(TcamCacheError):
+    """Boxes or splits do not fit the frames they are given for."""
+
+
+class FrameError(TcamCacheError):
+    """Frames cannot be read."""
+
+
+class WeightsError(TcamCacheError):
+    """A weights or classifier file is not one, or does not fit the architecture."""
+
+
+class CacheError(TcamCacheError):
+    """A CAM cache is missing, damaged, incomplete, of another format, or made with other settings."""
+
+
+class RunError(TcamCacheError):
+    """A run folder cannot be used: it already holds a run, or none, or another one."""
+
+
+class StorageError(TcamCacheError):
+    """The file system refused a write: no permission, no space, read-only."""

@@ -1,0 +1,93 @@
+"""Atomic writes to the local file system, with named errors when it refuses them."""
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from tcam_cache.errors import StorageError
+
+REFUSALS = {
+    errno.EACCES: "no write permission",
+    errno.EPERM: "no write permission",
+    errno.EROFS: "the file system is read-only",
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.ENOTDIR: "a file stands where a folder is needed",
+    errno.EEXIST: "a file stands where a folder is needed",
+}
+
+
+@contextmanager
+def storage_errors(path: Path | str) -> Iterator[None]:
+    """Turn the file system's refusal to write below `path` into a `StorageError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        reason = REFUSALS[error.errno]
+        raise StorageError(
+            f"cannot write {error.filename or path}: {reason}. Everything finished so far is kept; "
+            "make room or choose another folder, then run the same command again."
+        ) from error
+
+
+@contextmanager
+def atomic_file(path: Path | str) -> Iterator[IO[bytes]]:
+    """Open a binary file that appears under `path`, whole, only when the block ends without an error.
+
+    The parent folder is made when absent. A kill at any moment leaves the old file, or none.
+
+    Raises:
+        StorageError: the file system refuses the write.
+    """
+    path = Path(path)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+        partial = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            partial.chmod(0o666 & ~_umask())
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def write_bytes(path: Path | str, data: bytes) -> None:
+    """Write a whole file atomically."""
+    with atomic_file(path) as file:
+        file.write(data)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write a whole UTF-8 file atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write a value as indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def make_folder(path: Path | str) -> Path:
+    """Make a folder and its parents, and return it."""
+    with storage_errors(path):
+        Path(path).mkdir(parents=True, exist_ok=True)
+    return Path(path)
+
+
+def _umask() -> int:
+    # mkstemp makes files private; the finished one follows the user's umask like any other.
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,73 @@
+"""Where a result comes from: versions, host, command line, and hashes that are the same everywhere."""
+
+import hashlib
+import json
+import platform
+import socket
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tcam_cache.version import __version__
+
+RECORDED_PACKAGES = ("torch", "torchvision", "zarr", "numpy", "scikit-image", "pillow")
+
+
+def canonical_json(value: Any) -> str:
+    """Return JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def sha256_of(value: Any) -> str:
+    """Return the hexadecimal SHA-256 of a JSON-able value.
+
+    >>> sha256_of({"a": 1, "b": 2}) == sha256_of({"b": 2, "a": 1})
+    True
+    """
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def sha256_of_file(path: Path | str) -> str:
+    """Return the hexadecimal SHA-256 of a file's bytes."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """List the settings in which two mappings differ, nested ones by dotted name.
+
+    >>> differences({"method": "layercam", "size": 224}, {"method": "cam", "size": 224})
+    ['method: layercam, not cam']
+    """
+    lines = []
+    for key in sorted({*ours, *theirs}):
+        mine, other = ours.get(key), theirs.get(key)
+        if isinstance(mine, Mapping) and isinstance(other, Mapping):
+            lines += [f"{key}.{line}" for line in differences(mine, other)]
+        elif mine != other:
+            lines.append(f"{key}: {mine}, not {other}")
+    return lines
+
+
+def provenance(**facts: Any) -> dict[str, Any]:
+    """Return what is recorded beside every result: versions, host, time, command line and given facts."""
+    return {
+        "tcam_cache": __version__,
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in RECORDED_PACKAGES},
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        **facts,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

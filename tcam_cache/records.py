@@ -1,0 +1,102 @@
+"""The nouns every room shares: Box, Shot, Frame, and the Protocols that rooms are handed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+SPLITS = ("train", "val", "test")
+
+
+class Box(NamedTuple):
+    """A box in pixels of the original frame, right and bottom exclusive: width = x1 - x0."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+class FrameKey(NamedTuple):
+    """One frame: its shot's id and its position in that shot's list of frames."""
+
+    shot: str
+    t: int
+
+
+class Frame(NamedTuple):
+    """A decoded frame.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB, as asked for (original size, or squashed to a square).
+        width: of the original frame, in pixels.
+        height: of the original frame, in pixels.
+    """
+
+    pixels: np.ndarray
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Shot:
+    """Consecutive frames of one video under one tag, in time order.
+
+    Attributes:
+        id: unique in the data set, such as "bird/0001/001".
+        tag: the video's class tag, inherited by every frame.
+        video: unique in the data set, such as "bird/0001"; a video has one tag and one split.
+        split: "train", "val" or "test".
+        folder: where the frames lie, relative to the data set's root, with "/" on every system.
+        frames: file names in `folder`, in time order.
+        boxes: true boxes by position in `frames`; a frame without annotation has no entry.
+    """
+
+    id: str
+    tag: str
+    video: str
+    split: str
+    folder: str
+    frames: tuple[str, ...]
+    boxes: Mapping[int, tuple[Box, ...]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def path(self, t: int) -> str:
+        """Return the path of frame t, relative to the data set's root."""
+        return f"{self.folder}/{self.frames[t]}"
+
+
+class FrameSource(Protocol):
+    """Reads frames; small and picklable, so that worker processes can carry it."""
+
+    def read(self, shot: Shot, t: int, size: int | None = None) -> Frame:
+        """Decode frame t of a shot; with `size`, squash it to size x size (bilinear, antialiased).
+
+        Raises:
+            FrameError: the frame is missing, empty, truncated or not an image.
+        """
+        ...
+
+
+class CamSource(Protocol):
+    """Reads cached CAMs of consecutive frames; picklable, so that worker processes can carry it."""
+
+    def window(self, shot_id: str, t: int, n: int, mode: str = "before") -> np.ndarray:
+        """Return the (m, h, w) float32 CAMs in [0, 1] of frame t and its neighbours, oldest first.
+
+        Raises:
+            CacheError: the shot is not in the cache, or not finished.
+        """
+        ...
+
+
+def shots_of_split(shots: Sequence[Shot], split: str) -> tuple[Shot, ...]:
+    """Return the shots of one split, or every shot for "all".
+
+    >>> shots_of_split([Shot("a/1", "a", "a/1", "val", "a/1", ("1.jpg",))], "train")
+    ()
+    """
+    return tuple(shot for shot in shots if split in ("all", shot.split))

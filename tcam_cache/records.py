@@ -69,6 +69,25 @@ class Shot:
         return f"{self.folder}/{self.frames[t]}"
 
 
+@dataclass(frozen=True)
+class ShotCams:
+    """What the frozen classifier says of every frame of one shot.
+
+    Attributes:
+        cams: (T, h, w) float16, each normalised by its own minimum and maximum to [0, 1]; zeros where flat.
+        raw_min: (T,) float32, minimum of each map before it was normalised.
+        raw_max: (T,) float32, maximum of each map before it was normalised.
+        flat: (T,) bool, true where a map was constant and says nothing.
+        logits: (T, C) float32, one column per class in the classifier's order.
+    """
+
+    cams: np.ndarray
+    raw_min: np.ndarray
+    raw_max: np.ndarray
+    flat: np.ndarray
+    logits: np.ndarray
+
+
 class FrameSource(Protocol):
     """Reads frames; small and picklable, so that worker processes can carry it."""
 

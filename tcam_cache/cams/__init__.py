@@ -1,0 +1,21 @@
+"""The frozen classifier, its features, and the CAM methods. The only room that imports torchvision."""
+
+from tcam_cache.cams.classifier import Classifier, seeded_classifier
+from tcam_cache.cams.classifier_file import CHECKPOINTS, ClassifierFile, load_classifier_file
+from tcam_cache.cams.layercam import CLOSED_FORMS, Cams, cams_of_tags, layer_cam, normalise
+from tcam_cache.cams.weights import pretrained_network, weights_hash
+
+__all__ = [
+    "CHECKPOINTS",
+    "CLOSED_FORMS",
+    "Cams",
+    "Classifier",
+    "ClassifierFile",
+    "cams_of_tags",
+    "layer_cam",
+    "load_classifier_file",
+    "normalise",
+    "pretrained_network",
+    "seeded_classifier",
+    "weights_hash",
+]

@@ -1,0 +1,99 @@
+"""Backbones as a list of stages, one per stride, so that any of them serves CAMs and a U-Net alike."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from tcam_cache.cams.torchvision_import import torchvision_models
+from tcam_cache.errors import ConfigError
+
+PUBLISHED_OUTPUT_STRIDE = 8
+
+
+def torchvision_network(arch: str, weights: str | None = None) -> nn.Module:
+    """Return a torchvision network with random weights, or with the named pretrained ones."""
+    return torchvision_models().get_model(arch, weights=weights)
+
+
+def feature_layers(network: nn.Module) -> list[nn.Module]:
+    """Return a network's layers before pooling, in order.
+
+    VGG's last max pooling belongs to its old head and is dropped, as weakly supervised localization does.
+    """
+    if hasattr(network, "features"):
+        layers = list(network.features)
+        return layers[:-1] if isinstance(layers[-1], nn.MaxPool2d) else layers
+    names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+    return [getattr(network, name) for name in names]
+
+
+def split_into_stages(layers: Iterable[nn.Module]) -> list[nn.Sequential]:
+    """Cut a list of layers before each one that halves the resolution."""
+    stages: list[list[nn.Module]] = []
+    for layer in layers:
+        if not stages or _strided(layer):
+            stages.append([])
+        stages[-1].append(layer)
+    return [nn.Sequential(*stage) for stage in stages]
+
+
+def stage_stride(stage: nn.Module) -> int:
+    """Return 2 for a stage that halves the resolution, else 1."""
+    return 2 if _strided(stage) else 1
+
+
+def limit_output_stride(stages: list[nn.Sequential], output_stride: int | None, arch: str) -> int:
+    """Remove the strides of the deepest stages in place, so that features are `output_stride` times smaller.
+
+    The published ResNet-50 has stride 1 in layer3 and layer4 and no dilation: output stride 8. None asks for
+    that published setting.
+
+    Raises:
+        ConfigError: the architecture has no such output stride.
+    """
+    strides = [stage_stride(stage) for stage in stages]
+    native = 2 ** strides.count(2)
+    wanted = output_stride or PUBLISHED_OUTPUT_STRIDE
+    offered = [stride for stride in (8, 16, 32) if stride <= native]
+    if wanted not in offered:
+        raise ConfigError(
+            f"got output stride {wanted} for {arch}; expected one of {', '.join(map(str, offered))}."
+        )
+    reached = 1
+    for index, stride in enumerate(strides):
+        if reached * stride > wanted:
+            stages[index] = nn.Sequential(*(_without_stride(layer) for layer in stages[index]))
+        else:
+            reached *= stride
+    return wanted
+
+
+def stage_channels(stages: Iterable[nn.Module]) -> list[int]:
+    """Return the number of channels that leave each stage."""
+    return [_last_channels(stage) for stage in stages]
+
+
+def _strided(module: nn.Module) -> bool:
+    kinds = (nn.Conv2d, nn.MaxPool2d)
+    return any(isinstance(part, kinds) and part.stride in (2, (2, 2)) for part in module.modules())
+
+
+def _without_stride(layer: nn.Module) -> nn.Module:
+    if isinstance(layer, nn.MaxPool2d):
+        # An even kernel cannot keep the size at stride 1, so that pooling is left out.
+        return nn.MaxPool2d(3, stride=1, padding=1) if layer.kernel_size == 3 else nn.Identity()
+    for part in layer.modules():
+        if isinstance(part, nn.Conv2d):
+            part.stride = (1, 1)
+    return layer
+
+
+def _last_channels(stage: nn.Module) -> int:
+    # A Fire module and a ResNet block declare parts in another order than they run, so ask the data flow.
+    first = next(part for part in stage.modules() if isinstance(part, nn.Conv2d))
+    was_training = stage.training
+    with torch.no_grad():
+        channels = stage.eval()(torch.zeros(1, first.in_channels, 16, 16)).shape[1]
+    stage.train(was_training)
+    return channels

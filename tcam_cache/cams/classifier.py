@@ -1,0 +1,81 @@
+"""The classifier g: a backbone, global average pooling and one linear layer (WGAP; paper, Sec. 4.1)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from tcam_cache.cams.backbone import (
+    feature_layers,
+    limit_output_stride,
+    split_into_stages,
+    stage_channels,
+    torchvision_network,
+)
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Classifier(nn.Module):
+    """Map frames to one logit per tag, and keep the features that CAMs and the decoder are made of.
+
+    Attributes:
+        arch: torchvision's name of the backbone.
+        classes: tags, in the order of the logits.
+        output_stride: how many times smaller the deepest features are than the frame.
+        channels: of each stage's output, shallow to deep.
+        head: the linear layer on the pooled features.
+    """
+
+    def __init__(
+        self,
+        arch: str,
+        classes: Sequence[str],
+        output_stride: int | None = None,
+        network: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        stages = split_into_stages(feature_layers(network or torchvision_network(arch)))
+        self.arch = arch
+        self.classes = tuple(classes)
+        self.output_stride = limit_output_stride(stages, output_stride, arch)
+        self.channels = stage_channels(stages)
+        self.stages = nn.ModuleList(stages)
+        self.head = nn.Linear(self.channels[-1], len(self.classes))
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+
+    def features(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return each stage's output, shallow to deep, for (B, 3, H, W) RGB images in [0, 1]."""
+        values = (images - self.mean) / self.std
+        outputs = []
+        for stage in self.stages:
+            values = stage(values)
+            outputs.append(values)
+        return outputs
+
+    def logits(self, activations: torch.Tensor) -> torch.Tensor:
+        """Return (B, C) logits of the deepest features (B, K, h, w): global average pooling, then linear."""
+        return self.head(activations.mean((2, 3)))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return (B, C) logits for (B, 3, H, W) RGB images in [0, 1]."""
+        return self.logits(self.features(images)[-1])
+
+    def freeze(self) -> "Classifier":
+        """Put the classifier into evaluation mode for good, without gradients, and return it."""
+        return self.eval().requires_grad_(False)
+
+
+def seeded_classifier(
+    arch: str,
+    classes: Sequence[str],
+    output_stride: int | None,
+    seed: int,
+    network: nn.Module | None = None,
+) -> Classifier:
+    """Return a classifier whose random layers are drawn from `seed`, whatever was drawn before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Classifier(arch, classes, output_stride, network)

@@ -1,0 +1,80 @@
+"""g.pt: one file with both checkpoints of a classifier, its architecture and its classes."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tcam_cache.cams.classifier import Classifier
+from tcam_cache.cams.weights import load_torch_file, weights_hash
+from tcam_cache.errors import WeightsError
+from tcam_cache.files import write_bytes
+
+FORMAT = "tcam-cache-classifier"
+VERSION = 1
+CHECKPOINTS = ("best_classification", "best_localization")
+
+
+@dataclass(frozen=True)
+class ClassifierFile:
+    """The content of g.pt.
+
+    Attributes:
+        arch: torchvision's name of the backbone.
+        classes: tags, in the order of the logits.
+        output_stride: of the deepest features.
+        checkpoints: "best_classification" (its encoder feeds the decoder, its logits give CL) and
+            "best_localization" (its CAMs are cached): state dicts.
+        scores: what each checkpoint reached on the validation split.
+        provenance: versions, settings, date.
+    """
+
+    arch: str
+    classes: tuple[str, ...]
+    output_stride: int
+    checkpoints: Mapping[str, Mapping[str, torch.Tensor]]
+    scores: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+    def classifier(self, checkpoint: str) -> Classifier:
+        """Return the frozen classifier of one checkpoint."""
+        model = Classifier(self.arch, self.classes, self.output_stride)
+        model.load_state_dict(dict(self.checkpoints[checkpoint]))
+        return model.freeze()
+
+    def hashes(self) -> dict[str, str]:
+        """Return the SHA-256 of each checkpoint's weights."""
+        return {name: weights_hash(values) for name, values in self.checkpoints.items()}
+
+    def to_bytes(self) -> bytes:
+        """Return the file's content."""
+        buffer = io.BytesIO()
+        torch.save({"format": FORMAT, "version": VERSION, **vars(self)}, buffer)
+        return buffer.getvalue()
+
+    def save(self, path: Path | str) -> None:
+        """Write g.pt atomically."""
+        write_bytes(path, self.to_bytes())
+
+
+def load_classifier_file(path: Path | str) -> ClassifierFile:
+    """Read g.pt.
+
+    Raises:
+        WeightsError: missing, not a classifier file, or of a newer version.
+    """
+    values = load_torch_file(Path(path))
+    if not isinstance(values, Mapping) or values.get("format") != FORMAT:
+        raise WeightsError(
+            f"{path} is not a classifier file. Make one with `tcam-cache classifier --out {path}`."
+        )
+    if values["version"] > VERSION:
+        raise WeightsError(
+            f"{path} is a classifier file of version {values['version']}, newer than version {VERSION} "
+            "that is known here. Install a newer tcam-cache."
+        )
+    fields = {key: value for key, value in values.items() if key not in ("format", "version")}
+    return ClassifierFile(**fields)

@@ -1,0 +1,119 @@
+"""Pretrained weights: torchvision's own, or a plain state dict from a file, checked key by key."""
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from torch import nn
+
+from tcam_cache.cams.backbone import torchvision_network
+from tcam_cache.errors import WeightsError
+
+# The layers after pooling, in torchvision's names: they classify ImageNet, and are never used.
+CLASSIFICATION_LAYERS = ("fc.", "classifier.")
+
+
+def pretrained_network(arch: str, weights: str) -> nn.Module | None:
+    """Return torchvision's network with the weights that `--weights` names, or None for "none".
+
+    Args:
+        arch: torchvision's name.
+        weights: "imagenet" (downloaded by torchvision), "none", or a file holding a plain state dict.
+
+    Raises:
+        WeightsError: no download, not a state dict, or missing, unexpected or mis-shaped keys (all named).
+    """
+    if weights == "none":
+        return None
+    if weights == "imagenet":
+        return _downloaded(arch)
+    network = torchvision_network(arch)
+    load_backbone(network, read_state_dict(Path(weights)), arch, weights)
+    return network
+
+
+def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """Read a file that holds a plain state dict, names to tensors.
+
+    Raises:
+        WeightsError: the file is missing, unreadable, or holds something else.
+    """
+    values = load_torch_file(path)
+    if not isinstance(values, Mapping) or not values:
+        raise WeightsError(f"{path} is not a state dict: it holds a {type(values).__name__}. {_EXPECTED}")
+    foreign = [str(key) for key, value in values.items() if not isinstance(value, torch.Tensor)]
+    if foreign:
+        raise WeightsError(f"{path} is not a state dict: these entries are no tensors. {_EXPECTED}", foreign)
+    return dict(values)
+
+
+def load_torch_file(path: Path) -> Any:
+    """Load a file of tensors and plain values, without running code from it.
+
+    Raises:
+        WeightsError: the file is missing, or torch cannot read it.
+    """
+    if not Path(path).is_file():
+        raise WeightsError(f"there is no file {path}. Give the path of an existing weights file.")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        reason = str(error).split("\n")[0][:120]
+        raise WeightsError(
+            f"{path} is not a state dict: torch cannot read it ({reason}). {_EXPECTED}"
+        ) from error
+
+
+def load_backbone(network: nn.Module, values: Mapping[str, torch.Tensor], arch: str, source: str) -> None:
+    """Load a state dict into a torchvision network, leaving out the original classification layers by name.
+
+    Raises:
+        WeightsError: any other difference; every missing, unexpected and mis-shaped key is named.
+    """
+    wanted = {key: value for key, value in network.state_dict().items() if _of_backbone(key)}
+    given = {key: value for key, value in values.items() if _of_backbone(key)}
+    # Counters of BatchNorm are absent from old files and play no part in evaluation.
+    missing = [key for key in wanted if key not in given and not key.endswith("num_batches_tracked")]
+    shapes = [
+        f"mis-shaped {key}: got {tuple(given[key].shape)}, expected {tuple(wanted[key].shape)}"
+        for key in wanted
+        if key in given and given[key].shape != wanted[key].shape
+    ]
+    unexpected = [key for key in given if key not in wanted]
+    faults = [*(f"missing {key}" for key in missing), *(f"unexpected {key}" for key in unexpected), *shapes]
+    if faults:
+        raise WeightsError(
+            f"the weights in {source} do not fit {arch}. Give the weights of that architecture, or --arch.",
+            faults,
+        )
+    network.load_state_dict({**wanted, **given}, strict=False)
+
+
+def weights_hash(values: Mapping[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of a state dict's content: names, dtypes, shapes and bytes, in order."""
+    digest = hashlib.sha256()
+    for name, value in values.items():
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+_EXPECTED = "Expected a file written by torch.save(model.state_dict(), path)."
+
+
+def _of_backbone(key: str) -> bool:
+    return not key.startswith(CLASSIFICATION_LAYERS)
+
+
+def _downloaded(arch: str) -> nn.Module:
+    try:
+        return torchvision_network(arch, weights="IMAGENET1K_V1")
+    except (URLError, OSError) as error:
+        raise WeightsError(
+            f"torchvision cannot download the ImageNet weights of {arch} ({error}). "
+            "Give a state-dict file with --weights FILE, or --weights none."
+        ) from error

@@ -1,0 +1,23 @@
+"""Tagged video on disk: indexed into a manifest, annotated, split by video, and decoded in time order."""
+
+from tcam_cache.datasets.annotations import Annotations, attach, read_annotations
+from tcam_cache.datasets.check import CheckReport, check_frames
+from tcam_cache.datasets.folders import index_folders
+from tcam_cache.datasets.images import ImageFrames
+from tcam_cache.datasets.manifest import Manifest
+from tcam_cache.datasets.manifest_file import read_manifest, write_manifest
+from tcam_cache.datasets.splits import seeded_splits
+
+__all__ = [
+    "Annotations",
+    "CheckReport",
+    "ImageFrames",
+    "Manifest",
+    "attach",
+    "check_frames",
+    "index_folders",
+    "read_annotations",
+    "read_manifest",
+    "seeded_splits",
+    "write_manifest",
+]

@@ -1,0 +1,196 @@
+"""Annotations as CSV: boxes and splits, checked against the frames, every misfit reported at once."""
+
+import csv
+import logging
+import math
+import posixpath
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from tcam_cache.datasets.images import image_sizes
+from tcam_cache.errors import AnnotationError, FrameError
+from tcam_cache.records import SPLITS, Box, Shot
+
+COLUMNS = ("frame", "class", "xmin", "ymin", "xmax", "ymax")
+_CORNERS = COLUMNS[2:]
+
+_log = logging.getLogger(__name__)
+
+
+class Row(NamedTuple):
+    """One line of the CSV: a box, a split, or both, for one frame."""
+
+    line: int
+    frame: str
+    tag: str
+    box: Box | None
+    split: str
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The rows of an annotation file.
+
+    Attributes:
+        path: the file, for messages.
+        rows: those that can be understood, in the file's order.
+        faults: one text for each that cannot; `attach` reports them together with its own.
+    """
+
+    path: Path
+    rows: tuple[Row, ...]
+    faults: tuple[str, ...]
+
+
+def read_annotations(path: Path | str) -> Annotations:
+    """Read a CSV with the columns frame, class, xmin, ymin, xmax, ymax and, if splits are given, split.
+
+    A frame may have several rows, one a box. Boxes are in stored pixels (an EXIF orientation is ignored),
+    right and bottom exclusive. Four empty box cells are allowed where a split is given. `frame` is relative
+    to the data set's root.
+
+    Raises:
+        AnnotationError: the file cannot be read as CSV, or columns are missing.
+    """
+    path = Path(path)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="", skipinitialspace=True)
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            missing = [column for column in COLUMNS if column not in reader.fieldnames]
+            if missing:
+                raise AnnotationError(
+                    f"{path} lacks {len(missing)} column(s). Expected {','.join(COLUMNS)}[,split] in line 1.",
+                    missing,
+                )
+            parsed = [_row(reader.line_num, cells) for cells in reader]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise AnnotationError(f"{path} is not a CSV file: {error}.") from error
+    except OSError as error:
+        raise AnnotationError(f"cannot read the annotations {path}: {error.strerror}.") from error
+    rows = tuple(row for row in parsed if isinstance(row, Row))
+    return Annotations(path, rows, tuple(fault for fault in parsed if isinstance(fault, str)))
+
+
+def attach(
+    shots: Sequence[Shot], annotations: Annotations, root: Path
+) -> tuple[tuple[Shot, ...], dict[str, str]]:
+    """Give the shots their boxes, and return the split of every video that has one in the file.
+
+    A box partly outside its image is clipped, with one counted warning.
+
+    Raises:
+        AnnotationError: lists every row that cannot be read, names a frame that is not there, gives a video
+            another class than its folder or a second split, or a box that is inverted or outside its image.
+    """
+    places = {shot.path(t): (shot, t) for shot in shots for t in range(len(shot))}
+    rows = [row for row in annotations.rows if row.frame in places]
+    sizes = image_sizes(root, dict.fromkeys(row.frame for row in rows if row.box is not None))
+    videos = {row.frame: places[row.frame][0] for row in rows}
+    splits, split_faults = _video_splits(rows, videos)
+    boxes, box_faults = _boxes(rows, sizes)
+    faults = [
+        *annotations.faults,
+        *(
+            f"line {row.line}: {row.frame} is not there"
+            for row in annotations.rows
+            if row.frame not in places
+        ),
+        *_class_faults(rows, videos),
+        *split_faults,
+        *box_faults,
+    ]
+    if faults:
+        raise AnnotationError(
+            f"{annotations.path} does not fit the frames at {root} in {len(faults)} point(s). Correct them.",
+            faults,
+        )
+    found: dict[str, dict[int, tuple[Box, ...]]] = defaultdict(dict)
+    for frame, frame_boxes in boxes.items():
+        shot, t = places[frame]
+        found[shot.id][t] = tuple(frame_boxes)
+    return tuple(replace(shot, boxes=found.get(shot.id, {})) for shot in shots), splits
+
+
+def _row(line: int, cells: Mapping[str, str]) -> Row | str:
+    if None in cells:
+        return f"line {line}: more cells than columns"
+    texts = {name: cell.strip() for name, cell in cells.items()}
+    split, corners = texts.get("split", ""), [texts[name] for name in _CORNERS]
+    frame = posixpath.normpath(texts["frame"].replace("\\", "/"))
+    if split and split not in SPLITS:
+        return f"line {line}: {frame}: split {split!r} is none of {', '.join(SPLITS)}"
+    if not any(corners):
+        if split:
+            return Row(line, frame, texts["class"], None, split)
+        return f"line {line}: {frame}: neither a box nor a split"
+    try:
+        box = Box(*map(float, corners))
+    except ValueError:
+        return f"line {line}: {frame}: box {','.join(corners)} is not four numbers"
+    if not all(map(math.isfinite, box)):
+        return f"line {line}: {frame}: box {','.join(corners)} has a NaN or infinite corner"
+    if not (box.x0 < box.x1 and box.y0 < box.y1):
+        return f"line {line}: {frame}: box {','.join(corners)} is inverted or empty"
+    return Row(line, frame, texts["class"], box, split)
+
+
+def _class_faults(rows: Sequence[Row], videos: Mapping[str, Shot]) -> Iterator[str]:
+    lines: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for row in rows:
+        shot = videos[row.frame]
+        if row.tag != shot.tag:
+            lines[shot.video, shot.tag, row.tag].append(row.line)
+    for (video, tag, other), found in lines.items():
+        yield f"video {video}: lies under class {tag!r}, but line {_few(found)} says {other!r}"
+
+
+def _video_splits(rows: Sequence[Row], videos: Mapping[str, Shot]) -> tuple[dict[str, str], list[str]]:
+    lines: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in rows:
+        if row.split:
+            lines[videos[row.frame].video].setdefault(row.split, row.line)
+    faults = [
+        f"video {video}: in {len(found)} splits ("
+        + ", ".join(f"{split} in line {line}" for split, line in found.items())
+        + ")"
+        for video, found in lines.items()
+        if len(found) > 1
+    ]
+    return {video: next(iter(found)) for video, found in lines.items()}, faults
+
+
+def _boxes(
+    rows: Sequence[Row], sizes: Mapping[str, tuple[int, int] | FrameError]
+) -> tuple[dict[str, list[Box]], list[str]]:
+    boxes: dict[str, list[Box]] = defaultdict(list)
+    faults = [size.offenders[0] for size in sizes.values() if isinstance(size, FrameError)]
+    clipped = 0
+    for row in rows:
+        size = sizes.get(row.frame)
+        if row.box is None or not isinstance(size, tuple):
+            continue
+        box = _clip(row.box, *size)
+        if box.x0 < box.x1 and box.y0 < box.y1:
+            boxes[row.frame].append(box)
+            clipped += box != row.box
+        else:
+            corners = ",".join(f"{corner:g}" for corner in row.box)
+            faults.append(
+                f"line {row.line}: {row.frame}: box {corners} is outside its {size[0]}x{size[1]} image"
+            )
+    if clipped:
+        _log.warning("%d box(es) reached beyond their image and were clipped to it", clipped)
+    return boxes, faults
+
+
+def _clip(box: Box, width: int, height: int) -> Box:
+    return Box(max(box.x0, 0.0), max(box.y0, 0.0), min(box.x1, float(width)), min(box.y1, float(height)))
+
+
+def _few(lines: Sequence[int]) -> str:
+    shown = ", ".join(map(str, lines[:3]))
+    return shown if len(lines) <= 3 else f"{shown} and {len(lines) - 3} more"

@@ -1,0 +1,99 @@
+"""Decode every frame of a data set once, and report everything missing or broken together."""
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from joblib import Parallel, delayed
+
+from tcam_cache.datasets.images import as_rgb, open_image
+from tcam_cache.datasets.manifest import Manifest
+from tcam_cache.errors import FrameError
+from tcam_cache.progress import progress_bar
+from tcam_cache.records import Shot
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What decoding every frame found.
+
+    Attributes:
+        shots: shots checked.
+        frames: frames checked.
+        broken: reason by path, for every frame that cannot be read: "missing", "empty file", "truncated", ...
+        mixed_sizes: the sizes found, such as ("480x270", "240x135"), by id of a shot whose frames differ.
+        modes: how many frames have a mode other than RGB, by PIL's name of it ("L", "P", "CMYK", ...).
+    """
+
+    shots: int
+    frames: int
+    broken: dict[str, str]
+    mixed_sizes: dict[str, tuple[str, ...]]
+    modes: dict[str, int]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every frame can be read."""
+        return not self.broken
+
+    def raise_if_broken(self) -> None:
+        """Raise a `FrameError` that lists every frame that cannot be read."""
+        if self.broken:
+            raise FrameError(
+                f"{len(self.broken)} of {self.frames} frames cannot be read. "
+                "Replace them, or leave them out and index the data set again.",
+                [f"{path}: {reason}" for path, reason in self.broken.items()],
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON-able values."""
+        return asdict(self)
+
+
+class _ShotCheck(NamedTuple):
+    broken: dict[str, str]
+    sizes: Counter[str]
+    modes: Counter[str]
+
+
+def check_frames(manifest: Manifest, workers: int | None = None) -> CheckReport:
+    """Decode every frame in worker processes; nothing is raised for a broken one, everything is reported.
+
+    Args:
+        manifest: the data set.
+        workers: processes that decode; default one per core, 0 or 1 for this process alone.
+    """
+    broken: dict[str, str] = {}
+    mixed_sizes, modes = {}, Counter()
+    with progress_bar(manifest.frame_count, "checking frames", "frame") as bar:
+        for shot, found in zip(manifest.shots, _checked(manifest, workers), strict=True):
+            broken |= found.broken
+            modes += found.modes
+            if len(found.sizes) > 1:
+                mixed_sizes[shot.id] = tuple(size for size, _ in found.sizes.most_common())
+            bar.update(len(shot))
+    modes.pop("RGB", None)
+    return CheckReport(len(manifest.shots), manifest.frame_count, broken, mixed_sizes, dict(modes))
+
+
+def _checked(manifest: Manifest, workers: int | None) -> Iterator[_ShotCheck]:
+    jobs = -1 if workers is None else max(1, workers)
+    tasks = (delayed(_check_shot)(manifest.root, shot) for shot in manifest.shots)
+    return Parallel(n_jobs=jobs, return_as="generator")(tasks)
+
+
+def _check_shot(root: Path, shot: Shot) -> _ShotCheck:
+    found = _ShotCheck({}, Counter(), Counter())
+    with warnings.catch_warnings(action="ignore"):
+        for path in map(shot.path, range(len(shot))):
+            try:
+                with open_image(root, path) as image:
+                    as_rgb(image)
+                    found.sizes["{}x{}".format(*image.size)] += 1
+                    found.modes[image.mode] += 1
+            except FrameError as error:
+                found.broken[path] = error.offenders[0].removeprefix(f"{path}: ")
+    return found

@@ -1,0 +1,99 @@
+"""Frames from image files: any mode that PIL reads becomes 8-bit RGB, in stored pixels."""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from tcam_cache.errors import FrameError
+from tcam_cache.records import Frame, Shot
+
+_HEADER_READERS = 16
+
+
+@dataclass(frozen=True)
+class ImageFrames:
+    """Reads a shot's frames from image files below a root; a `FrameSource`.
+
+    Greyscale, palette, CMYK and 16-bit images become RGB uint8; transparency is dropped, the colours are
+    as stored. An EXIF orientation is ignored: true boxes are in stored pixels, and video frames have none.
+
+    Attributes:
+        root: the data set's folder.
+    """
+
+    root: Path
+
+    def read(self, shot: Shot, t: int, size: int | None = None) -> Frame:
+        """Decode frame t of a shot; with `size`, squash it to size x size (bilinear, antialiased).
+
+        Raises:
+            FrameError: the frame is missing, empty, truncated or not an image.
+        """
+        with warnings.catch_warnings(action="ignore"), open_image(self.root, shot.path(t)) as image:
+            width, height = image.size
+            rgb = as_rgb(image)
+            if size is not None:
+                rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
+            return Frame(np.array(rgb), width, height)
+
+
+def image_sizes(root: Path | str, names: Iterable[str]) -> dict[str, tuple[int, int] | FrameError]:
+    """Return each image's (width, height) in stored pixels, or the error that reading its header gave."""
+
+    def size_or_error(name: str) -> tuple[int, int] | FrameError:
+        try:
+            with open_image(root, name) as image:
+                return image.size
+        except FrameError as error:
+            return error
+
+    names = list(names)
+    # Warning filters belong to the whole process: set once here, not by the threads against one another.
+    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(_HEADER_READERS) as pool:
+        return dict(zip(names, pool.map(size_or_error, names), strict=True))
+
+
+@contextmanager
+def open_image(root: Path | str, name: str) -> Iterator[Image.Image]:
+    """Open the image `root/name`; whatever goes wrong, while decoding too, is a `FrameError` naming it."""
+    path = Path(root) / name
+    try:
+        with Image.open(path) as image:
+            yield image
+    # The decoders of damaged files raise nearly every built-in exception; each means the same to us.
+    except Exception as error:
+        reason = _reason(path, error)
+        raise FrameError(
+            "1 frame cannot be read. Replace it, or leave it out and index the data set again.",
+            [f"{name}: {reason}"],
+        ) from error
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Convert an image of any mode to RGB; 16-bit grey is scaled by 255 / 65535, where PIL would clip it."""
+    if image.mode.startswith("I"):
+        wide = np.asarray(image).astype(np.int64)
+        return Image.fromarray(((wide.clip(0, 65535) * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
+    return image.convert("RGB")
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "missing"
+    if not isinstance(error, OSError) or error.errno is None:
+        if path.stat().st_size == 0:
+            return "empty file"
+        if isinstance(error, UnidentifiedImageError):
+            return "not an image"
+        if isinstance(error, Image.DecompressionBombError):
+            return "too large to be a frame"
+        if "truncated" in str(error).lower():
+            return "truncated"
+        return f"damaged ({error})"
+    return f"cannot be opened ({error.strerror})"

@@ -1,0 +1,143 @@
+"""A data set as every stage sees it: its classes, and its shots in one fixed order."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from tcam_cache.errors import ConfigError, ManifestError
+from tcam_cache.provenance import canonical_json
+from tcam_cache.records import SPLITS, Box, Shot, shots_of_split
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The shots of a data set, indexed in place; checked as a whole when made.
+
+    Attributes:
+        root: the data set's folder; every shot's `folder` is relative to it.
+        layout: how the folders were laid out, such as "folders".
+        classes: the tags, in the order of the classifier's columns.
+        shots: in a fixed order; ids are unique, a video has one tag and one split.
+
+    Raises:
+        ManifestError: the shots contradict one another; every contradiction is listed.
+    """
+
+    root: Path
+    layout: str
+    classes: tuple[str, ...]
+    shots: tuple[Shot, ...]
+
+    def __post_init__(self) -> None:
+        faults = [*_class_faults(self.classes), *_shot_faults(self), *_video_faults(self.shots)]
+        if faults:
+            raise ManifestError(
+                f"the data set at {self.root} contradicts itself in {len(faults)} point(s). "
+                "Correct it, then index it again.",
+                faults,
+            )
+
+    @property
+    def frame_count(self) -> int:
+        """How many frames all shots have together."""
+        return sum(map(len, self.shots))
+
+    def shot(self, shot_id: str) -> Shot:
+        """Return the shot with this id, or raise `ManifestError`."""
+        if shot_id not in self._by_id:
+            raise ManifestError(
+                f"there is no shot {shot_id!r} among the {len(self.shots)}; one is {self.shots[0].id!r}."
+            )
+        return self._by_id[shot_id]
+
+    def split(self, name: str) -> tuple[Shot, ...]:
+        """Return the shots of "train", "val" or "test", or every shot for "all"."""
+        if name not in (*SPLITS, "all"):
+            raise ConfigError(f"there is no split {name!r}. Those that exist: {', '.join(SPLITS)}, all.")
+        return shots_of_split(self.shots, name)
+
+    def annotated(self) -> Iterator[tuple[Shot, int, tuple[Box, ...]]]:
+        """Yield (shot, t, true boxes) of every annotated frame, in the manifest's order."""
+        for shot in self.shots:
+            for t in sorted(shot.boxes):
+                yield shot, t, shot.boxes[t]
+
+    def sampled(self, every: int) -> "Manifest":
+        """Keep every K-th frame of each shot, starting at its first, and all annotated frames.
+
+        Args:
+            every: K >= 1; 1 returns the manifest itself.
+        """
+        if every < 1:
+            raise ConfigError(f"got every = {every}; expected at least 1.")
+        if every == 1:
+            return self
+        return replace(self, shots=tuple(_sampled(shot, every) for shot in self.shots))
+
+    def digest(self) -> str:
+        """Return the SHA-256 of what decides the CAMs: ordered shot ids, tags and frame names.
+
+        Root, boxes and splits are left out: moving, annotating or splitting a data set changes no CAM.
+        """
+        digest = hashlib.sha256()
+        for shot in self.shots:
+            digest.update(f"{canonical_json([shot.id, shot.tag, shot.frames])}\n".encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def _by_id(self) -> dict[str, Shot]:
+        return {shot.id: shot for shot in self.shots}
+
+
+def _sampled(shot: Shot, every: int) -> Shot:
+    kept = sorted({*range(0, len(shot), every), *shot.boxes})
+    return replace(
+        shot,
+        frames=tuple(shot.frames[t] for t in kept),
+        boxes={new: shot.boxes[t] for new, t in enumerate(kept) if t in shot.boxes},
+    )
+
+
+def _class_faults(classes: Sequence[str]) -> Iterator[str]:
+    for tag, times in Counter(classes).items():
+        if times > 1:
+            yield f"class {tag}: listed {times} times"
+
+
+def _shot_faults(manifest: Manifest) -> Iterator[str]:
+    if not manifest.shots:
+        yield "no shots"
+    known = set(manifest.classes)
+    for shot_id, times in Counter(shot.id for shot in manifest.shots).items():
+        if times > 1:
+            yield f"shot {shot_id}: the id is used {times} times"
+    for shot in manifest.shots:
+        if not shot.frames:
+            yield f"shot {shot.id}: no frames"
+        if shot.tag not in known:
+            yield f"shot {shot.id}: its tag {shot.tag!r} is not among the classes"
+        if shot.split not in SPLITS:
+            yield f"shot {shot.id}: its split {shot.split!r} is none of {', '.join(SPLITS)}"
+        if any(not 0 <= t < len(shot) for t in shot.boxes):
+            yield f"shot {shot.id}: boxes for a frame beyond its {len(shot)} frames"
+        if not _is_text(shot.folder + "".join(shot.frames)):
+            yield f"shot {shot.id!r}: a file name is not UTF-8"
+
+
+def _video_faults(shots: Sequence[Shot]) -> Iterator[str]:
+    tags, splits = defaultdict(set), defaultdict(set)
+    for shot in shots:
+        tags[shot.video].add(shot.tag)
+        splits[shot.video].add(shot.split)
+    for what, found in (("classes", tags), ("splits", splits)):
+        for video, values in found.items():
+            if len(values) > 1:
+                yield f"video {video}: in {len(values)} {what} ({', '.join(sorted(values))})"
+
+
+def _is_text(name: str) -> bool:
+    # An undecodable file name reaches Python as lone surrogates, which no file of text can hold.
+    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)

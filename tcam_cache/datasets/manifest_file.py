@@ -1,0 +1,144 @@
+"""The manifest on disk: JSON lines, one header, then one line a shot."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tcam_cache.datasets.manifest import Manifest
+from tcam_cache.errors import ManifestError
+from tcam_cache.files import write_text
+from tcam_cache.records import Box, Shot
+
+FORMAT = "tcam-cache-manifest"
+VERSION = 1
+_TEXTS = ("id", "class", "video", "split", "folder")
+
+
+def write_manifest(manifest: Manifest, path: Path | str) -> None:
+    """Write a manifest as JSON lines, atomically.
+
+    Raises:
+        StorageError: the file system refuses the write.
+    """
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "root": str(Path(manifest.root).absolute()),
+        "layout": manifest.layout,
+        "classes": manifest.classes,
+        "shots": len(manifest.shots),
+    }
+    lines = (json.dumps(value, ensure_ascii=False) for value in (header, *map(_shot_line, manifest.shots)))
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def read_manifest(path: Path | str, root: Path | str | None = None) -> Manifest:
+    """Read a manifest that `write_manifest` wrote.
+
+    Args:
+        path: the manifest.
+        root: where the data set lies now, if not where the manifest says.
+
+    Raises:
+        ManifestError: the file is no manifest, is of a newer version, has broken lines (all are listed),
+            contradicts itself, or its root does not exist.
+    """
+    path = Path(path)
+    first, *rest = _read_lines(path)
+    header = _header(path, first)
+    shots, broken = [], []
+    for number, line in enumerate(rest, start=2):
+        try:
+            shots.append(_shot(json.loads(line)))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            broken.append(f"line {number}: {_reason(error)}")
+    if not broken and len(shots) != header.get("shots", len(shots)):
+        broken.append(f"the file ends after {len(shots)} of {header['shots']} shots")
+    if broken:
+        raise ManifestError(f"{path} has {len(broken)} broken line(s). Write the manifest again.", broken)
+    return Manifest(
+        root=_existing_root(path, header, root),
+        layout=str(header["layout"]),
+        classes=tuple(header["classes"]),
+        shots=tuple(shots),
+    )
+
+
+def _shot_line(shot: Shot) -> dict[str, Any]:
+    return {
+        "id": shot.id,
+        "class": shot.tag,
+        "video": shot.video,
+        "split": shot.split,
+        "folder": shot.folder,
+        "frames": shot.frames,
+        "boxes": {str(t): shot.boxes[t] for t in sorted(shot.boxes)},
+    }
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path} is not a manifest: it is not text.") from error
+    except OSError as error:
+        raise ManifestError(f"cannot read the manifest {path}: {error.strerror}.") from error
+    # Not splitlines: a file name may hold one of the rarer line separators.
+    return text.rstrip("\n").split("\n")
+
+
+def _header(path: Path, line: str) -> dict[str, Any]:
+    try:
+        header = json.loads(line)
+    except ValueError:
+        header = None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise ManifestError(
+            f"{path} is not a manifest: line 1 is no header of the format {FORMAT!r}. "
+            "Write one with `tcam-cache manifest`."
+        )
+    version, classes = header.get("version"), header.get("classes")
+    if not isinstance(version, int) or version > VERSION:
+        raise ManifestError(
+            f"{path} has manifest version {version!r}; this program reads up to {VERSION}. "
+            "Update it, or write the manifest again."
+        )
+    if not isinstance(classes, list) or not all(isinstance(tag, str) for tag in classes):
+        raise ManifestError(f"{path}: line 1 lists no classes. Write the manifest again.")
+    missing = sorted({"root", "layout"} - header.keys())
+    if missing:
+        raise ManifestError(f"{path}: line 1 has no {' and no '.join(missing)}. Write the manifest again.")
+    return header
+
+
+def _existing_root(path: Path, header: dict[str, Any], root: Path | str | None) -> Path:
+    found = Path(header["root"] if root is None else root)
+    if not found.is_dir():
+        source = f"the root in {path}" if root is None else "the given root"
+        raise ManifestError(
+            f"{source} is {found}, and no such folder exists. Say where it lies with `--root`."
+        )
+    return found
+
+
+def _shot(values: dict[str, Any]) -> Shot:
+    shot_id, tag, video, split, folder = (values[key] for key in _TEXTS)
+    frames = values["frames"]
+    # One pass in C over the types: half a million names must load in no time.
+    if not isinstance(frames, list) or not set(map(type, (*frames, shot_id, tag, video, split, folder))) <= {
+        str
+    }:
+        raise TypeError("expected texts in id, class, video, split and folder, and a list of texts in frames")
+    boxes = {int(t): tuple(map(_box, found)) for t, found in values["boxes"].items()}
+    return Shot(shot_id, tag, video, split, folder, tuple(frames), boxes)
+
+
+def _box(corners: list[float]) -> Box:
+    box = Box(*map(float, corners))
+    if not (box.x0 < box.x1 and box.y0 < box.y1):
+        raise ValueError(f"box {list(corners)} is empty or inverted")
+    return box
+
+
+def _reason(error: Exception) -> str:
+    return f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)

@@ -1,0 +1,183 @@
+"""Dense CRF loss: pixels close in place and colour are pushed to one label (Tang et al. 2018; TCAM Eq. 5).
+
+R = -sum_r S_r^T W S_r with W_pq = exp(-|f_p - f_q|^2 / 2) over all pairs of pixels of a frame, the pair of a
+pixel with itself included. W is never built: its Nystroem approximation needs the pixels' affinity to a few
+landmarks only, and W S, once known, is the gradient too.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from tcam_cache.config import LATTICE_GAIN
+
+PAPER_SIZE = 224
+# Without it, exp spends most of its time on subnormal results; e^-30 is nothing beside the self pair's 1.
+_LEAST_EXPONENT = -30
+_DIAGONAL = {torch.float32: 1e-3, torch.float64: 1e-9}
+# Affinities computed at a time: what a core's cache holds, and enough to fill an accelerator.
+_CHUNK_CPU, _CHUNK_DEVICE = 2**19, 2**26
+
+
+def crf_loss(
+    softmax: Tensor,
+    rgb: Tensor,
+    *,
+    weight: float,
+    generator: torch.Generator,
+    landmarks: int = 144,
+    gain: float = LATTICE_GAIN,
+    sigma_rgb: float = 15.0,
+    sigma_xy: float = 100.0,
+) -> Tensor:
+    """Return -weight gain (224/s)^4 sum_r S_r^T W S_r / B, s = sqrt(H W), with sigma_xy scaled by s/224.
+
+    The two scalings keep the term's strength at other image sizes: sums over pairs grow with s^4. It is meant
+    for full-precision products: leave TF32 off, as torch does, or the exponents lose three digits.
+
+    Args:
+        softmax: (B, 2, H, W) maps of background and foreground; float64 is honoured, all else is float32.
+        rgb: (B, 3, H, W) frames, un-normalised, 0..255; they get no gradient.
+        weight: lambda at 224 x 224.
+        generator: on the CPU; moves the landmarks, which all frames of the batch share.
+        landmarks: about how many pixels approximate W, at most H W; a grid of their integer square root.
+        gain: upstream's lattice filter returns this share of W; 1 is exact.
+        sigma_rgb: bandwidth in grey levels.
+        sigma_xy: bandwidth in pixels of a 224 x 224 image.
+
+    >>> rgb = torch.tensor([0.0, 80.0, 160.0, 240.0]).view(1, 1, 2, 2).expand(1, 3, 2, 2)
+    >>> S = torch.full((1, 2, 2, 2), 0.5)  # four unlike pixels: W is the identity
+    >>> loss = crf_loss(S, rgb, weight=(2 / 224) ** 4, gain=1.0, generator=torch.Generator())
+    >>> f"{loss.item():.2f}"
+    '-2.00'
+    """
+    height, width = softmax.shape[-2:]
+    side = math.sqrt(height * width)
+    precision = torch.promote_types(softmax.dtype, torch.float32)
+    with torch.autocast(softmax.device.type, enabled=False):
+        features = pixel_features(rgb.to(precision), sigma_rgb, sigma_xy * side / PAPER_SIZE)
+        grid = jittered_grid(height, width, landmarks, generator).to(softmax.device, non_blocking=True)
+        return _DenseCrf.apply(
+            softmax.to(precision), features, grid, weight * gain * (PAPER_SIZE / side) ** 4
+        )
+
+
+def pixel_features(rgb: Tensor, sigma_rgb: float, sigma_xy: float) -> Tensor:
+    """Return (B, H W, 5): x and y over sigma_xy, R, G and B over sigma_rgb, around 0 to keep products exact.
+
+    Args:
+        rgb: (B, 3, H, W) floating point, 0..255.
+        sigma_rgb: bandwidth in grey levels.
+        sigma_xy: bandwidth in pixels.
+    """
+    height, width = rgb.shape[-2:]
+    y = torch.arange(height, dtype=rgb.dtype, device=rgb.device) - (height - 1) / 2
+    x = torch.arange(width, dtype=rgb.dtype, device=rgb.device) - (width - 1) / 2
+    place = torch.stack(torch.meshgrid(x, y, indexing="xy")) / sigma_xy
+    colour = (rgb - 127.5) / sigma_rgb
+    return torch.cat([place.expand(len(rgb), -1, -1, -1), colour], 1).flatten(2).transpose(1, 2)
+
+
+def jittered_grid(height: int, width: int, landmarks: int, generator: torch.Generator) -> Tensor:
+    """Return one random pixel of every cell of a square grid, as (M,) int64 indices in raster order.
+
+    Args:
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+        landmarks: the grid has isqrt(landmarks) cells a side, or one per pixel if that is fewer.
+        generator: on the CPU.
+    """
+    side = math.isqrt(landmarks)
+    rows, columns = min(side, height), min(side, width)
+    jitter = torch.rand(2, rows, columns, dtype=torch.float64, generator=generator)
+    y = ((torch.arange(rows)[:, None] + jitter[0]) * (height / rows)).long().clamp(max=height - 1)
+    x = ((torch.arange(columns) + jitter[1]) * (width / columns)).long().clamp(max=width - 1)
+    return (y * width + x).flatten()
+
+
+def gaussian_filter(features: Tensor, values: Tensor, landmarks: Tensor) -> Tensor:
+    """Return W values with W approximated by Nystroem: K_nm (K_mm + d I)^-1 K_mn.
+
+    Args:
+        features: (B, N, D) float32 or float64.
+        values: (B, N, C), of the same kind.
+        landmarks: (M,) int64, indices of pixels.
+
+    Returns:
+        (B, N, C).
+    """
+    anchors = features[:, landmarks]
+    grams = _affinity(_left(anchors), _right(anchors))
+    grams.diagonal(dim1=1, dim2=2).add_(_DIAGONAL[features.dtype])
+    # cholesky_ex never raises, so that it need not wait for the device.
+    factor = torch.linalg.cholesky_ex(grams).L
+    gathered = torch.zeros(len(features), len(landmarks), values.shape[2]).to(features)
+    for rows, affinity in _affinity_chunks(features, anchors):
+        gathered.baddbmm_(affinity.transpose(1, 2), values[:, rows])
+    solved = torch.cholesky_solve(gathered, factor)
+    parts = [affinity @ solved for _, affinity in _affinity_chunks(features, anchors)]
+    return torch.cat(parts, 1)
+
+
+def gaussian_filter_exact(features: Tensor, values: Tensor) -> Tensor:
+    """Return W values by summing over every pair of pixels: the reference, too slow for training.
+
+    Args:
+        features: (B, N, D) float32 or float64.
+        values: (B, N, C), of the same kind.
+
+    Returns:
+        (B, N, C).
+
+    >>> gaussian_filter_exact(torch.tensor([[[0.0], [2.0]]]), torch.ones(1, 2, 1)).round(decimals=4).tolist()
+    [[[1.1353000402450562], [1.1353000402450562]]]
+    """
+    return torch.cat([affinity @ values for _, affinity in _affinity_chunks(features, features)], 1)
+
+
+class _DenseCrf(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, softmax: Tensor, features: Tensor, landmarks: Tensor, strength: float) -> Tensor:
+        values = softmax.flatten(2).transpose(1, 2)
+        filtered = gaussian_filter(features, values, landmarks).transpose(1, 2).reshape(softmax.shape)
+        ctx.slope = -strength / len(softmax)
+        ctx.save_for_backward(filtered)
+        return ctx.slope * (softmax * filtered).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (filtered,) = ctx.saved_tensors
+        return 2 * ctx.slope * gradient * filtered, None, None, None
+
+
+def _affinity_chunks(features: Tensor, anchors: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Yield (rows, (B, rows, M) affinities) over all pixels; the next chunk overwrites the last."""
+    batch, pixels, _ = features.shape
+    right = _right(anchors)
+    budget = _CHUNK_CPU if features.device.type == "cpu" else _CHUNK_DEVICE
+    step = min(pixels, max(1, budget // (batch * right.shape[2])))
+    buffer = features.new_empty(batch * step * right.shape[2])
+    for start in range(0, pixels, step):
+        rows = slice(start, min(start + step, pixels))
+        shape = (batch, rows.stop - start, right.shape[2])
+        yield rows, _affinity(_left(features[:, rows]), right, buffer[: math.prod(shape)].view(shape))
+
+
+def _affinity(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
+    return torch.bmm(left, right, out=out).clamp_(min=_LEAST_EXPONENT).exp_()
+
+
+def _left(points: Tensor) -> Tensor:
+    """Return (f, -|f|^2/2, 1): its product with `_right` is -|f - g|^2 / 2."""
+    norm = points.square().sum(-1, keepdim=True) / -2
+    return torch.cat([points, norm, torch.ones_like(norm)], -1)
+
+
+def _right(points: Tensor) -> Tensor:
+    norm = points.square().sum(-1, keepdim=True) / -2
+    return torch.cat([points, torch.ones_like(norm), norm], -1).transpose(1, 2).contiguous()

@@ -1,0 +1,67 @@
+"""The decoder's training loss: partial cross-entropy, dense CRF and size constraint (TCAM Eq. 4 and 5)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tcam_cache.config import TrainConfig
+from tcam_cache.training.crf import crf_loss
+from tcam_cache.training.pseudo_labels import IGNORE
+from tcam_cache.training.size import size_loss
+
+
+def partial_cross_entropy(logits: Tensor, labels: Tensor, average: str) -> Tensor:
+    """Return -log S0 over background pixels and -log S1 over foreground pixels (TCAM Eq. 4).
+
+    The paper prints log(1 - S0) for background pixels, which would drive S0 to 0 there: a misprint.
+    A batch without a label gives exactly 0 and a gradient of 0.
+
+    Args:
+        logits: (B, 2, H, W) floating point.
+        labels: (B, H, W) int64, 0, 1 or `IGNORE`.
+        average: "batch-mean" over all labelled pixels, or "frame-sum", meaned over the frames.
+
+    >>> logits = torch.tensor([[[[0.0, 9.0]], [[0.0, 9.0]]]])
+    >>> f"{partial_cross_entropy(logits, torch.tensor([[[0, 1]]]), 'frame-sum').item():.4f}"
+    '1.3863'
+    """
+    margin = logits[:, 1] - logits[:, 0]
+    pixelwise = functional.softplus(torch.where(labels == 1, -margin, margin))
+    total = torch.where(labels == IGNORE, 0, pixelwise).sum()
+    if average == "frame-sum":
+        return total / len(labels)
+    return total / (labels != IGNORE).sum().clamp(min=1)
+
+
+def tcam_terms(
+    logits: Tensor, labels: Tensor, rgb: Tensor, config: TrainConfig, t: float, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Return the weighted terms whose sum is the loss (TCAM Eq. 5); a weight of 0 leaves its term out.
+
+    All terms are computed in float32 whatever the logits' precision, in float64 where the logits have it.
+
+    Args:
+        logits: (B, 2, H, W) floating point, half precision allowed.
+        labels: (B, H, W) int64 pseudo-labels.
+        rgb: (B, 3, H, W) un-normalised frames, 0..255, with the same crop and flip.
+        config: the weights and settings of every term.
+        t: the log barrier's t in this epoch.
+        generator: the step's generator, on the CPU: moves the CRF's landmarks.
+
+    Returns:
+        "cross_entropy", "crf" and "size", each a scalar.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    with torch.autocast(logits.device.type, enabled=False):
+        terms = {"cross_entropy": partial_cross_entropy(logits, labels, config.cross_entropy)}
+        if not (config.crf_weight or config.asc_weight):
+            return terms
+        softmax = logits.softmax(1)
+        if config.crf_weight:
+            terms["crf"] = crf_loss(
+                softmax, rgb, weight=config.crf_weight, generator=generator,
+                landmarks=config.landmarks, gain=config.lattice_gain,
+            )  # fmt: skip
+        if config.asc_weight:
+            terms["size"] = config.asc_weight * size_loss(softmax, t)
+    return terms

@@ -1,0 +1,84 @@
+"""Commit records: a shot is in the cache when, and only when, its record is there and names this cache."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from tcam_cache.cache.objects import Objects
+
+FOLDER = "commits"
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What vouches for one finished shot.
+
+    Attributes:
+        fingerprint: of the cache it was written for.
+        shot: the shot's id.
+        frames: its number of frames.
+        flat: how many of its maps were constant.
+        sha256: of its maps and frame statistics, as little-endian bytes.
+    """
+
+    fingerprint: str
+    shot: str
+    frames: int
+    flat: int
+    sha256: str
+
+
+def content_digest(maps: np.ndarray, stats: np.ndarray) -> str:
+    """Return the SHA-256 of a shot's numbers: (T, h, w) float16 maps, then (T, k) float32 statistics."""
+    digest = hashlib.sha256(np.ascontiguousarray(maps, "<f2"))
+    digest.update(np.ascontiguousarray(stats, "<f4"))
+    return digest.hexdigest()
+
+
+class CommitLog:
+    """The commit records of one cache. One that was read once is not read again: commits are for ever."""
+
+    def __init__(self, objects: Objects, fingerprint: str, ids: Sequence[str]) -> None:
+        self._objects = objects
+        self._fingerprint = fingerprint
+        self._ids = ids
+        self._seen: dict[int, Commit] = {}
+
+    def get(self, position: int) -> Commit | None:
+        """Return the record of a shot, or None when there is none, or one that belongs to another cache."""
+        if position not in self._seen:
+            commit = self._parse(self._objects.get(self.name(position)))
+            if not commit or (commit.fingerprint, commit.shot) != (self._fingerprint, self._ids[position]):
+                return None
+            self._seen[position] = commit
+        return self._seen[position]
+
+    def all(self) -> dict[int, Commit]:
+        """Return every record of this cache by its shot's position, in order."""
+        names = set(self._objects.names(FOLDER))
+        listed = [position for position in range(len(self._ids)) if f"{position:06d}.json" in names]
+        return {position: commit for position in listed if (commit := self.get(position))}
+
+    def put(self, position: int, commit: Commit) -> None:
+        """Write a record: from now on the shot exists."""
+        self._objects.put(self.name(position), (json.dumps(asdict(commit), indent=2) + "\n").encode())
+
+    def strangers(self) -> list[str]:
+        """Return the names in the folder of records that are no record of this cache."""
+        ours = {self.name(position) for position in self.all()}
+        return [name for file in self._objects.names(FOLDER) if (name := f"{FOLDER}/{file}") not in ours]
+
+    @staticmethod
+    def name(position: int) -> str:
+        """Return the name of a shot's record."""
+        return f"{FOLDER}/{position:06d}.json"
+
+    @staticmethod
+    def _parse(data: bytes | None) -> Commit | None:
+        try:
+            return Commit(**json.loads(data)) if data is not None else None
+        except (ValueError, TypeError):
+            return None

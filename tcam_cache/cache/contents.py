@@ -1,0 +1,94 @@
+"""What the reader, the pack, the check and the summary share: one cache's marker, index, records, arrays."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from tcam_cache.cache.arrays import Arrays
+from tcam_cache.cache.commits import CommitLog
+from tcam_cache.cache.index import ShotIndex
+from tcam_cache.cache.layout import ARRAYS
+from tcam_cache.cache.marker import NAME, Marker
+from tcam_cache.cache.objects import Objects
+from tcam_cache.errors import CacheError
+from tcam_cache.provenance import sha256_of
+
+
+@dataclass(frozen=True)
+class Contents:
+    """One cache on disk, read only."""
+
+    objects: Objects
+    marker: Marker
+    arrays: Arrays
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open the cache in a folder; see `CamCache.open`."""
+        objects = Objects(Path(path).absolute())
+        if not objects.root.exists():
+            raise CacheError(f"there is no folder {path}. Make a cache with `tcam-cache build`.")
+        marker = Marker.read(objects)
+        if marker is None:
+            raise CacheError(
+                f"{path} is not a CAM cache: it holds no {NAME}. Name the folder that `tcam-cache build` "
+                "wrote; if that was interrupted as it began, run it again."
+            )
+        return cls(objects, marker, Arrays(objects))
+
+    @cached_property
+    def index(self) -> ShotIndex:
+        """The index of the shots, checked against the marker's digest.
+
+        Raises:
+            CacheError: it is damaged.
+        """
+        index = self.arrays.index(self.marker.classes)
+        if index.digest != self.marker.index:
+            raise CacheError(
+                f"the index of shots in {self.objects.root / ARRAYS} is not the one that {NAME} names: "
+                "it is damaged. Build the cache again."
+            )
+        return index
+
+    @cached_property
+    def log(self) -> CommitLog:
+        """The commit records."""
+        return self.fresh_log()
+
+    def fresh_log(self) -> CommitLog:
+        """Return the commit records, none of them read yet."""
+        return CommitLog(self.objects, self.marker.fingerprint, self.index.ids)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the fingerprint and every commit's digest, by shot."""
+        commits = self.log.all().values()
+        return sha256_of(
+            [self.marker.fingerprint, sorted((commit.shot, commit.sha256) for commit in commits)]
+        )
+
+    def finished(self, shot_id: str) -> int:
+        """Return the position of a finished shot.
+
+        Raises:
+            CacheError: the shot is unknown or not finished.
+        """
+        position = self.index.position(shot_id)
+        if self.log.get(position) is None:
+            raise CacheError(
+                f"shot {shot_id!r} is not finished in {self.objects.root}. "
+                "Run the same `tcam-cache build` again: it resumes."
+            )
+        return position
+
+    def sound(self, shot_id: str, values: np.ndarray) -> np.ndarray:
+        """Return values read of a finished shot, or raise `CacheError` where a chunk of them is gone."""
+        if np.isnan(values).any():
+            raise CacheError(
+                f"shot {shot_id!r} is finished, yet a chunk of it is missing below {self.objects.root}. "
+                "Run `tcam-cache verify` to list the damage."
+            )
+        return values

@@ -1,0 +1,88 @@
+"""The marker of a cache, cache.json: a folder that holds one is a cache, one without is not."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from tcam_cache.cache.layout import FORMAT_VERSION, CachePlan
+from tcam_cache.cache.objects import Objects
+from tcam_cache.errors import CacheError
+
+NAME = "cache.json"
+FORMAT = "tcam_cache"
+
+
+@dataclass(frozen=True)
+class Marker:
+    """What cache.json says.
+
+    Attributes:
+        fingerprint: SHA-256 of format version and settings.
+        classes: the classifier's classes, in the order of its logits.
+        map_size: (h, w) of the CAMs.
+        settings: everything that changes a stored number.
+        recorded: where the cache comes from.
+        attachments: SHA-256 of each attached file by name.
+        index: SHA-256 of the index of shots.
+    """
+
+    fingerprint: str
+    classes: tuple[str, ...]
+    map_size: tuple[int, int]
+    settings: Mapping[str, Any]
+    recorded: Mapping[str, Any]
+    attachments: Mapping[str, str]
+    index: str
+
+    @classmethod
+    def of(cls, plan: CachePlan, attachments: Mapping[str, str]) -> Self:
+        """Return the marker of a new cache."""
+        return cls(
+            fingerprint=plan.fingerprint,
+            classes=plan.classes,
+            map_size=plan.map_size,
+            # As they will read back: tuples become lists.
+            settings=json.loads(json.dumps(dict(plan.settings))),
+            recorded=plan.recorded,
+            attachments=attachments,
+            index=plan.index.digest,
+        )
+
+    @classmethod
+    def read(cls, objects: Objects) -> Self | None:
+        """Return the marker of a cache, or None where there is none.
+
+        Raises:
+            CacheError: it is damaged, another program's, or of a format version that is not known here.
+        """
+        data = objects.get(NAME)
+        if data is None:
+            return None
+        where = objects.root / NAME
+        try:
+            values = json.loads(data)
+            form, version = values.pop("format"), values.pop("format_version")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _damaged(where) from error
+        if form != FORMAT:
+            raise CacheError(f"{where} is of format {form!r}, not {FORMAT!r}. Choose another folder.")
+        if version != FORMAT_VERSION:
+            raise CacheError(
+                f"{where} has format version {version}; this version of tcam_cache reads version "
+                f"{FORMAT_VERSION}. Use a tcam_cache that knows version {version}, or build the cache again."
+            )
+        try:
+            sizes = {"classes": tuple(values.pop("classes")), "map_size": tuple(values.pop("map_size"))}
+            return cls(**values, **sizes)
+        except (KeyError, TypeError) as error:
+            raise _damaged(where) from error
+
+    def put(self, objects: Objects) -> None:
+        """Write the marker, which makes the folder a cache."""
+        values = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
+        objects.put(NAME, (json.dumps(values, indent=2) + "\n").encode())
+
+
+def _damaged(where: Any) -> CacheError:
+    return CacheError(f"{where} is damaged: it is not the JSON of a CAM cache. Build the cache again.")

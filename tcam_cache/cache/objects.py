@@ -1,0 +1,88 @@
+"""Named objects below one root: the only place of this room that touches the file system."""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from zarr.abc.buffer import Buffer
+from zarr.storage import LocalStore
+
+from tcam_cache import files
+from tcam_cache.errors import CacheError
+
+PARTIAL = ".partial"
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Put and get whole objects by name, with "/" between folders; a put is atomic and durable."""
+
+    root: Path
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write one object: whole, or not at all.
+
+        Raises:
+            StorageError: the file system refuses the write.
+        """
+        files.write_bytes(self.root / name, data)
+
+    def get(self, name: str) -> bytes | None:
+        """Return one object, or None when there is none."""
+        try:
+            return (self.root / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise CacheError(f"cannot read {self.root / name}: {error.strerror}.") from error
+
+    def exists(self, name: str) -> bool:
+        """Tell whether there is an object of that name."""
+        return (self.root / name).is_file()
+
+    def names(self, folder: str = "") -> tuple[str, ...]:
+        """Return the names right below a folder, sorted, without unfinished writes."""
+        try:
+            found = [entry.name for entry in (self.root / folder).iterdir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        return tuple(sorted(name for name in found if not name.endswith(PARTIAL)))
+
+    def sweep(self, older_than: float) -> None:
+        """Remove unfinished writes whose last change is that many seconds ago; younger ones may be alive."""
+        for path, facts in self._files():
+            if path.name.endswith(PARTIAL) and facts.st_mtime < time.time() - older_than:
+                with files.storage_errors(path):
+                    path.unlink(missing_ok=True)
+
+    def size(self) -> tuple[int, int]:
+        """Return the bytes and the number of all objects."""
+        sizes = [facts.st_size for _, facts in self._files()]
+        return sum(sizes), len(sizes)
+
+    def zarr_store(self, folder: str, *, read_only: bool) -> LocalStore:
+        """Return the Zarr store of a folder."""
+        return _DurableStore(self.root / folder, read_only=read_only)
+
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                path = Path(folder, name)
+                # A living writer renames its unfinished files under our eyes.
+                with suppress(FileNotFoundError):
+                    yield path, path.stat()
+
+
+class _DurableStore(LocalStore):
+    # Chunks reach the disk before the commit record that vouches for them, even if the power fails.
+
+    def set_sync(self, key: str, value: Buffer) -> None:
+        self._check_writable()
+        files.write_bytes(self.root / key, value.to_bytes())
+
+    async def set(self, key: str, value: Buffer) -> None:
+        await asyncio.to_thread(self.set_sync, key, value)

@@ -1,0 +1,177 @@
+"""The pack: every finished map in one memory-mapped .npy, in the cache's order and without padding.
+
+Zarr is the record; the pack is derived from it in seconds and is what training reads: a window costs a slice.
+"""
+
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import accumulate
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from tcam_cache.cache.commits import Commit, content_digest
+from tcam_cache.cache.contents import Contents
+from tcam_cache.cache.index import ShotIndex
+from tcam_cache.errors import CacheError
+from tcam_cache.files import atomic_file, storage_errors
+from tcam_cache.progress import progress_bar
+from tcam_cache.window import window_indices
+
+FOLDER = "pack"
+BATCH_BYTES = 32 * 1024 * 1024
+
+
+class PackedCams:
+    """Reads windows of cached CAMs from one memory-mapped file; a `records.CamSource`, picklable.
+
+    The file is opened when first needed, in every process that holds this. Should it lie in a temporary
+    folder, that lives as long as the object that `CamCache.pack` returned.
+    """
+
+    def __init__(self, path: Path, index: ShotIndex) -> None:
+        self.path = path
+        self.index = index
+        self._maps: tuple[int, np.ndarray | None] = (-1, None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_maps": (-1, None)}
+
+    def cams(self, shot_id: str) -> np.ndarray:
+        """Return the (T, h, w) float32 CAMs of a shot in [0, 1].
+
+        Raises:
+            CacheError: the shot is not in the pack.
+        """
+        return self._rows(self.index.rows(self.index.position(shot_id)))
+
+    def window(self, shot_id: str, t: int, n: int, mode: str = "before") -> np.ndarray:
+        """Return the (m, h, w) float32 CAMs in [0, 1] of frame t and its neighbours, oldest first.
+
+        Raises:
+            CacheError: the shot is not in the pack.
+            IndexError: t lies outside the shot.
+            ValueError: n is negative or the mode unknown.
+        """
+        position = self.index.position(shot_id)
+        start, length = self.index.starts[position], self.index.lengths[position]
+        window = window_indices(t, n, length, mode)
+        return self._rows(slice(start + window.start, start + window.stop))
+
+    def is_whole(self, map_size: tuple[int, int]) -> bool:
+        """Tell whether the file is there with every map of the index in it."""
+        try:
+            return _mapped(self.path).shape == (sum(self.index.lengths), *map_size)
+        except CacheError:
+            return False
+
+    def _rows(self, rows: slice) -> np.ndarray:
+        process, maps = self._maps
+        if maps is None or process != os.getpid():
+            maps = _mapped(self.path)
+            self._maps = (os.getpid(), maps)
+        return maps[rows].astype(np.float32)
+
+
+def pack(contents: Contents) -> PackedCams:
+    """Write the pack of a cache where it is not there yet; see `CamCache.pack`."""
+    commits = _finished(contents)
+    packed = _planned(contents, commits)
+    if not packed.is_whole(contents.marker.map_size):
+        _write(packed.path, contents, commits)
+    for old in packed.path.parent.glob("*.npy"):
+        if old != packed.path:
+            with storage_errors(old):
+                old.unlink(missing_ok=True)
+    return packed
+
+
+def pack_elsewhere(contents: Contents) -> PackedCams:
+    """Write the pack of a cache that lies on a read-only disk into a temporary folder of this process."""
+    commits = _finished(contents)
+    folder = Path(tempfile.mkdtemp(prefix="tcam_cache-"))
+    packed = PackedCams(folder / "cams.npy", _planned(contents, commits).index)
+    weakref.finalize(packed, _remove, folder, os.getpid())
+    _write(packed.path, contents, commits)
+    return packed
+
+
+def existing_pack(contents: Contents) -> PackedCams | None:
+    """Return the pack of what is finished, unread and unchecked, or None when there is none."""
+    packed = _planned(contents, contents.log.all())
+    return packed if packed.path.exists() else None
+
+
+def _finished(contents: Contents) -> dict[int, Commit]:
+    commits = contents.log.all()
+    if not commits:
+        raise CacheError(f"no shot of {contents.objects.root} is finished yet. Run `tcam-cache build` first.")
+    return commits
+
+
+def _planned(contents: Contents, commits: dict[int, Commit]) -> PackedCams:
+    index = contents.index.chosen(tuple(commits))
+    starts = tuple(accumulate(index.lengths, initial=0))[:-1]
+    name = f"{contents.digest()}.npy"
+    return PackedCams(contents.objects.root / FOLDER / name, replace(index, starts=starts))
+
+
+def _write(path: Path, contents: Contents, commits: dict[int, Commit]) -> None:
+    total = sum(commit.frames for commit in commits.values())
+    with atomic_file(path) as file, progress_bar(total, "packing the CAMs", "frame") as bar:
+        _write_header(file, (total, *contents.marker.map_size))
+        for shot, maps in _checked(contents, commits):
+            file.write(np.ascontiguousarray(maps, "<f2"))
+            bar.update(commits[shot].frames)
+
+
+def _checked(contents: Contents, commits: dict[int, Commit]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield each shot's position and maps, read many shots at a time and checked against their commits."""
+    index, limit = contents.index, BATCH_BYTES // (2 * np.prod(contents.marker.map_size, dtype=int)) + 1
+    for batch in _batches(index, list(commits), limit):
+        first, last = index.rows(batch[0]).start, index.rows(batch[-1]).stop
+        maps, stats = contents.arrays.read(slice(first, last))
+        for position in batch:
+            rows = slice(index.starts[position] - first, index.rows(position).stop - first)
+            if content_digest(maps[rows], stats[rows]) != commits[position].sha256:
+                raise CacheError(
+                    f"shot {index.ids[position]!r} of {contents.objects.root} is not what was committed. "
+                    "Run `tcam-cache verify` to list the damage."
+                )
+            yield position, maps[rows]
+
+
+def _batches(index: ShotIndex, positions: list[int], limit: int) -> Iterator[list[int]]:
+    batch: list[int] = []
+    for position in positions:
+        if batch and index.rows(position).stop - index.starts[batch[0]] > limit:
+            yield batch
+            batch = []
+        batch.append(position)
+    if batch:
+        yield batch
+
+
+def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
+    header = {"descr": "<f2", "fortran_order": False, "shape": tuple(map(int, shape))}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _mapped(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise CacheError(
+            f"the pack {path} is gone or cut short ({error}). Open the cache and call pack() again."
+        ) from error
+
+
+def _remove(folder: Path, owner: int) -> None:
+    # A forked worker that drops its copy must not take the file away from the others.
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)

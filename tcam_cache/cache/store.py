@@ -1,0 +1,255 @@
+"""Read a CAM cache: shots, CAMs, windows of consecutive CAMs, statistics."""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from tcam_cache.cache import pack as packs
+from tcam_cache.cache.contents import Contents
+from tcam_cache.cache.info import CacheInfo, cache_info
+from tcam_cache.cache.layout import CAM, STAT_COLUMNS, STATS
+from tcam_cache.cache.marker import NAME
+from tcam_cache.cache.pack import PackedCams
+from tcam_cache.cache.verify import verify
+from tcam_cache.errors import CacheError, StorageError
+from tcam_cache.window import window_indices
+
+logger = logging.getLogger(__name__)
+
+SHOWN_SHOTS = 20
+
+
+@dataclass(frozen=True)
+class CachedShot:
+    """A shot of a cache: id, class tag, video, split when the cache was made, frames, finished or not."""
+
+    id: str
+    tag: str
+    video: str
+    split: str
+    length: int
+    complete: bool
+
+    def __len__(self) -> int:
+        return self.length
+
+
+class CachedShots(tuple[CachedShot, ...]):
+    """A tuple of shots that shows itself as a table."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        rows = [("shot", "tag", "split", "frames", "")]
+        for shot in self[:SHOWN_SHOTS]:
+            state = "complete" if shot.complete else "not finished"
+            rows.append((shot.id, shot.tag, shot.split, str(shot.length), state))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        hidden = len(self) - SHOWN_SHOTS
+        return "\n".join([*lines, f"... and {hidden:,} more"] if hidden > 0 else lines)
+
+
+@dataclass(frozen=True)
+class ShotStats:
+    """What is kept of every frame of a shot beside its map.
+
+    Attributes:
+        raw_min: (T,) float32, minimum of each map before it was normalised.
+        raw_max: (T,) float32, maximum of each map before it was normalised.
+        flat: (T,) bool, true where a map was constant and says nothing.
+        logits: (T, C) float32, one column per class in the cache's order.
+    """
+
+    raw_min: np.ndarray
+    raw_max: np.ndarray
+    flat: np.ndarray
+    logits: np.ndarray
+
+
+class CamCache:
+    """A cache of class activation maps on disk, read only; a `records.CamSource`.
+
+    It is picklable, opened anew in every process that uses it, and may be read by many threads at once.
+    """
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open the cache in a folder, complete or not.
+
+        Raises:
+            CacheError: the folder is missing, or holds no cache, a damaged one, or another format version.
+        """
+        return cls(Contents.open(path))
+
+    def __reduce__(self) -> tuple:
+        return type(self).open, (self.path,)
+
+    def __repr__(self) -> str:
+        height, width = self.map_size
+        return f"CamCache({str(self.path)!r}, {len(self.classes)} classes, {height}x{width} maps)"
+
+    @property
+    def path(self) -> Path:
+        """The cache's folder."""
+        return self._contents.objects.root
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classifier's classes, in the order of its logits."""
+        return self._contents.marker.classes
+
+    @property
+    def map_size(self) -> tuple[int, int]:
+        """(h, w) of the CAMs."""
+        return self._contents.marker.map_size
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the format version and the settings."""
+        return self._contents.marker.fingerprint
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that changes a stored number."""
+        return self._contents.marker.settings
+
+    @property
+    def recorded(self) -> Mapping[str, Any]:
+        """Where the cache comes from: versions, host, command line."""
+        return self._contents.marker.recorded
+
+    def shots(self) -> tuple[CachedShot, ...]:
+        """Return every shot, finished or not, in the cache's order; it shows itself as a table."""
+        done = self._contents.log.all()
+        return CachedShots(
+            self._shot(position, position in done) for position in range(len(self._contents.index))
+        )
+
+    def shot(self, shot_id: str) -> CachedShot:
+        """Return one shot, finished or not.
+
+        Raises:
+            CacheError: there is no such shot; the message lists ids that look alike.
+        """
+        position = self._contents.index.position(shot_id)
+        return self._shot(position, self._contents.log.get(position) is not None)
+
+    def cams(self, shot_id: str) -> np.ndarray:
+        """Return the (T, h, w) float32 CAMs of a shot in [0, 1].
+
+        Raises:
+            CacheError: the shot is unknown, not finished or damaged.
+        """
+        return self._maps(shot_id, range(self.shot(shot_id).length))
+
+    def window(self, shot_id: str, t: int, n: int, mode: str = "before") -> np.ndarray:
+        """Return the (m, h, w) float32 CAMs in [0, 1] of frame t and its neighbours, oldest first.
+
+        See `tcam_cache.window_indices` for n and mode. Training reads windows from `pack()`, far faster.
+
+        Raises:
+            CacheError: the shot is unknown, not finished or damaged.
+            IndexError: t lies outside the shot.
+            ValueError: n is negative or the mode unknown.
+        """
+        return self._maps(shot_id, window_indices(t, n, self.shot(shot_id).length, mode))
+
+    def stats(self, shot_id: str) -> ShotStats:
+        """Return what is kept of every frame of a shot beside its map.
+
+        Raises:
+            CacheError: the shot is unknown, not finished or damaged.
+        """
+        position = self._contents.finished(shot_id)
+        values = self._contents.arrays.column(STATS, self._contents.index.rows(position))
+        raw_min, raw_max, flat, *_ = self._contents.sound(shot_id, values).T
+        return ShotStats(raw_min, raw_max, flat > 0, values[:, len(STAT_COLUMNS) :])
+
+    def missing(self) -> tuple[str, ...]:
+        """Return the ids of the shots that are not finished."""
+        return tuple(shot.id for shot in self.shots() if not shot.complete)
+
+    def require_complete(self, shot_ids: Iterable[str] | None = None) -> None:
+        """Make sure that shots are in the cache and finished: all of them, or those named.
+
+        Raises:
+            CacheError: it lists every shot that is unknown or not finished.
+        """
+        wanted = None if shot_ids is None else set(shot_ids)
+        unknown = sorted((wanted or set()) - set(self._contents.index.positions))
+        if unknown:
+            raise CacheError(
+                f"these shots are not in the cache {self.path}, which was built from another manifest. "
+                "Build a cache from this one.",
+                unknown,
+            )
+        missing = [name for name in self.missing() if wanted is None or name in wanted]
+        if missing:
+            raise CacheError(
+                f"{len(missing)} of {len(self._contents.index)} shots of the cache {self.path} are not finished. "
+                "Run the same `tcam-cache build` again: it resumes.",
+                missing,
+            )
+
+    def info(self) -> CacheInfo:
+        """Count what is in the cache."""
+        return cache_info(self._contents)
+
+    def attachment(self, name: str) -> bytes:
+        """Return a file that was kept beside the arrays, such as "classifier.pt".
+
+        Raises:
+            CacheError: there is none of that name, or it is not what was attached.
+        """
+        attached = self._contents.marker.attachments
+        if name not in attached:
+            raise CacheError(f"{self.path} has no file {name!r} attached. Those it has are:", attached)
+        data = self._contents.objects.get(name)
+        if data is None or hashlib.sha256(data).hexdigest() != attached[name]:
+            raise CacheError(
+                f"{self.path / name} is gone, or not the file that {NAME} names. Build the cache again."
+            )
+        return data
+
+    def digest(self) -> str:
+        """Return the SHA-256 of everything finished: fingerprint and every shot's digest."""
+        return self._contents.digest()
+
+    def verify(self) -> tuple[str, ...]:
+        """Read everything, compare it with what was committed, and return one line per damage."""
+        return verify(self._contents)
+
+    def pack(self) -> PackedCams:
+        """Return the finished CAMs as one memory-mapped file, made now where it is not there yet.
+
+        It lies in the cache, or in a temporary folder where the cache cannot be written to.
+
+        Raises:
+            CacheError: no shot is finished, or one is damaged.
+            StorageError: there is no room for it anywhere.
+        """
+        try:
+            return packs.pack(self._contents)
+        except StorageError as error:
+            logger.warning("packing into a temporary folder: %s", error)
+            return packs.pack_elsewhere(self._contents)
+
+    def _shot(self, position: int, complete: bool) -> CachedShot:
+        index = self._contents.index
+        columns = (index.ids, index.tags, index.videos, index.splits, index.lengths)
+        return CachedShot(*(column[position] for column in columns), complete)
+
+    def _maps(self, shot_id: str, frames: range) -> np.ndarray:
+        position = self._contents.finished(shot_id)
+        start = self._contents.index.starts[position]
+        maps = self._contents.arrays.column(CAM, slice(start + frames.start, start + frames.stop))
+        return self._contents.sound(shot_id, maps).astype(np.float32)

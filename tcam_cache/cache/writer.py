@@ -1,0 +1,181 @@
+"""Write a CAM cache shot by shot: a kill at any moment loses the shots in flight, nothing else."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from tcam_cache.cache.arrays import Arrays
+from tcam_cache.cache.commits import Commit, CommitLog, content_digest
+from tcam_cache.cache.layout import ARRAYS, CachePlan, empty_arrays
+from tcam_cache.cache.marker import Marker
+from tcam_cache.cache.objects import Objects
+from tcam_cache.errors import CacheError, ConfigError
+from tcam_cache.provenance import differences
+from tcam_cache.records import Shot, ShotCams
+
+STALE_SECONDS = 3600
+
+
+class CamWriter:
+    """Writes the shots of one plan; picklable, and any number of them may work on one cache.
+
+    >>> import tempfile
+    >>> shot = Shot("bird/1", "bird", "bird/1", "train", "bird/1", ("1.jpg", "2.jpg"))
+    >>> plan = CachePlan(("bird", "cat"), (shot,), (2, 2), {"method": "layercam"}, {})
+    >>> zeros, logits = np.zeros(2, np.float32), np.zeros((2, 2), np.float32)
+    >>> cams = ShotCams(np.ones((2, 2, 2), np.float16), zeros, zeros + 5, zeros > 0, logits)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     writer = CamWriter.create(folder, plan)
+    ...     writer.write("bird/1", cams)
+    ...     writer.pending()
+    ()
+    """
+
+    def __init__(self, objects: Objects, plan: CachePlan) -> None:
+        self._plan = plan
+        self._index = plan.index
+        self._arrays = Arrays(objects, read_only=False)
+        self._log = CommitLog(objects, plan.fingerprint, self._index.ids)
+
+    @classmethod
+    def create(
+        cls, path: Path | str, plan: CachePlan, attachments: Mapping[str, bytes] | None = None
+    ) -> Self:
+        """Create a cache in a folder, or resume the one that is there.
+
+        Args:
+            path: the cache's folder; absent, empty, or holding the same plan's cache.
+            plan: what the cache will hold.
+            attachments: files kept beside the arrays, by name; a resumed cache keeps those it has.
+
+        Raises:
+            CacheError: the folder holds a cache of other settings or shots, or something else.
+            StorageError: the file system refuses a write.
+        """
+        objects = Objects(Path(path).absolute())
+        marker = Marker.read(objects)
+        if marker is None:
+            _refuse_strangers(objects)
+            _make(objects, plan, attachments or {})
+            marker = Marker.read(objects)
+        _refuse_others(objects, plan, marker)
+        objects.sweep(STALE_SECONDS)
+        return cls(objects, plan)
+
+    def pending(self, shard: tuple[int, int] = (0, 1)) -> tuple[Shot, ...]:
+        """Return the shots that are not finished, in order.
+
+        Args:
+            shard: (i, N): only shots whose position modulo N is i, 0 <= i < N; N writers need no lock.
+
+        Raises:
+            ConfigError: the shard does not exist.
+        """
+        part, parts = shard
+        if not 0 <= part < parts:
+            raise ConfigError(f"got shard {part}/{parts}; expected i/N with 0 <= i < N, such as 0/2 and 1/2.")
+        done = self._log.all()
+        return tuple(
+            shot
+            for position, shot in enumerate(self._plan.shots)
+            if position % parts == part and position not in done
+        )
+
+    def write(self, shot_id: str, cams: ShotCams) -> None:
+        """Write one shot and commit it; a shot that is committed already is left as it is.
+
+        Args:
+            shot_id: the shot's id.
+            cams: what the classifier says of every frame of it.
+
+        Raises:
+            CacheError: the shot is not in the plan, or its numbers are not what a cache holds.
+            StorageError: the file system refuses a write; every committed shot stays good.
+        """
+        position = self._index.position(shot_id)
+        faults = _faults(cams, self._index.lengths[position], self._plan)
+        if faults:
+            raise CacheError(
+                f"the CAMs of shot {shot_id!r} cannot be stored. Correct what made them.", faults
+            )
+        if self._log.get(position):
+            return
+        maps, flat = np.asarray(cams.cams), np.asarray(cams.flat)
+        stats = np.column_stack([cams.raw_min, cams.raw_max, flat, cams.logits]).astype(np.float32)
+        self._arrays.write(self._index.starts[position], maps, stats)
+        commit = Commit(
+            self._plan.fingerprint, shot_id, len(maps), int(flat.sum()), content_digest(maps, stats)
+        )
+        self._log.put(position, commit)
+
+
+def _make(objects: Objects, plan: CachePlan, attachments: Mapping[str, bytes]) -> None:
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in attachments.items()}
+    for name, data in (empty_arrays(plan) | dict(attachments)).items():
+        objects.put(name, data)
+    Marker.of(plan, digests).put(objects)
+
+
+def _refuse_strangers(objects: Objects) -> None:
+    """Go on only in a new or empty folder, or in what an interrupted creation left."""
+    if objects.root.exists() and not objects.root.is_dir():
+        raise CacheError(f"{objects.root} is a file; expected a folder for the cache. Choose another name.")
+    found = objects.names()
+    if not found or (found == (ARRAYS,) and not objects.names(ARRAYS)):
+        return
+    try:
+        ours = "tcam_cache" in json.loads(objects.get(f"{ARRAYS}/zarr.json") or b"{}")["attributes"]
+    except (ValueError, KeyError, TypeError):
+        ours = False
+    if not ours:
+        raise CacheError(
+            f"{objects.root} holds something else than a CAM cache; nothing was changed. "
+            "Choose another folder.",
+            found,
+        )
+
+
+def _refuse_others(objects: Objects, plan: CachePlan, marker: Marker) -> None:
+    ours, theirs = Marker.of(plan, {}), marker
+    named = differences(ours.settings, theirs.settings)
+    named += differences(
+        {"classes": ours.classes, "map_size": ours.map_size},
+        {"classes": theirs.classes, "map_size": theirs.map_size},
+    )
+    if ours.index != theirs.index:
+        named += plan.index.differences(Arrays(objects).index(theirs.classes))
+    if named or ours.fingerprint != theirs.fingerprint:
+        raise CacheError(
+            f"{objects.root} holds a cache made with other settings; nothing was changed. "
+            "Choose another folder, or give the settings it was made with.",
+            named,
+        )
+
+
+def _faults(cams: ShotCams, length: int, plan: CachePlan) -> list[str]:
+    """List what is wrong with a shot's numbers."""
+    maps = np.asarray(cams.cams)
+    wanted = {
+        "cams": (length, *plan.map_size),
+        "raw_min": (length,),
+        "raw_max": (length,),
+        "flat": (length,),
+        "logits": (length, len(plan.classes)),
+    }
+    arrays = {name: np.asarray(getattr(cams, name)) for name in wanted}
+    faults = [
+        f"{name}: got shape {arrays[name].shape}, expected {shape}"
+        for name, shape in wanted.items()
+        if arrays[name].shape != shape
+    ]
+    if maps.dtype != np.float16:
+        faults.append(f"cams: got {maps.dtype}, expected float16")
+    broken = [name for name, values in arrays.items() if not np.isfinite(values).all()]
+    faults += [f"{name}: NaN or infinite" for name in broken]
+    if "cams" not in broken and maps.size and not 0 <= maps.min() <= maps.max() <= 1:
+        faults.append(f"cams: got values from {maps.min()} to {maps.max()}, expected [0, 1]")
+    return faults

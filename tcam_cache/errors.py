@@ -61,5 +61,9 @@ class RunError(TcamCacheError):
     """A run folder cannot be used: it already holds a run, or none, or another one."""
 
 
+class EvaluationError(TcamCacheError):
+    """A map, or a set of frames, cannot be scored."""
+
+
 class StorageError(TcamCacheError):
     """The file system refused a write: no permission, no space, read-only."""

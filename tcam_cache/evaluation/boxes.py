@@ -1,0 +1,131 @@
+"""Boxes of a map at many thresholds, and their overlap with true boxes (Choe et al., CVPR 2020: WSOL)."""
+
+import numpy as np
+from skimage.filters import threshold_otsu
+
+from tcam_cache.config import BOX_MODES
+from tcam_cache.errors import ConfigError, EvaluationError
+from tcam_cache.evaluation.merge_forest import MergeForest, merge_forest
+from tcam_cache.evaluation.polygons import doubled_areas, extents_of
+
+GRID = np.arange(0, 1, 0.001)
+GRID.flags.writeable = False
+ROUNDING = 1e-5
+
+
+def boxes_at(scores: np.ndarray, taus: np.ndarray = GRID, mode: str = "components") -> np.ndarray:
+    """Return the box of a map at every threshold, equal to binarising and labelling it at each one.
+
+    `components`: the largest 8-connected component, by pixels, of `scores > tau * max`; of equals the one
+    whose first pixel comes first, row by row. Right and bottom are exclusive.
+    `wsol`: the WSOL protocol. `uint8(255 * scores) > int(tau * max)`; the component with the largest area
+    inside the polygon through the centres of its outer pixels (OpenCV's `contourArea`); of equals the one
+    whose first pixel comes last (OpenCV's order); x1 = x0 + width, y1 = y0 + height, at most W - 1, H - 1.
+
+    Args:
+        scores: (H, W) float32 in [0, 1].
+        taus: (K,) in [0, 1), rising.
+        mode: "components" or "wsol".
+
+    Returns:
+        (K, 4) float32 x0, y0, x1, y1 in pixels of the map; where nothing exceeds the threshold a row of NaN,
+        in `wsol` the protocol's row of zeros.
+
+    Raises:
+        EvaluationError: the map is not two-dimensional, not finite or leaves [0, 1].
+        ConfigError: the mode is unknown, or the thresholds do not rise within [0, 1).
+
+    >>> boxes_at(np.float32([[0, 0.9, 0.2], [0, 1.0, 0.2]]), np.array([0, 0.5])).tolist()
+    [[1.0, 0.0, 3.0, 2.0], [1.0, 0.0, 2.0, 2.0]]
+    """
+    scores, taus = _checked(scores, taus, mode)
+    if mode == "wsol":
+        return _wsol_boxes(scores, taus)
+    cuts = taus * float(scores.max())
+    levels = np.searchsorted(cuts, scores.astype(np.float64).ravel(), side="left").reshape(scores.shape)
+    boxes = np.full((len(taus), 4), np.nan, np.float32)
+    found = _largest_by_pixels(merge_forest(scores, levels))
+    boxes[: len(found)] = found
+    return boxes
+
+
+def otsu_box(scores: np.ndarray, mode: str = "components") -> np.ndarray:
+    """Return the (4,) box of a map above Otsu's threshold of its 8-bit version.
+
+    >>> otsu_box(np.float32([[0.1, 0.1, 0.8], [0.1, 0.2, 0.9]])).tolist()
+    [2.0, 0.0, 3.0, 2.0]
+    """
+    scores, taus = _checked(scores, np.zeros(1), mode)
+    grey = _to_grey(scores)
+    return boxes_at((grey > threshold_otsu(grey)).astype(np.float32), taus, mode)[0]
+
+
+def iou(boxes: np.ndarray, truth: np.ndarray, inclusive: bool = False) -> np.ndarray:
+    """Return the intersection over union of each box with each true box.
+
+    Args:
+        boxes: (K, 4) x0, y0, x1, y1; a row of NaN overlaps nothing.
+        truth: (M, 4) in the same pixels.
+        inclusive: right and bottom belong to the box, so that a side is x1 - x0 + 1 (WSOL protocol).
+
+    Returns:
+        (K, M) float64 in [0, 1].
+
+    >>> iou(np.array([[0, 0, 2, 2]]), np.array([[1, 0, 3, 2], [0, 0, 2, 2]])).round(3).tolist()
+    [[0.333, 1.0]]
+    """
+    boxes, truth = np.asarray(boxes, np.float64), np.asarray(truth, np.float64)
+    least = np.maximum(boxes[:, None, :2], truth[None, :, :2])
+    most = np.minimum(boxes[:, None, 2:], truth[None, :, 2:])
+    common = np.maximum(most - least + inclusive, 0).prod(axis=-1)
+    union = _area(boxes, inclusive)[:, None] + _area(truth, inclusive)[None] - common
+    with np.errstate(invalid="ignore"):
+        return np.where(union > 0, common / np.where(union > 0, union, 1), 0.0)
+
+
+def _area(boxes: np.ndarray, inclusive: bool) -> np.ndarray:
+    return (boxes[:, 2:] - boxes[:, :2] + inclusive).prod(axis=-1)
+
+
+def _checked(scores: np.ndarray, taus: np.ndarray, mode: str) -> tuple[np.ndarray, np.ndarray]:
+    scores, taus = np.asarray(scores, np.float32), np.asarray(taus, np.float64)
+    if mode not in BOX_MODES:
+        raise ConfigError(f"got box mode {mode!r}; expected one of {', '.join(BOX_MODES)}.")
+    if taus.ndim != 1 or not taus.size or not (taus[0] >= 0 and taus[-1] < 1 and (np.diff(taus) > 0).all()):
+        raise ConfigError("got thresholds out of order or out of range; give them rising within [0, 1).")
+    if scores.ndim != 2 or not scores.size:
+        raise EvaluationError(f"got a map of shape {scores.shape}; give one map (H, W) at a time.")
+    low, high = float(scores.min()), float(scores.max())
+    if not (low >= 0 and high <= 1 + ROUNDING):
+        raise EvaluationError(
+            f"a map holds values from {low:g} to {high:g}; expected finite ones in [0, 1]. "
+            "Maps with NaN come from a run that diverged: train it again with a smaller --lr."
+        )
+    return scores, taus
+
+
+def _to_grey(scores: np.ndarray) -> np.ndarray:
+    return (scores.astype(np.float64) * 255).astype(np.uint8)
+
+
+def _largest_by_pixels(forest: MergeForest) -> np.ndarray:
+    """Return (k, 4), the box of the largest component at each threshold below the map's highest level."""
+    sizes = forest.total(np.flatnonzero(forest.levels))
+    extents = extents_of(forest)
+    rows = (sizes * forest.levels.size - extents[0]).argmax(axis=0) if forest.count else np.zeros(0, int)
+    return extents[1:, rows, np.arange(len(rows))].T
+
+
+def _wsol_boxes(scores: np.ndarray, taus: np.ndarray) -> np.ndarray:
+    grey = _to_grey(scores)
+    if not grey.any():
+        return np.zeros((len(taus), 4), np.float32)
+    forest = merge_forest(scores, grey)
+    extents = extents_of(forest)
+    areas = doubled_areas(forest, extents)
+    tied = areas == areas.max(axis=0)
+    rows = np.where(tied, extents[0], -1).argmax(axis=0)
+    found = extents[1:, rows, np.arange(len(rows))].T
+    cuts = [int(tau * grey.max()) for tau in taus]
+    height, width = grey.shape
+    return np.minimum(found[cuts], [width, height, width - 1, height - 1]).astype(np.float32)

@@ -29,9 +29,9 @@ class Contents:
     def open(cls, path: Path | str) -> Self:
         """Open the cache in a folder; see `CamCache.open`."""
         objects = Objects(Path(path).absolute())
-        if not objects.root.exists():
-            raise CacheError(f"there is no folder {path}. Make a cache with `tcam-cache build`.")
         marker = Marker.read(objects)
+        if marker is None and not objects.root.exists():
+            raise CacheError(f"there is no folder {path}. Make a cache with `tcam-cache build`.")
         if marker is None:
             raise CacheError(
                 f"{path} is not a CAM cache: it holds no {NAME}. Name the folder that `tcam-cache build` "

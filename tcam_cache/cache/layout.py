@@ -69,8 +69,8 @@ class CachePlan:
         ]
         if faults or not self.shots:
             raise CacheError(
-                f"got {len(self.shots)} shots that cannot be cached; expected at least one, each with its own "
-                f"id, frames, and a tag among {', '.join(self.classes)}. Correct the manifest.",
+                f"got {len(self.shots)} shots that cannot be cached; expected at least one, each with "
+                f"its own id, frames, and a tag among {', '.join(self.classes)}. Correct the manifest.",
                 faults,
             )
 

@@ -38,7 +38,7 @@ class Objects:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise CacheError(f"cannot read {self.root / name}: {error.strerror}.") from error
+            raise _unreadable(self.root / name, error) from error
 
     def exists(self, name: str) -> bool:
         """Tell whether there is an object of that name."""
@@ -50,6 +50,8 @@ class Objects:
             found = [entry.name for entry in (self.root / folder).iterdir()]
         except (FileNotFoundError, NotADirectoryError):
             return ()
+        except OSError as error:
+            raise _unreadable(self.root / folder, error) from error
         return tuple(sorted(name for name in found if not name.endswith(PARTIAL)))
 
     def sweep(self, older_than: float) -> None:
@@ -75,6 +77,10 @@ class Objects:
                 # A living writer renames its unfinished files under our eyes.
                 with suppress(FileNotFoundError):
                     yield path, path.stat()
+
+
+def _unreadable(path: Path, error: OSError) -> CacheError:
+    return CacheError(f"cannot read {path}: {error.strerror}. Mend that, or name another cache.")
 
 
 class _DurableStore(LocalStore):

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -86,15 +87,16 @@ def pack(contents: Contents) -> PackedCams:
         _write(packed.path, contents, commits)
     for old in packed.path.parent.glob("*.npy"):
         if old != packed.path:
-            with storage_errors(old):
-                old.unlink(missing_ok=True)
+            with suppress(OSError):
+                old.unlink()
     return packed
 
 
 def pack_elsewhere(contents: Contents) -> PackedCams:
     """Write the pack of a cache that lies on a read-only disk into a temporary folder of this process."""
     commits = _finished(contents)
-    folder = Path(tempfile.mkdtemp(prefix="tcam_cache-"))
+    with storage_errors(tempfile.gettempdir()):
+        folder = Path(tempfile.mkdtemp(prefix="tcam_cache-"))
     packed = PackedCams(folder / "cams.npy", _planned(contents, commits).index)
     weakref.finalize(packed, _remove, folder, os.getpid())
     _write(packed.path, contents, commits)
@@ -164,7 +166,8 @@ def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
 
 def _mapped(path: Path) -> np.ndarray:
     try:
-        return np.load(path, mmap_mode="r")
+        # A plain array over the same pages: slicing a memmap object costs more than copying a window.
+        return np.asarray(np.load(path, mmap_mode="r"))
     except (OSError, ValueError) as error:
         raise CacheError(
             f"the pack {path} is gone or cut short ({error}). Open the cache and call pack() again."

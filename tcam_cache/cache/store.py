@@ -195,7 +195,7 @@ class CamCache:
         missing = [name for name in self.missing() if wanted is None or name in wanted]
         if missing:
             raise CacheError(
-                f"{len(missing)} of {len(self._contents.index)} shots of the cache {self.path} are not finished. "
+                f"{len(missing)} of {len(self._contents.index)} shots of {self.path} are not finished. "
                 "Run the same `tcam-cache build` again: it resumes.",
                 missing,
             )

@@ -92,10 +92,10 @@ def jittered_grid(height: int, width: int, landmarks: int, generator: torch.Gene
         generator: on the CPU.
     """
     side = math.isqrt(landmarks)
-    rows, columns = min(side, height), min(side, width)
-    jitter = torch.rand(2, rows, columns, dtype=torch.float64, generator=generator)
-    y = ((torch.arange(rows)[:, None] + jitter[0]) * (height / rows)).long().clamp(max=height - 1)
-    x = ((torch.arange(columns) + jitter[1]) * (width / columns)).long().clamp(max=width - 1)
+    rows, columns = _edges(height, min(side, height)), _edges(width, min(side, width))
+    jitter = torch.rand(2, len(rows) - 1, len(columns) - 1, dtype=torch.float64, generator=generator)
+    y = rows[:-1, None] + (jitter[0] * rows.diff()[:, None]).long()
+    x = columns[:-1] + (jitter[1] * columns.diff()).long()
     return (y * width + x).flatten()
 
 
@@ -170,6 +170,10 @@ def _affinity_chunks(features: Tensor, anchors: Tensor) -> Iterator[tuple[slice,
 
 def _affinity(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
     return torch.bmm(left, right, out=out).clamp_(min=_LEAST_EXPONENT).exp_()
+
+
+def _edges(length: int, cells: int) -> Tensor:
+    return torch.arange(cells + 1) * length // cells
 
 
 def _left(points: Tensor) -> Tensor:

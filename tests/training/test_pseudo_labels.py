@@ -1,0 +1,212 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+from tcam_cache.config import PRESETS, train_config
+from tcam_cache.training.otsu import regions
+from tcam_cache.training.pseudo_labels import IGNORE, draw_pseudo_labels, seed_regions
+
+ALL = {"fg_top": 1.0, "bg_low": None, "pixels": 1, "dilate": False}
+SURE = 1e-3  # p-values below it reject; the seeds are fixed, so a test passes always or never
+
+
+def smooth_cams(batch=3, size=28, seed=0):
+    coarse = torch.rand(batch, 1, 7, 7, generator=torch.Generator().manual_seed(seed)) ** 3
+    cams = torch.nn.functional.interpolate(coarse, size=size, mode="bilinear", align_corners=False)[:, 0]
+    low, high = cams.amin((1, 2), keepdim=True), cams.amax((1, 2), keepdim=True)
+    return (cams - low) / (high - low)
+
+
+def noise_like(cams, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(2**31 - 1, (len(cams), 2, *cams.shape[1:]), generator=generator)
+
+
+def many(cam, draws):
+    return torch.tensor(cam)[None].expand(draws, -1, -1), torch.arange(draws)
+
+
+def sampling(preset):
+    """Return what a preset draws, without its other settings."""
+    settings = train_config(preset, manifest=".", cache=".", out=".")
+    return {name: getattr(settings, name) for name in ALL}
+
+
+def test_foreground_is_drawn_by_activation():
+    cam = [[0.0, 0.0, 0.0, 0.0, 0.0], [1.0, 0.9, 0.8, 0.7, 0.6]]
+    cams, seeds = many(cam, 20_000)
+    drawn = (draw_pseudo_labels(cams, seeds, **ALL).labels == 1).sum(0)
+    weights = np.array(cam[1]) / np.sum(cam[1])
+    assert drawn[0].sum() == 0
+    assert chisquare(drawn[1].numpy(), 20_000 * weights).pvalue > SURE
+
+
+def test_two_foreground_pixels_are_drawn_without_replacement_one_after_the_other():
+    weights = np.array([1.0, 0.75, 0.5])
+    cams, seeds = many([[0.0] * 9, [0.0] * 6 + list(weights)], 20_000)
+    labels = draw_pseudo_labels(cams, seeds, **{**ALL, "pixels": 2}).labels[:, 1, 6:]
+    left_out = (labels != 1).float()
+    assert left_out.sum(1).eq(1).all()
+    share = weights / weights.sum()
+    # The pair {i, j} comes as i then j or j then i, each a multinomial draw out of what is left.
+    expected = [
+        share[i] * share[j] * (1 / (1 - share[i]) + 1 / (1 - share[j])) for i, j in ((1, 2), (0, 2), (0, 1))
+    ]
+    assert chisquare(left_out.sum(0).numpy(), 20_000 * np.array(expected)).pvalue > SURE
+
+
+def test_background_is_drawn_uniformly_from_all_of_the_complement():
+    cams, seeds = many([[0.0, 0.1, 0.2], [0.3, 0.0, 1.0]], 20_000)
+    drawn = (draw_pseudo_labels(cams, seeds, **ALL).labels == 0).sum(0).flatten()
+    assert drawn[5] == 0
+    assert chisquare(drawn[:5].numpy()).pvalue > SURE
+
+
+def test_pixels_of_one_value_at_the_background_cut_are_equally_likely():
+    cam = torch.zeros(4, 10)
+    cam[0, 0] = 1.0
+    cams, seeds = many(cam.tolist(), 20_000)
+    drawn = (draw_pseudo_labels(cams, seeds, **{**ALL, "bg_low": 0.1, "pixels": 3}).labels == 0).sum(0)
+    assert drawn[0, 0] == 0
+    assert chisquare(drawn.flatten()[1:].numpy()).pvalue > SURE
+
+
+def test_pixels_of_one_value_at_the_foreground_cut_are_equally_likely():
+    cam = torch.zeros(5, 8)
+    cam[3:] = 0.9
+    cam[4, 7] = 1.0
+    cams, seeds = many(cam.tolist(), 20_000)
+    drawn = (draw_pseudo_labels(cams, seeds, **{**ALL, "fg_top": 0.25, "pixels": 4}).labels == 1).sum(0)
+    assert drawn[4, 7] == 20_000
+    assert chisquare(drawn[3:].flatten()[:-1].numpy()).pvalue > SURE
+
+
+def test_foreground_and_background_are_drawn_independently():
+    cams, seeds = many([[0.0, 0.0, 0.0, 0.9, 1.0, 0.9]], 8_000)
+    for options in (ALL, {**ALL, "fg_top": 0.7, "bg_low": 0.34}):
+        labels = draw_pseudo_labels(cams, seeds, **options).labels[:, 0]
+        table = torch.einsum("bi,bj->ij", (labels[:, :3] == 0).double(), (labels[:, 3:] == 1).double())
+        expected = table.sum(1, keepdim=True) * table.sum(0) / 8_000
+        assert ((table - expected) ** 2 / expected).nansum() < 18.47  # chi-square, 4 degrees of freedom
+
+
+def test_the_paper_draws_from_all_of_both_regions():
+    cams = smooth_cams()
+    foreground = regions(cams).foreground
+    options = sampling("paper")
+    areas = seed_regions(cams, noise_like(cams), fg_top=options["fg_top"], bg_low=options["bg_low"])
+    assert torch.equal(areas, torch.stack([~foreground, foreground], 1))
+
+
+@pytest.mark.parametrize("preset", [name for name in PRESETS if name != "paper"])
+def test_a_preset_draws_from_its_fractions_of_the_ranked_pixels(preset):
+    options = sampling(preset)
+    cams = smooth_cams()
+    areas = seed_regions(cams, noise_like(cams), fg_top=options["fg_top"], bg_low=options["bg_low"])
+    for cam, region, (background, foreground) in zip(cams, regions(cams).foreground, areas, strict=True):
+        highest = cam[region].sort(descending=True).values
+        kept = int(options["fg_top"] * len(highest))
+        assert torch.equal(cam[foreground].sort(descending=True).values, highest[:kept])
+        assert not (foreground & ~region).any()
+        if options["bg_low"] is None:
+            assert torch.equal(background, ~region)
+        else:
+            lowest = cam.flatten().sort().values[: int(options["bg_low"] * cam.numel())]
+            assert torch.equal(cam[background].sort().values, lowest)
+
+
+@pytest.mark.parametrize(("preset", "most"), [("recommended", 100), ("paper", 1), ("authors", 9)])
+def test_a_preset_labels_its_number_of_pixels(preset, most):
+    drawn = draw_pseudo_labels(smooth_cams(4, 64), torch.arange(4), **sampling(preset))
+    labelled = torch.stack([(drawn.labels == label).sum((1, 2)) for label in (0, 1)], 1)
+    assert torch.equal(drawn.counts, labelled)
+    assert (drawn.counts <= most).all()
+    assert (drawn.counts > 0).all()
+    assert preset == "authors" or (drawn.counts == most).all()
+    assert set(drawn.labels.unique().tolist()) == {0, 1, IGNORE}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.permutations(range(4)), st.integers(1, 4), st.sampled_from(list(PRESETS)))
+def test_a_draw_depends_on_its_own_map_and_seed_alone(order, size, preset):
+    cams, seeds = smooth_cams(4, 16), torch.tensor([5, 2**63 - 1, 0, 11])
+    chosen = torch.tensor(order[:size])
+    whole = draw_pseudo_labels(cams, seeds, **sampling(preset)).labels
+    part = draw_pseudo_labels(cams[chosen], seeds[chosen], **sampling(preset)).labels
+    assert torch.equal(part, whole[chosen])
+
+
+def test_another_seed_is_another_draw():
+    cams = smooth_cams(1).expand(2, -1, -1)
+    same = draw_pseudo_labels(cams, torch.tensor([3, 3]), **sampling("recommended")).labels
+    other = draw_pseudo_labels(cams, torch.tensor([3, 4]), **sampling("recommended")).labels
+    assert torch.equal(same[0], same[1])
+    assert not torch.equal(other[0], other[1])
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+@pytest.mark.parametrize("axis", [1, 2])
+def test_regions_follow_a_flip_of_map_and_noise(preset, axis):
+    options = {name: sampling(preset)[name] for name in ("fg_top", "bg_low")}
+    cams = (smooth_cams() * 20).round() / 20  # with ties
+    noise = noise_like(cams)
+    flipped = seed_regions(cams.flip(axis), noise.flip(axis + 1), **options)
+    assert torch.equal(flipped.flip(axis + 1), seed_regions(cams, noise, **options))
+
+
+def test_a_flat_map_gives_no_label_and_is_flagged():
+    cams = torch.stack([torch.zeros(6, 6), smooth_cams(1, 6)[0], torch.full((6, 6), 0.4)])
+    drawn = draw_pseudo_labels(cams, torch.arange(3), **sampling("recommended"))
+    assert drawn.flat.tolist() == [True, False, True]
+    assert drawn.counts[[0, 2]].sum() == 0
+    assert (drawn.labels[[0, 2]] == IGNORE).all()
+    assert drawn.counts[1].min() > 0
+
+
+def test_a_region_smaller_than_the_number_of_draws_is_labelled_whole():
+    cams = torch.tensor([[[0.0, 0.0, 0.0], [0.0, 0.9, 1.0]]])
+    drawn = draw_pseudo_labels(cams, torch.tensor([0]), **{**ALL, "pixels": 100})
+    assert drawn.labels.tolist() == [[[0, 0, 0], [0, 1, 1]]]
+
+
+def test_a_fraction_of_a_tiny_region_is_at_least_one_pixel():
+    cams = torch.tensor([[[0.0, 0.1, 0.0], [0.2, 0.9, 1.0]]])
+    drawn = draw_pseudo_labels(cams, torch.tensor([0]), **{**ALL, "fg_top": 0.3, "bg_low": 0.0})
+    assert drawn.counts.tolist() == [[1, 1]]
+    assert drawn.labels[0, 1, 2] == 1
+
+
+def test_a_dilated_pixel_is_3x3_and_clipped_at_the_border():
+    cams = torch.zeros(1, 9, 9)
+    cams[0, 0, 0], cams[0, 8, 8] = 1.0, 0.001
+    options = {**ALL, "dilate": True}
+    labels = draw_pseudo_labels(cams, torch.tensor([1]), **options).labels[0]
+    assert (labels == 1).nonzero().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    y, x = (labels == 0).nonzero().T
+    assert y.max() - y.min() <= 2
+    assert x.max() - x.min() <= 2
+    assert len(y) in (4, 6, 9)
+
+
+def test_pixels_claimed_by_both_classes_are_dropped():
+    cams = torch.tensor([[[1.0, 0.0, 0.0, 0.0]]])
+    for seed in range(20):
+        drawn = draw_pseudo_labels(cams, torch.tensor([seed]), **{**ALL, "dilate": True})
+        plain = draw_pseudo_labels(cams, torch.tensor([seed]), **ALL).labels[0, 0].tolist()
+        expected = {
+            1: [IGNORE, IGNORE, 0, IGNORE],
+            2: [1, IGNORE, 0, 0],
+            3: [1, 1, 0, 0],
+        }[plain.index(0)]
+        assert drawn.labels[0, 0].tolist() == expected
+        assert drawn.counts[0].tolist() == [expected.count(0), expected.count(1)]
+
+
+def test_maps_in_half_precision_draw_as_their_float_values_do():
+    cams, seeds = smooth_cams().half(), torch.arange(3)
+    for preset in PRESETS:
+        half = draw_pseudo_labels(cams, seeds, **sampling(preset)).labels
+        assert torch.equal(half, draw_pseudo_labels(cams.float(), seeds, **sampling(preset)).labels)

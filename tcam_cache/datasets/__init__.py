@@ -2,10 +2,11 @@
 
 from tcam_cache.datasets.annotations import Annotations, attach, read_annotations
 from tcam_cache.datasets.check import CheckReport, check_frames
+from tcam_cache.datasets.demo_set import demo_tags, write_demo
 from tcam_cache.datasets.folders import index_folders
 from tcam_cache.datasets.images import ImageFrames
 from tcam_cache.datasets.manifest import Manifest
-from tcam_cache.datasets.manifest_file import read_manifest, write_manifest
+from tcam_cache.datasets.manifest_file import manifest_text, read_manifest, write_manifest
 from tcam_cache.datasets.splits import seeded_splits
 
 __all__ = [
@@ -15,9 +16,12 @@ __all__ = [
     "Manifest",
     "attach",
     "check_frames",
+    "demo_tags",
     "index_folders",
+    "manifest_text",
     "read_annotations",
     "read_manifest",
     "seeded_splits",
+    "write_demo",
     "write_manifest",
 ]

@@ -14,12 +14,8 @@ VERSION = 1
 _TEXTS = ("id", "class", "video", "split", "folder")
 
 
-def write_manifest(manifest: Manifest, path: Path | str) -> None:
-    """Write a manifest as JSON lines, atomically.
-
-    Raises:
-        StorageError: the file system refuses the write.
-    """
+def manifest_text(manifest: Manifest) -> str:
+    """Return a manifest as JSON lines: a header, then a line a shot."""
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -29,7 +25,16 @@ def write_manifest(manifest: Manifest, path: Path | str) -> None:
         "shots": len(manifest.shots),
     }
     lines = (json.dumps(value, ensure_ascii=False) for value in (header, *map(_shot_line, manifest.shots)))
-    write_text(path, "\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
+
+
+def write_manifest(manifest: Manifest, path: Path | str) -> None:
+    """Write a manifest as JSON lines, atomically.
+
+    Raises:
+        StorageError: the file system refuses the write.
+    """
+    write_text(path, manifest_text(manifest))
 
 
 def read_manifest(path: Path | str, root: Path | str | None = None) -> Manifest:

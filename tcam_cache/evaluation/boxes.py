@@ -83,6 +83,15 @@ def iou(boxes: np.ndarray, truth: np.ndarray, inclusive: bool = False) -> np.nda
         return np.where(union > 0, common / np.where(union > 0, union, 1), 0.0)
 
 
+def hits(ious: np.ndarray, mode: str, at: float = 0.5) -> np.ndarray:
+    """Return which overlaps count as found: IoU > 0.5 (CorLoc), >= 0.5 in the WSOL protocol.
+
+    >>> hits(np.array([0.4, 0.5, 0.6]), "components").tolist()
+    [False, False, True]
+    """
+    return np.asarray(ious) >= at if mode == "wsol" else np.asarray(ious) > at
+
+
 def _area(boxes: np.ndarray, inclusive: bool) -> np.ndarray:
     return (boxes[:, 2:] - boxes[:, :2] + inclusive).prod(axis=-1)
 

@@ -27,6 +27,7 @@ class FrameSweep:
         otsu_box: (4,) float32, the box at Otsu's threshold.
         otsu_iou: its highest IoU with a true box.
         flat: the map was constant and says nothing.
+        mode: how boxes were taken, "components" or "wsol".
     """
 
     path: str
@@ -41,6 +42,7 @@ class FrameSweep:
     otsu_box: np.ndarray
     otsu_iou: float
     flat: bool
+    mode: str
 
 
 def sweep_frame(
@@ -86,6 +88,7 @@ def sweep_frame(
         otsu_box=boxes[-1],
         otsu_iou=float(ious[-1]),
         flat=bool(scores.min() == scores.max()),
+        mode=mode,
     )
 
 

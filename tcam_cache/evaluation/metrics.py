@@ -1,0 +1,229 @@
+"""CorLoc and what stands beside it, computed from the rows of frames.csv alone."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from tcam_cache.evaluation.boxes import GRID, hits, iou
+from tcam_cache.evaluation.frames_csv import OVERLAPS, FrameRow, frame_rows
+from tcam_cache.evaluation.sweeps import FrameSweep
+from tcam_cache.evaluation.thresholds import Threshold, by_class, corloc_curve, require_frames, thresholds
+
+log = logging.getLogger(__name__)
+
+DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What metrics.json holds: shares in percent (0..100), mean IoU and stability in 0..1.
+
+    Attributes:
+        split: the evaluated split.
+        method: what made the maps, such as "tcam" or "layercam".
+        frames: number of annotated frames.
+        boxes: how a map became a box, "components" or "wsol".
+        threshold: {"policy", "value"} of the headline numbers.
+        corloc: at IoU 0.5: {"mean_over_classes", "mean_over_frames", "per_class", "per_video"}.
+        corloc_at: class mean at IoU "0.3", "0.5" and "0.7".
+        max_box_acc_v2: mean over IoU 0.3, 0.5 and 0.7 of the share of frames found at the tau best for each.
+        mean_iou: over frames; a frame without a box counts 0.
+        mean_iou_over_classes: unweighted mean of the classes' mean IoU.
+        cl_accuracy: share of annotated frames whose first predicted class is the tag (CL), or None.
+        top1_localization: share of frames found and classified right, or None.
+        stability: mean IoU of the predicted boxes of frames t and t + 1 of a shot; None without such pairs.
+        flat_maps: share of frames whose map is constant.
+        no_box: share of frames without a box; they are misses.
+        true_boxes: number of true boxes.
+        policies: {"value", "corloc", "mean_iou"} of every threshold policy.
+        classes_without_frames: the data set's classes that no annotated frame has; they are in no mean.
+        ms_per_frame: time for one frame's map and boxes, or None where it was not measured.
+        provenance: versions, host and command line.
+    """
+
+    split: str
+    method: str
+    frames: int
+    boxes: str
+    threshold: Mapping[str, Any]
+    corloc: Mapping[str, Any]
+    corloc_at: Mapping[str, float]
+    max_box_acc_v2: float
+    mean_iou: float
+    mean_iou_over_classes: float
+    cl_accuracy: float | None
+    top1_localization: float | None
+    stability: float | None
+    flat_maps: float
+    no_box: float
+    true_boxes: int
+    policies: Mapping[str, Mapping[str, Any]]
+    classes_without_frames: tuple[str, ...] = ()
+    ms_per_frame: float | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of metrics.json."""
+        return {**asdict(self), "classes_without_frames": list(self.classes_without_frames)}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything a report shows of one method on one split.
+
+    Attributes:
+        metrics: the content of metrics.json.
+        rows: the content of frames.csv.
+        taus: (K,) thresholds.
+        curve: (K,) class mean of CorLoc at each of them, in percent.
+    """
+
+    metrics: Metrics
+    rows: tuple[FrameRow, ...]
+    taus: np.ndarray
+    curve: np.ndarray
+
+
+def score(
+    sweeps: Sequence[FrameSweep],
+    threshold: str,
+    val_tau: float | None = None,
+    *,
+    split: str,
+    method: str,
+    classes: Sequence[str] = (),
+    ms_per_frame: float | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    taus: np.ndarray = GRID,
+) -> Evaluation:
+    """Score the annotated frames of a split under every threshold policy, one of them being the headline.
+
+    Args:
+        sweeps: one per annotated frame, all of one box mode.
+        threshold: "val", "oracle", "oracle-per-class", "otsu" or a number; numbers snap to the nearest tau.
+        val_tau: from `choose_tau` on validation frames; needed for "val".
+        split: the evaluated split.
+        method: what made the maps.
+        classes: of the data set; those without an annotated frame are named and left out of the means.
+        ms_per_frame: time for one frame.
+        provenance: recorded as it is.
+        taus: (K,) the thresholds of the sweeps.
+
+    Raises:
+        EvaluationError: no frame is annotated.
+        ConfigError: "val" without `val_tau`, or no such policy.
+    """
+    require_frames(sweeps, split)
+    policies = thresholds(sweeps, threshold, val_tau, taus)
+    rows = frame_rows(sweeps, policies, taus)
+    metrics = measure(
+        rows,
+        policies,
+        mode=sweeps[0].mode,
+        split=split,
+        method=method,
+        classes=classes,
+        ms_per_frame=ms_per_frame,
+        provenance=provenance,
+    )
+    return Evaluation(metrics, rows, taus, corloc_curve(sweeps))
+
+
+def measure(
+    rows: Sequence[FrameRow],
+    policies: Mapping[str, Threshold],
+    *,
+    mode: str,
+    split: str,
+    method: str,
+    classes: Sequence[str] = (),
+    ms_per_frame: float | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Metrics:
+    """Compute the metrics from the rows of frames.csv; the first of `policies` is the headline's.
+
+    Raises:
+        EvaluationError: there is no row.
+    """
+    require_frames(rows, split)
+    tags, overlaps = [row.tag for row in rows], np.array([row.iou for row in rows])
+    absent = tuple(sorted(set(classes) - set(tags)))
+    if absent:
+        log.warning("no annotated frame of: %s. The means are over the other classes.", ", ".join(absent))
+    chosen, *_ = policies.values()
+    return Metrics(
+        split=split,
+        method=method,
+        frames=len(rows),
+        boxes=mode,
+        threshold={"policy": chosen.policy, "value": chosen.value},
+        corloc=_corloc(rows),
+        corloc_at={f"{at:g}": _class_mean(hits(overlaps, mode, at), tags) for at in OVERLAPS},
+        max_box_acc_v2=_max_box_acc_v2(rows, mode),
+        mean_iou=round(float(overlaps.mean()), DECIMALS),
+        mean_iou_over_classes=round(_class_mean(overlaps, tags) / 100, DECIMALS),
+        **_classification(rows),
+        stability=_stability(rows),
+        flat_maps=_percent([row.flat for row in rows]),
+        no_box=_percent([row.box is None for row in rows]),
+        true_boxes=sum(len(row.true_boxes) for row in rows),
+        policies={name: _under(rows, policy, mode) for name, policy in policies.items()},
+        classes_without_frames=absent,
+        ms_per_frame=ms_per_frame,
+        provenance=dict(provenance or {}),
+    )
+
+
+def _corloc(rows: Sequence[FrameRow]) -> dict[str, Any]:
+    found = np.array([row.hit for row in rows])
+    per_class = by_class(found, [row.tag for row in rows])
+    per_video = by_class(found, [row.video for row in rows])
+    return {
+        "mean_over_classes": _percent(list(per_class.values())),
+        "mean_over_frames": _percent(found),
+        "per_class": {tag: _percent(share) for tag, share in per_class.items()},
+        "per_video": {video: _percent(share) for video, share in per_video.items()},
+    }
+
+
+def _max_box_acc_v2(rows: Sequence[FrameRow], mode: str) -> float:
+    best = [[row.ious[f"best_{at:g}"] for row in rows] for at in OVERLAPS]
+    return _percent([hits(ious, mode, at).mean() for ious, at in zip(best, OVERLAPS, strict=True)])
+
+
+def _classification(rows: Sequence[FrameRow]) -> dict[str, float | None]:
+    if any(row.predicted_tag is None for row in rows):
+        return {"cl_accuracy": None, "top1_localization": None}
+    right = np.array([row.predicted_tag == row.tag for row in rows])
+    found = np.array([row.hit for row in rows])
+    return {"cl_accuracy": _percent(right), "top1_localization": _percent(right & found)}
+
+
+def _stability(rows: Sequence[FrameRow]) -> float | None:
+    ordered = sorted(rows, key=lambda row: (row.shot, row.t))
+    pairs = [(a, b) for a, b in pairwise(ordered) if a.shot == b.shot and b.t == a.t + 1]
+    overlaps = [
+        iou(np.array([a.box]), np.array([b.box])).item() if a.box and b.box else 0.0 for a, b in pairs
+    ]
+    return round(float(np.mean(overlaps)), DECIMALS) if overlaps else None
+
+
+def _under(rows: Sequence[FrameRow], policy: Threshold, mode: str) -> dict[str, Any]:
+    overlaps = np.array([row.ious[policy.policy] for row in rows])
+    return {
+        "value": policy.value,
+        "corloc": _class_mean(hits(overlaps, mode), [row.tag for row in rows]),
+        "mean_iou": round(float(overlaps.mean()), DECIMALS),
+    }
+
+
+def _class_mean(values: np.ndarray, tags: Sequence[str]) -> float:
+    return _percent(list(by_class(values, tags).values()))
+
+
+def _percent(shares: Any) -> float:
+    return round(100 * float(np.mean(shares)), DECIMALS)

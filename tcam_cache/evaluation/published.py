@@ -1,0 +1,82 @@
+"""The published tables on YouTube-Objects, as they ship with the package."""
+
+import csv
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+
+from tcam_cache.errors import ConfigError
+
+DATASETS = ("ytov1", "ytov2.2")
+TITLES = {"ytov1": "YouTube-Objects v1", "ytov2.2": "YouTube-Objects v2.2"}
+CLASSES = (
+    "aeroplane", "bird", "boat", "car", "cat", "cow", "dog", "horse", "motorbike", "train",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published row of CorLoc.
+
+    Attributes:
+        method: as the literature calls it.
+        reference: authors and year.
+        source: where the row was read.
+        corloc: by class, in percent.
+        average: the published average, in percent; it may differ from the mean of `corloc` by rounding.
+        time_per_frame: as published, or empty.
+        cl: published classification accuracy in percent, or None.
+    """
+
+    method: str
+    reference: str
+    source: str
+    corloc: Mapping[str, float]
+    average: float
+    time_per_frame: str
+    cl: float | None
+
+
+def published(dataset: str) -> tuple[Published, ...]:
+    """Return the published rows of one data set, in the order of the paper's Table 1, newer ones last.
+
+    Args:
+        dataset: "ytov1" or "ytov2.2".
+
+    Raises:
+        ConfigError: nothing is shipped about such a data set.
+
+    >>> [row.average for row in published("ytov1") if row.method == "TCAM"]
+    [73.0]
+    """
+    if dataset not in DATASETS:
+        raise ConfigError(f"got data set {dataset!r}; published numbers exist for {', '.join(DATASETS)}.")
+    cl = {row["method"]: float(row[dataset]) for row in _rows("published_cl.csv")}
+    return tuple(
+        Published(
+            method=row["method"],
+            reference=row["reference"],
+            source=row["source"],
+            corloc={name: float(row[name]) for name in CLASSES},
+            average=float(row["avg"]),
+            time_per_frame=row["time_per_frame"],
+            cl=cl.get(row["method"]),
+        )
+        for row in _rows("published_corloc.csv")
+        if row["dataset"] == dataset
+    )
+
+
+def published_ablation() -> dict[str, float]:
+    """Return CorLoc on YouTube-Objects v1 by the parts of the loss (TCAM, Table 3)."""
+    return {row["method"]: float(row["ytov1"]) for row in _rows("published_ablation.csv")}
+
+
+def is_youtube_objects(classes: Collection[str]) -> bool:
+    """Tell whether these are the ten classes of YouTube-Objects."""
+    return set(classes) == set(CLASSES)
+
+
+def _rows(name: str) -> Iterator[dict[str, str]]:
+    with resources.files("tcam_cache_data").joinpath(name).open(newline="", encoding="utf-8") as file:
+        yield from csv.DictReader(file)

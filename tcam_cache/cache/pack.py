@@ -168,7 +168,7 @@ def _mapped(path: Path) -> np.ndarray:
     try:
         # A plain array over the same pages: slicing a memmap object costs more than copying a window.
         return np.asarray(np.load(path, mmap_mode="r"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise CacheError(
             f"the pack {path} is gone or cut short ({error}). Open the cache and call pack() again."
         ) from error

@@ -45,12 +45,14 @@ class CachedShots(tuple[CachedShot, ...]):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        rows = [("shot", "tag", "split", "frames", "")]
-        for shot in self[:SHOWN_SHOTS]:
+        shown = self[:SHOWN_SHOTS]
+        wide = max(map(len, ["shot", *(shot.id for shot in shown)]))
+        narrow = max(map(len, ["tag", *(shot.tag for shot in shown)]))
+        lines = [f"{'shot':<{wide}}  {'tag':<{narrow}}  split  frames  state"]
+        for shot in shown:
             state = "complete" if shot.complete else "not finished"
-            rows.append((shot.id, shot.tag, shot.split, str(shot.length), state))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+            named = f"{shot.id:<{wide}}  {shot.tag:<{narrow}}  {shot.split:<5}"
+            lines.append(f"{named}  {shot.length:>6}  {state}")
         hidden = len(self) - SHOWN_SHOTS
         return "\n".join([*lines, f"... and {hidden:,} more"] if hidden > 0 else lines)
 

@@ -162,6 +162,7 @@ def _fill(group: zarr.Group, name: str, dim: str, values: np.ndarray) -> None:
         chunks=values.shape,
         dtype=str if values.dtype == object else values.dtype,
         compressors=_CODEC,
+        chunk_key_encoding=_DOTTED,
         dimension_names=(dim,),
         config={"write_empty_chunks": True},
     )

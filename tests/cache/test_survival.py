@@ -1,6 +1,6 @@
 """Tests of what a cache survives: kill -9 at any moment, many writers at once, a disk that refuses any write.
 
-TCAM_CACHE_KILLS sets how many kills the first test survives (default 10).
+TCAM_CACHE_KILLS sets how many kills the first test survives (default 8).
 """
 
 import errno
@@ -18,7 +18,7 @@ import pytest
 from tcam_cache.cache import CamCache
 from tcam_cache.errors import StorageError
 
-KILLS = int(os.environ.get("TCAM_CACHE_KILLS", "10"))
+KILLS = int(os.environ.get("TCAM_CACHE_KILLS", "8"))
 
 
 @pytest.fixture(scope="module")

@@ -114,7 +114,7 @@ def test_an_altered_digest_is_found(cache):
 @pytest.mark.parametrize("array", ["shot", "shot_start", "row_size", "label", "video", "split"])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_index_is_found_and_never_used(cache, array, damage):
-    damage(cache.path / f"cams.zarr/{array}/c/0")
+    damage(cache.path / f"cams.zarr/{array}/c.0")
     cache = CamCache.open(cache.path)
     assert len(cache.verify()) == 1
     with pytest.raises(CacheError, match="damaged"):

@@ -29,6 +29,7 @@ def main():
     # Found beside this script, only when it is run as one.
     from conftest import build_all, plan_of
 
+    os.fsync = lambda descriptor: None  # A kill loses nothing that the kernel was given.
     plan = plan_of(KILL_LENGTHS)
     for line in sys.stdin:
         order = json.loads(line)

@@ -5,10 +5,12 @@ from typing import NamedTuple
 import numpy as np
 
 # Share of the frame that an object's box takes in the middle of a shot, before it is cut to fit.
-AREA = (0.13, 0.48)
+AREA = (0.16, 0.5)
 _MOST_OF_A_SIDE = 0.86
 _MOST_ENLARGED = 2.0
 _OVERHANG = 0.03
+# Pixels that the camera moves in a shot, at most, along each side.
+_FASTEST_PAN = 90.0
 
 
 class Track(NamedTuple):
@@ -56,7 +58,8 @@ def object_track(
 
 def pan_path(generator: np.random.Generator, slack: np.ndarray, length: int) -> np.ndarray:
     """Draw where the camera looks: (T, 2) offsets into a background that is `slack` larger than the frame."""
-    start, stop = generator.uniform(0, 1, (2, 2)) * slack
+    start = generator.uniform(0, 1, 2) * slack
+    stop = np.clip(start + generator.uniform(-_FASTEST_PAN, _FASTEST_PAN, 2), 0, slack)
     ease = (1 - np.cos(np.linspace(0, np.pi, length))) / 2
     return start + (stop - start) * ease[:, None]
 

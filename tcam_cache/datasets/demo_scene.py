@@ -12,7 +12,7 @@ from tcam_cache.records import Box
 
 FRAME = (240, 180)
 LEAST_VISIBLE = 0.6
-_POST_CHANCE = 0.5
+_POST_CHANCE = 0.4
 _POST_TRIES = 8
 _SOLID = 128
 _MIRROR = Image.Transpose.FLIP_LEFT_RIGHT
@@ -91,7 +91,7 @@ def render_shot(generator: np.random.Generator, look: Look, props: Props, length
     track = object_track(generator, cutout.size, FRAME, length)
     objects = _sprites(cutout, track)
     solid = np.array([_count(_mask(cutout))]) * track.scales**2
-    wide = _enlarged(props.ground, generator.uniform(1.3, 1.7))
+    wide = _enlarged(props.ground, generator.uniform(1.4, 2.0))
     pan = pan_path(generator, np.subtract(wide.size, FRAME), length)
     litter = [_litter(generator, thing, pan) for thing in props.distractors]
     posts = _posts(generator, props.post, pan, track, objects, solid)

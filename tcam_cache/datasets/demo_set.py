@@ -4,8 +4,6 @@ Every tag meets every background exactly once in the training shots and once in 
 background says nothing of the tag; distractors, posts and looks are drawn without regard to it.
 """
 
-import csv
-import io
 import itertools
 import zlib
 from collections.abc import Iterator, Sequence
@@ -18,6 +16,7 @@ from PIL import Image
 from tcam_cache.datasets.annotations import COLUMNS
 from tcam_cache.datasets.demo_photos import background, cut_out, demo_facts
 from tcam_cache.datasets.demo_scene import Props, SceneFrame, draw_look, render_shot
+from tcam_cache.errors import ConfigError
 from tcam_cache.files import make_folder, storage_errors, write_text
 from tcam_cache.progress import progress_bar
 
@@ -50,7 +49,7 @@ def demo_tags() -> tuple[str, ...]:
 def write_demo(folder: Path | str, seed: int = 0, tags: Sequence[str] | None = None) -> Path:
     """Write the demo set as TAG/VIDEO/SHOT/frame0001.jpg with annotations.csv, and return that file's path.
 
-    The same seed gives the same bytes. The annotations are written last.
+    The same seed gives the same bytes. Annotations of an earlier set are removed first, new ones written last.
 
     Args:
         folder: the data set's root, made when absent.
@@ -58,25 +57,32 @@ def write_demo(folder: Path | str, seed: int = 0, tags: Sequence[str] | None = N
         tags: write these alone; default all of `demo_tags`. A tag's videos do not depend on the others.
 
     Raises:
+        ConfigError: there is no such tag.
         StorageError: the file system refuses a write.
         FrameError: the installed scikit-image lacks a photograph.
     """
-    root, chosen = make_folder(folder), tuple(tags or demo_tags())
-    facts = demo_facts()
-    stage = _Stage(
-        [background(fact) for fact in facts["backgrounds"]], [cut_out(fact) for fact in facts["distractors"]]
-    )
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow((*COLUMNS, "split"))
+    chosen = demo_tags() if tags is None else tuple(tags)
+    unknown = sorted(set(chosen) - set(demo_tags()))
+    if unknown:
+        raise ConfigError(f"the demo set has no such tag. Those it has: {', '.join(demo_tags())}.", unknown)
+    root, stage = make_folder(folder), _stage()
+    table = root / "annotations.csv"
+    rows = [(*COLUMNS, "split")]
     frames = len(chosen) * len(SPLIT_OF_VIDEO) * sum(SHOT_LENGTHS)
     with progress_bar(frames, "writing the demo set", "frame") as bar, storage_errors(root):
-        for tag in chosen:
-            for row in _write_tag(root, tag, seed, stage):
-                writer.writerow(row)
-                bar.update()
-    write_text(root / "annotations.csv", table.getvalue())
-    return root / "annotations.csv"
+        table.unlink(missing_ok=True)
+        for row in itertools.chain.from_iterable(_write_tag(root, tag, seed, stage) for tag in chosen):
+            rows.append(row)
+            bar.update()
+    write_text(table, "".join(",".join(map(str, row)) + "\n" for row in rows))
+    return table
+
+
+def _stage() -> _Stage:
+    facts = demo_facts()
+    return _Stage(
+        [background(fact) for fact in facts["backgrounds"]], [cut_out(fact) for fact in facts["distractors"]]
+    )
 
 
 def _write_tag(root: Path, tag: str, seed: int, stage: _Stage) -> Iterator[tuple]:

@@ -1,0 +1,54 @@
+import json
+
+import pytest
+from PIL import Image
+
+from tcam_cache.datasets import check_frames, index_folders
+from tcam_cache.errors import FrameError
+
+
+@pytest.fixture
+def broken(two_classes):
+    """Return the manifest of a data set in which something is wrong in every shot but one."""
+    manifest = index_folders(two_classes)
+    whole = (two_classes / "bird/0001/001/frame0001.jpg").read_bytes()
+    (two_classes / "bird/0001/001/frame0001.jpg").write_bytes(whole[:-30])
+    (two_classes / "bird/0001/001/frame0002.jpg").write_bytes(b"")
+    (two_classes / "bird/0001/002/frame0003.jpg").unlink()
+    (two_classes / "bird/0001/002/frame0001.jpg").write_bytes(b"no image: just text")
+    Image.new("L", (8, 6)).save(two_classes / "bird/0002/frame0002.jpg")
+    Image.new("CMYK", (16, 12)).save(two_classes / "bird/0002/frame0003.jpg")
+    return manifest
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_everything_missing_or_broken_is_listed_at_once(broken, workers):
+    report = check_frames(broken, workers)
+    assert (report.shots, report.frames, report.ok) == (4, 12, False)
+    assert report.broken == {
+        "bird/0001/001/frame0001.jpg": "truncated",
+        "bird/0001/001/frame0002.jpg": "empty file",
+        "bird/0001/002/frame0001.jpg": "not an image",
+        "bird/0001/002/frame0003.jpg": "missing",
+    }
+    assert report.mixed_sizes == {"bird/0002": ("16x12", "8x6")}
+    assert report.modes == {"L": 1, "CMYK": 1}
+
+
+def test_a_sound_data_set_is_ok(two_classes):
+    report = check_frames(index_folders(two_classes), workers=1)
+    assert report.ok
+    assert (report.broken, report.mixed_sizes, report.modes) == ({}, {}, {})
+    report.raise_if_broken()
+
+
+def test_the_report_is_json(broken):
+    values = json.loads(json.dumps(check_frames(broken, workers=1).to_json()))
+    assert values["broken"]["bird/0001/002/frame0003.jpg"] == "missing"
+    assert values["mixed_sizes"] == {"bird/0002": ["16x12", "8x6"]}
+
+
+def test_the_report_can_be_raised_as_one_error(broken):
+    with pytest.raises(FrameError, match="4 of 12 frames") as caught:
+        check_frames(broken, workers=1).raise_if_broken()
+    assert "bird/0001/001/frame0002.jpg: empty file" in caught.value.offenders

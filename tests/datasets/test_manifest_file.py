@@ -1,0 +1,177 @@
+import errno
+import json
+import os
+
+import pytest
+
+from tcam_cache.datasets import Manifest, read_manifest, write_manifest
+from tcam_cache.errors import ManifestError, StorageError
+from tcam_cache.records import Box
+
+
+@pytest.fixture
+def manifest(tmp_path, make_shot):
+    boxes = {0: (Box(1.5, 2.0, 5.0, 7.0),), 3: (Box(0, 0, 1, 1), Box(2, 2, 3, 3))}
+    strange = make_shot("vögel\u2028/1", "bird", "v2", "test", count=1)
+    return Manifest(tmp_path, "folders", ("bird", "car"), (make_shot(boxes=boxes), strange))
+
+
+@pytest.fixture
+def written(manifest, tmp_path):
+    write_manifest(manifest, tmp_path / "m.jsonl")
+    return tmp_path / "m.jsonl"
+
+
+def rewrite(path, number, change):
+    """Apply a function to one line, counted from 1."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    lines[number - 1] = change(lines[number - 1])
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def with_value(key, value):
+    return lambda line: json.dumps({**json.loads(line), key: value})
+
+
+def without(key):
+    return lambda line: json.dumps({name: value for name, value in json.loads(line).items() if name != key})
+
+
+def test_a_manifest_reads_back_as_it_was_written(manifest, written):
+    assert read_manifest(written) == manifest
+
+
+def test_the_file_is_a_header_and_a_line_a_shot(manifest, written, tmp_path):
+    header, first, _ = map(json.loads, written.read_text(encoding="utf-8").rstrip("\n").split("\n"))
+    assert header == {
+        "format": "tcam-cache-manifest",
+        "version": 1,
+        "root": str(tmp_path),
+        "layout": "folders",
+        "classes": ["bird", "car"],
+        "shots": 2,
+    }
+    assert first == {
+        "id": "bird/0001/001",
+        "class": "bird",
+        "video": "bird/0001",
+        "split": "train",
+        "folder": "bird/0001/001",
+        "frames": ["frame0001.jpg", "frame0002.jpg", "frame0003.jpg", "frame0004.jpg"],
+        "boxes": {"0": [[1.5, 2.0, 5.0, 7.0]], "3": [[0, 0, 1, 1], [2, 2, 3, 3]]},
+    }
+
+
+def test_a_relative_root_is_written_as_an_absolute_one(manifest, tmp_path, monkeypatch, make_shot):
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    write_manifest(Manifest("data", "folders", ("bird",), (make_shot(),)), "m.jsonl")
+    monkeypatch.chdir("/")
+    assert read_manifest(tmp_path / "m.jsonl").root == tmp_path / "data"
+
+
+def test_another_root_can_be_given(manifest, written, tmp_path):
+    (tmp_path / "moved").mkdir()
+    moved = read_manifest(written, root=tmp_path / "moved")
+    assert moved.root == tmp_path / "moved"
+    assert moved.shots == manifest.shots
+
+
+def test_a_root_that_does_not_exist_points_to_the_option(written):
+    rewrite(written, 1, with_value("root", "/nowhere/data"))
+    with pytest.raises(ManifestError, match=r"/nowhere/data.*--root"):
+        read_manifest(written)
+
+
+def test_a_given_root_that_does_not_exist_is_named(written, tmp_path):
+    with pytest.raises(ManifestError, match="nothing-here"):
+        read_manifest(written, root=tmp_path / "nothing-here")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"frame,class\n", b"[1]\n", b'{"format": "other"}\n', b"\xff\xfe\x00"]
+)
+def test_a_file_that_is_no_manifest_is_refused(tmp_path, content):
+    (tmp_path / "m.jsonl").write_bytes(content)
+    with pytest.raises(ManifestError, match="is not a manifest"):
+        read_manifest(tmp_path / "m.jsonl")
+
+
+def test_a_missing_manifest_is_named(tmp_path):
+    with pytest.raises(ManifestError, match=r"absent\.jsonl: No such file"):
+        read_manifest(tmp_path / "absent.jsonl")
+
+
+def test_a_newer_version_is_refused(written):
+    rewrite(written, 1, with_value("version", 2))
+    with pytest.raises(ManifestError, match="version 2"):
+        read_manifest(written)
+
+
+@pytest.mark.parametrize("key", ["version", "root", "layout", "classes"])
+def test_an_incomplete_header_is_refused(written, key):
+    rewrite(written, 1, without(key))
+    with pytest.raises(ManifestError, match=key):
+        read_manifest(written)
+
+
+def test_broken_lines_are_listed_by_number(written):
+    rewrite(written, 2, lambda line: line[:40])
+    rewrite(written, 3, without("frames"))
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(written)
+    first, second = caught.value.offenders
+    assert first.startswith("line 2: ")
+    assert second == "line 3: 'frames' is missing"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("frames", "frame0001.jpg"),
+        ("frames", [1, 2]),
+        ("id", 3),
+        ("boxes", {"zero": [[0, 0, 1, 1]]}),
+        ("boxes", {"0": [[0, 0, 1]]}),
+        ("boxes", {"0": [[5, 0, 1, 1]]}),
+        ("boxes", {"0": [[0, 0, float("nan"), 1]]}),
+        ("boxes", [1]),
+    ],
+)
+def test_a_line_of_the_wrong_shape_is_broken(written, key, value):
+    rewrite(written, 2, with_value(key, value))
+    with pytest.raises(ManifestError, match="line 2"):
+        read_manifest(written)
+
+
+@pytest.mark.parametrize("line", ["3", "null", "[]", '"text"', ""])
+def test_a_line_that_is_no_shot_is_broken(written, line):
+    rewrite(written, 2, lambda _: line)
+    with pytest.raises(ManifestError, match="line 2"):
+        read_manifest(written)
+
+
+def test_a_file_cut_at_a_line_end_is_noticed(written):
+    lines = written.read_text(encoding="utf-8").split("\n")
+    written.write_text("\n".join(lines[:2]) + "\n", encoding="utf-8")
+    with pytest.raises(ManifestError, match="ends after 1 of 2 shots"):
+        read_manifest(written)
+
+
+def test_contradictions_in_the_file_are_found(written):
+    rewrite(written, 3, with_value("id", "bird/0001/001"))
+    with pytest.raises(ManifestError, match="used 2 times"):
+        read_manifest(written)
+
+
+def test_a_full_disk_leaves_the_old_manifest(manifest, written, monkeypatch):
+    before = written.read_bytes()
+
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="disk is full"):
+        write_manifest(manifest.sampled(2), written)
+    assert written.read_bytes() == before
+    assert [path.name for path in written.parent.iterdir()] == ["m.jsonl"]

@@ -69,7 +69,7 @@ class Decoder(nn.Module):
             skip = skips.pop() if skips else None
             x = _resized(x, size if skip is None else skip.shape[-2:])
             x = block(x if skip is None else torch.cat([x, skip], 1))
-        return self.head(_resized(x, size))
+        return self.head(x)
 
 
 def _block(channels_in: int, channels_out: int) -> nn.Sequential:

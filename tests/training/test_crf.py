@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chisquare
 from skimage import data
 from skimage.transform import resize
 
@@ -54,11 +55,12 @@ def affinity_by_hand(rgb, p, q, sigma_rgb, sigma_xy):
     return math.exp(-(place + colour) / 2)
 
 
-def test_the_exact_filter_is_the_double_loop_over_pixels():
-    softmax, rgb = frames(1, 4)
+@pytest.mark.parametrize("width", [4, 3])
+def test_the_exact_filter_is_the_double_loop_over_pixels(width):
+    softmax, rgb = (one[..., :width] for one in frames(1, 4))
     values = softmax.flatten(2).transpose(1, 2)
     got = gaussian_filter_exact(pixel_features(rgb, 60.0, 2.0), values)[0]
-    pixels = [(y, x) for y in range(4) for x in range(4)]
+    pixels = [(y, x) for y in range(4) for x in range(width)]
     for row, p in enumerate(pixels):
         expected = sum(
             affinity_by_hand(rgb[0], p, q, 60.0, 2.0) * values[0, column] for column, q in enumerate(pixels)
@@ -88,19 +90,22 @@ def test_float32_is_as_exact_as_its_diagonal_lets_it_be():
     assert got.item() == pytest.approx(exact.item(), rel=2e-3)
 
 
-def test_144_landmarks_give_the_gradient_of_photographs_within_a_tenth():
+def test_144_landmarks_filter_photographs_within_six_percent_and_their_gradients_within_ten():
     rgb, softmax = photographs(), smooth_softmax(4, 224)
     features = pixel_features(rgb, 15.0, 100.0)
     values = softmax.flatten(2).transpose(1, 2)
     landmarks = jittered_grid(224, 224, 144, torch.Generator().manual_seed(0))
-    contrast = torch.tensor([-1.0, 1.0])  # the logits' direction: W S1 - W S0
-    got = gaussian_filter(features, values, landmarks) @ contrast
+    got = gaussian_filter(features, values, landmarks).double()
     rows = torch.randperm(224 * 224, generator=torch.Generator().manual_seed(1))[:200]
+    contrast = torch.tensor([-1.0, 1.0], dtype=torch.float64)  # the logits' direction: W S1 - W S0
+    gradient_errors = []
     for photo in range(4):
         near = torch.cdist(features[photo, rows].double(), features[photo].double()).square().div(-2).exp()
-        exact = near @ values[photo].double() @ contrast.double()
-        error = (got[photo, rows] - exact).norm() / exact.norm()
-        assert error < 0.10
+        exact = near @ values[photo].double()
+        error = got[photo, rows] - exact
+        assert error.norm() < 0.06 * exact.norm()
+        gradient_errors.append(float((error @ contrast).norm() / (exact @ contrast).norm()))
+    assert np.mean(gradient_errors) < 0.10
 
 
 def test_on_a_flat_image_the_filter_has_a_gain_of_one():
@@ -188,6 +193,20 @@ def test_the_result_does_not_depend_on_how_pixels_are_chunked(monkeypatch):
     whole = loss_of(softmax, rgb)
     monkeypatch.setattr("tcam_cache.training.crf._CHUNK_CPU", 1000)
     torch.testing.assert_close(loss_of(softmax, rgb), whole)
+
+
+def test_a_landmark_is_anywhere_in_its_cell():
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.cat([jittered_grid(2, 3, 1, generator) for _ in range(3000)])
+    assert chisquare(drawn.bincount(minlength=6).numpy()).pvalue > 1e-3
+
+
+def test_the_filter_never_waits_for_its_device():
+    # A meta tensor has no values: whatever needs one on the host fails.
+    softmax, rgb = (one.to("meta") for one in frames(2, 12, torch.float32))
+    values = softmax.flatten(2).transpose(1, 2)
+    landmarks = jittered_grid(12, 12, 9, torch.Generator()).to("meta")
+    assert gaussian_filter(pixel_features(rgb, 15.0, 100.0), values, landmarks).shape == values.shape
 
 
 @settings(max_examples=60, deadline=None)

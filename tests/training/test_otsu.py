@@ -48,6 +48,11 @@ def test_symmetric_maps_whose_two_best_levels_tie_follow_scikit_image():
             assert otsu_threshold(torch.from_numpy(levels)[None]).item() == threshold_otsu(levels)
 
 
+def test_a_tie_to_seven_digits_is_settled_as_by_scikit_image():
+    levels = np.repeat([0, 126, 255], [8510, 2138, 6863]).astype(np.uint8)[None]
+    assert otsu_threshold(torch.from_numpy(levels)[None]).item() == threshold_otsu(levels)
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
 def test_levels_may_be_bytes_or_integers(dtype):
     levels = torch.tensor([[[0, 0, 0, 255]], [[7, 9, 9, 9]]], dtype=dtype)
@@ -61,6 +66,10 @@ def test_the_threshold_of_a_flat_map_is_its_only_level():
 def test_foreground_lies_strictly_above_the_threshold_of_the_floored_levels():
     cams = torch.tensor([[[10.0, 10.9, 200.0, 255.0]]]) / 255
     assert regions(cams).foreground.tolist() == [[[False, False, True, True]]]
+
+
+def test_values_of_one_grey_level_are_one_value():
+    assert regions(torch.tensor([[[10.0, 10.9]]]) / 255).flat.tolist() == [True]
 
 
 def test_a_single_hot_pixel_is_the_foreground():

@@ -84,6 +84,25 @@ def test_pixels_of_one_value_at_the_foreground_cut_are_equally_likely():
     assert chisquare(drawn[3:].flatten()[:-1].numpy()).pvalue > SURE
 
 
+def test_breaking_ties_at_a_cut_does_not_favour_who_is_kept():
+    cams, seeds = many([[0.0, 0.1, 0.1, 0.1, 0.9, 0.9, 0.9, 1.0]], 20_000)
+    labels = draw_pseudo_labels(cams, seeds, **{**ALL, "fg_top": 0.5, "bg_low": 0.25}).labels[:, 0]
+    background, foreground = ((labels == label).sum(0).numpy() for label in (0, 1))
+    one_of_three = np.full(3, 1 / 3)
+    assert chisquare(background[:4], 20_000 * np.array([0.5, *0.5 * one_of_three])).pvalue > SURE
+    share = 0.9 / 1.9
+    assert chisquare(foreground[4:], 20_000 * np.array([*share * one_of_three, 1 - share])).pvalue > SURE
+
+
+def test_a_negative_zero_ranks_as_zero():
+    cams = smooth_cams(1).clamp(min=0.2) - 0.2
+    signed = cams.clone()
+    signed[..., ::2] = torch.where(cams[..., ::2] == 0, -0.0, cams[..., ::2])
+    for preset in PRESETS:
+        drawn = draw_pseudo_labels(signed, torch.tensor([1]), **sampling(preset)).labels
+        assert torch.equal(drawn, draw_pseudo_labels(cams, torch.tensor([1]), **sampling(preset)).labels)
+
+
 def test_foreground_and_background_are_drawn_independently():
     cams, seeds = many([[0.0, 0.0, 0.0, 0.9, 1.0, 0.9]], 8_000)
     for options in (ALL, {**ALL, "fg_top": 0.7, "bg_low": 0.34}):
@@ -210,3 +229,10 @@ def test_maps_in_half_precision_draw_as_their_float_values_do():
     for preset in PRESETS:
         half = draw_pseudo_labels(cams, seeds, **sampling(preset)).labels
         assert torch.equal(half, draw_pseudo_labels(cams.float(), seeds, **sampling(preset)).labels)
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_a_draw_never_waits_for_its_device(preset):
+    # A meta tensor has no values: whatever needs one on the host fails.
+    drawn = draw_pseudo_labels(smooth_cams().to("meta"), torch.arange(3), **sampling(preset))
+    assert {one.device.type for one in drawn} == {"meta"}

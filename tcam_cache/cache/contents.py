@@ -1,5 +1,6 @@
 """What the reader, the pack, the check and the summary share: one cache's marker, index, records, arrays."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Self
 import numpy as np
 
 from tcam_cache.cache.arrays import Arrays
-from tcam_cache.cache.commits import CommitLog
+from tcam_cache.cache.commits import Commit, CommitLog
 from tcam_cache.cache.index import ShotIndex
 from tcam_cache.cache.layout import ARRAYS
 from tcam_cache.cache.marker import NAME, Marker
@@ -63,12 +64,10 @@ class Contents:
         """Return the commit records, none of them read yet."""
         return CommitLog(self.objects, self.marker.fingerprint, self.index.ids)
 
-    def digest(self) -> str:
-        """Return the SHA-256 of the fingerprint and every commit's digest, by shot."""
-        commits = self.log.all().values()
-        return sha256_of(
-            [self.marker.fingerprint, sorted((commit.shot, commit.sha256) for commit in commits)]
-        )
+    def digest(self, commits: Mapping[int, Commit]) -> str:
+        """Return the SHA-256 of the fingerprint and the digests of these commits, by shot."""
+        contents = sorted((commit.shot, commit.sha256) for commit in commits.values())
+        return sha256_of([self.marker.fingerprint, contents])
 
     def finished(self, shot_id: str) -> int:
         """Return the position of a finished shot.

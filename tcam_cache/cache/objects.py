@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from zarr.abc.buffer import Buffer
 from zarr.storage import LocalStore
 
 from tcam_cache import files
 from tcam_cache.errors import CacheError
+
+if TYPE_CHECKING:
+    from zarr.abc.buffer import Buffer
 
 PARTIAL = ".partial"
 
@@ -39,10 +42,6 @@ class Objects:
             return None
         except OSError as error:
             raise _unreadable(self.root / name, error) from error
-
-    def exists(self, name: str) -> bool:
-        """Tell whether there is an object of that name."""
-        return (self.root / name).is_file()
 
     def names(self, folder: str = "") -> tuple[str, ...]:
         """Return the names right below a folder, sorted, without unfinished writes."""
@@ -86,9 +85,9 @@ def _unreadable(path: Path, error: OSError) -> CacheError:
 class _DurableStore(LocalStore):
     # Chunks reach the disk before the commit record that vouches for them, even if the power fails.
 
-    def set_sync(self, key: str, value: Buffer) -> None:
+    def set_sync(self, key: str, value: "Buffer") -> None:
         self._check_writable()
         files.write_bytes(self.root / key, value.to_bytes())
 
-    async def set(self, key: str, value: Buffer) -> None:
+    async def set(self, key: str, value: "Buffer") -> None:
         await asyncio.to_thread(self.set_sync, key, value)

@@ -119,21 +119,21 @@ def _finished(contents: Contents) -> dict[int, Commit]:
 def _planned(contents: Contents, commits: dict[int, Commit]) -> PackedCams:
     index = contents.index.chosen(tuple(commits))
     starts = tuple(accumulate(index.lengths, initial=0))[:-1]
-    name = f"{contents.digest()}.npy"
+    name = f"{contents.digest(commits)}.npy"
     return PackedCams(contents.objects.root / FOLDER / name, replace(index, starts=starts))
 
 
 def _write(path: Path, contents: Contents, commits: dict[int, Commit]) -> None:
-    total = sum(commit.frames for commit in commits.values())
+    total = sum(contents.index.lengths[position] for position in commits)
     with atomic_file(path) as file, progress_bar(total, "packing the CAMs", "frame") as bar:
         _write_header(file, (total, *contents.marker.map_size))
-        for shot, maps in _checked(contents, commits):
+        for maps in _checked(contents, commits):
             file.write(np.ascontiguousarray(maps, "<f2"))
-            bar.update(commits[shot].frames)
+            bar.update(len(maps))
 
 
-def _checked(contents: Contents, commits: dict[int, Commit]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield each shot's position and maps, read many shots at a time and checked against their commits."""
+def _checked(contents: Contents, commits: dict[int, Commit]) -> Iterator[np.ndarray]:
+    """Yield each shot's maps, read many shots at a time and checked against their commits."""
     index, limit = contents.index, BATCH_BYTES // (2 * np.prod(contents.marker.map_size, dtype=int)) + 1
     for batch in _batches(index, list(commits), limit):
         first, last = index.rows(batch[0]).start, index.rows(batch[-1]).stop
@@ -145,7 +145,7 @@ def _checked(contents: Contents, commits: dict[int, Commit]) -> Iterator[tuple[i
                     f"shot {index.ids[position]!r} of {contents.objects.root} is not what was committed. "
                     "Run `tcam-cache verify` to list the damage."
                 )
-            yield position, maps[rows]
+            yield maps[rows]
 
 
 def _batches(index: ShotIndex, positions: list[int], limit: int) -> Iterator[list[int]]:

@@ -224,7 +224,7 @@ class CamCache:
 
     def digest(self) -> str:
         """Return the SHA-256 of everything finished: fingerprint and every shot's digest."""
-        return self._contents.digest()
+        return self._contents.digest(self._contents.log.all())
 
     def verify(self) -> tuple[str, ...]:
         """Read everything, compare it with what was committed, and return one line per damage."""

@@ -19,7 +19,6 @@ def test_what_is_put_is_got_listed_and_counted(objects):
     objects.put("commits/a", b"1")
     assert objects.get("commits/a") == b"1"
     assert objects.names("commits") == ("a", "b")
-    assert objects.exists("commits/a") and not objects.exists("commits")
     assert objects.size() == (3, 2)
 
 

@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
 
 from tcam_cache.cache import CamCache, CamWriter
@@ -150,8 +149,3 @@ def test_several_damages_are_all_listed(cache):
     flip(cache.path / "cams.zarr/frame_stats/c.0.0")
     cut(cache.path / "classifier.pt")
     assert len(cache.verify()) == 3
-
-
-def test_a_map_of_nan_beside_a_sound_digest_is_not_readable(cache):
-    with pytest.raises(CacheError):
-        cache._contents.sound(SHOT, np.array([0.5, np.nan]))

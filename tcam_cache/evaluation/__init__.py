@@ -1,19 +1,34 @@
 """From maps to boxes, from boxes to CorLoc, from CorLoc to a report; nothing here imports torch."""
 
-from tcam_cache.evaluation.boxes import GRID, boxes_at, iou, otsu_box
+from tcam_cache.evaluation.boxes import GRID, boxes_at, hits, iou, otsu_box
+from tcam_cache.evaluation.frames_csv import FrameRow, from_csv, to_csv
 from tcam_cache.evaluation.metrics import Evaluation, Metrics, score
+from tcam_cache.evaluation.panels import Panel, draw_panel
+from tcam_cache.evaluation.published import Published, published, published_ablation
+from tcam_cache.evaluation.report import write_report
 from tcam_cache.evaluation.sweeps import FrameSweep, sweep_frame
-from tcam_cache.evaluation.thresholds import choose_tau
+from tcam_cache.evaluation.thresholds import Threshold, choose_tau
 
 __all__ = [
     "GRID",
     "Evaluation",
+    "FrameRow",
     "FrameSweep",
     "Metrics",
+    "Panel",
+    "Published",
+    "Threshold",
     "boxes_at",
     "choose_tau",
+    "draw_panel",
+    "from_csv",
+    "hits",
     "iou",
     "otsu_box",
+    "published",
+    "published_ablation",
     "score",
     "sweep_frame",
+    "to_csv",
+    "write_report",
 ]

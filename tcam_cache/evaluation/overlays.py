@@ -52,7 +52,7 @@ def overlay_cam(pixels: np.ndarray, cam: np.ndarray, opacity: float = OPACITY) -
     """
     height, width = pixels.shape[:2]
     values = np.clip(resize_map(cam, width, height), 0, 1)
-    alpha = opacity * np.sqrt(values)[..., None]
+    alpha = opacity * values[..., None]
     return np.rint(alpha * jet(values) + (1 - alpha) * pixels).astype(np.uint8)
 
 

@@ -67,8 +67,8 @@ def test_the_json_has_the_contracts_keys_and_nothing_json_cannot_hold(sweeps):
         json.dumps(scored(sweeps, ms_per_frame=3.5, provenance={"host": "h"}).metrics.to_json())
     )
     contract = {
-        "split", "method", "frames", "boxes", "threshold", "corloc", "corloc_at", "max_box_acc_v2", "mean_iou",
-        "cl_accuracy", "flat_maps", "ms_per_frame", "provenance",
+        "split", "method", "frames", "boxes", "threshold", "corloc", "corloc_at", "max_box_acc_v2",
+        "mean_iou", "cl_accuracy", "flat_maps", "ms_per_frame", "provenance",
     }  # fmt: skip
     assert contract <= set(written)
     assert written["threshold"] == {"policy": "0.5", "value": 0.5}

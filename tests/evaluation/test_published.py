@@ -1,0 +1,49 @@
+"""The shipped tables: transcribed right, and read from the installed package."""
+
+import pytest
+
+from tcam_cache.errors import ConfigError
+from tcam_cache.evaluation.published import CLASSES, is_youtube_objects, published, published_ablation
+
+
+@pytest.mark.parametrize(
+    ("dataset", "averages"),
+    [
+        ("ytov1", {"CAM": 50.1, "Grad-CAM": 56.4, "Grad-CAM++": 63.2, "Smooth Grad-CAM++": 57.1,
+                   "XGrad-CAM": 56.7, "LayerCAM": 65.6, "TCAM": 73.0, "CoLo-CAM": 82.1}),
+        ("ytov2.2", {"CAM": 51.5, "Grad-CAM": 54.5, "Grad-CAM++": 61.2, "Smooth Grad-CAM++": 59.5,
+                     "XGrad-CAM": 54.6, "LayerCAM": 66.0, "TCAM": 72.2, "CoLo-CAM": 77.1}),
+    ],
+)  # fmt: skip
+def test_the_published_averages_are_the_papers(dataset, averages):
+    rows = {row.method: row.average for row in published(dataset)}
+    assert {method: rows[method] for method in averages} == averages
+
+
+@pytest.mark.parametrize(("dataset", "count"), [("ytov1", 26), ("ytov2.2", 16)])
+def test_every_row_has_every_class_and_its_average_is_their_mean(dataset, count):
+    rows = published(dataset)
+    assert len(rows) == count
+    # Printed as 65.8 with classes that average 66.2; kept as printed.
+    odd = {row.method for row in rows if abs(sum(row.corloc.values()) / len(CLASSES) - row.average) > 0.1}
+    assert odd == ({"FPPVOS"} if dataset == "ytov1" else set())
+    assert all(set(row.corloc) == set(CLASSES) for row in rows)
+
+
+def test_classification_accuracy_and_times_stand_beside_their_rows():
+    tcam = {row.method: row for row in published("ytov2.2")}["TCAM"]
+    assert (tcam.cl, tcam.time_per_frame, tcam.corloc["bird"]) == (72.1, "18.5 ms", 94.9)
+    assert {row.method: row.cl for row in published("ytov1")}["POD"] is None
+
+
+def test_the_ablation_is_table_3():
+    assert list(published_ablation().values()) == [65.6, 68.5, 69.6, 66.2, 70.5, 73.0]
+
+
+def test_an_unknown_data_set_is_refused_with_the_known_ones():
+    with pytest.raises(ConfigError, match=r"ytov1, ytov2\.2"):
+        published("imagenet")
+
+
+def test_the_classes_tell_youtube_objects():
+    assert is_youtube_objects(reversed(CLASSES)) and not is_youtube_objects(CLASSES[1:])

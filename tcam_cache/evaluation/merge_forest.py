@@ -149,4 +149,6 @@ def _kruskal(
 
 def _from_above(operation: np.ufunc, table: np.ndarray) -> np.ndarray:
     """Accumulate along the last axis from the highest threshold down."""
-    return np.ascontiguousarray(operation.accumulate(table[..., ::-1], axis=-1)[..., ::-1])
+    falling = table[..., ::-1]
+    operation.accumulate(falling, axis=-1, out=falling)
+    return table

@@ -49,7 +49,7 @@ def demo_tags() -> tuple[str, ...]:
 def write_demo(folder: Path | str, seed: int = 0, tags: Sequence[str] | None = None) -> Path:
     """Write the demo set as TAG/VIDEO/SHOT/frame0001.jpg with annotations.csv, and return that file's path.
 
-    The same seed gives the same bytes. Annotations of an earlier set are removed first, new ones written last.
+    The same seed gives the same bytes. An earlier set's annotations are removed first, new ones written last.
 
     Args:
         folder: the data set's root, made when absent.

@@ -106,6 +106,14 @@ def test_writers_that_share_every_shot_agree_too(zygote, uninterrupted, tmp_path
     assert tree(tmp_path / "cache") == tree(uninterrupted[0].path)
 
 
+def test_every_file_of_a_cache_appears_whole_under_its_name(tmp_path, plan_of, build_all, tree, monkeypatch):
+    appeared, replace = set(), os.replace
+    monkeypatch.setattr(os, "replace", lambda old, new: appeared.add(Path(new)) or replace(old, new))
+    build_all(tmp_path / "cache", plan_of(), {"classifier.pt": b"weights"})
+    CamCache.open(tmp_path / "cache").pack()
+    assert appeared == {tmp_path / "cache" / name for name in tree(tmp_path / "cache")}
+
+
 class Refusals:
     """Makes the k-th call of an `os` function, and all later ones, fail."""
 

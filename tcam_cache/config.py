@@ -222,6 +222,36 @@ def fixed_threshold(text: str) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PredictConfig(Config):
+    """Boxes for new frames."""
+
+    run: Path = setting(help="run folder written by `tcam-cache train`")
+    source: Path = setting(help="an image, or a folder of images")
+    out: Path = setting(help="the folder to write")
+    threshold: float | None = setting(None, help="tau in [0, 1); default: the run's own, from val", least=0)
+    batch_size: int = setting(32, help="frames in a forward pass", least=1)
+    overlays: bool = setting(True, help="draw each box into a copy of its frame")
+    workers: int | None = setting(None, help="processes that decode frames; default: cores - 1", least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectConfig(Config):
+    """Look into a cache."""
+
+    cache: Path = setting(help="the cache folder")
+    shot: str | None = setting(None, help="a shot's id, such as bird/0001/001")
+    png: Path | None = setting(None, help="write the shot's frames with their CAMs as one picture")
+    root: Path | None = setting(None, help="where the data set lies now, if not where the manifest says")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyConfig(Config):
+    """Check every byte of a cache."""
+
+    cache: Path = setting(help="the cache folder")
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoConfig(Config):
     """Write the embedded data set and run every stage on it."""
 

@@ -1,7 +1,12 @@
 """The frozen classifier, its features, and the CAM methods. The only room that imports torchvision."""
 
 from tcam_cache.cams.classifier import Classifier, seeded_classifier
-from tcam_cache.cams.classifier_file import CHECKPOINTS, ClassifierFile, load_classifier_file
+from tcam_cache.cams.classifier_file import (
+    CHECKPOINTS,
+    ClassifierFile,
+    parse_classifier_file,
+    read_classifier_file,
+)
 from tcam_cache.cams.layercam import CLOSED_FORMS, Cams, cams_of_tags, layer_cam, normalise
 from tcam_cache.cams.weights import pretrained_network, weights_hash
 
@@ -13,9 +18,10 @@ __all__ = [
     "ClassifierFile",
     "cams_of_tags",
     "layer_cam",
-    "load_classifier_file",
     "normalise",
+    "parse_classifier_file",
     "pretrained_network",
+    "read_classifier_file",
     "seeded_classifier",
     "weights_hash",
 ]

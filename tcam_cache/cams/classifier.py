@@ -10,6 +10,7 @@ from tcam_cache.cams.backbone import (
     limit_output_stride,
     split_into_stages,
     stage_channels,
+    stage_stride,
     torchvision_network,
 )
 
@@ -25,6 +26,7 @@ class Classifier(nn.Module):
         classes: tags, in the order of the logits.
         output_stride: how many times smaller the deepest features are than the frame.
         channels: of each stage's output, shallow to deep.
+        full_resolution: the shallowest stage's output is as large as the frame (VGG).
         head: the linear layer on the pooled features.
     """
 
@@ -41,6 +43,7 @@ class Classifier(nn.Module):
         self.classes = tuple(classes)
         self.output_stride = limit_output_stride(stages, output_stride, arch)
         self.channels = stage_channels(stages)
+        self.full_resolution = stage_stride(stages[0]) == 1
         self.stages = nn.ModuleList(stages)
         self.head = nn.Linear(self.channels[-1], len(self.classes))
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tcam_cache.cams.classifier import Classifier
-from tcam_cache.cams.weights import load_torch_file, weights_hash
+from tcam_cache.cams.weights import parse_torch_bytes, read_torch_file, weights_hash
 from tcam_cache.errors import WeightsError
 from tcam_cache.files import write_bytes
 
@@ -60,21 +60,30 @@ class ClassifierFile:
         write_bytes(path, self.to_bytes())
 
 
-def load_classifier_file(path: Path | str) -> ClassifierFile:
+def read_classifier_file(path: Path | str) -> ClassifierFile:
     """Read g.pt.
 
     Raises:
         WeightsError: missing, not a classifier file, or of a newer version.
     """
-    values = load_torch_file(Path(path))
+    return _checked(read_torch_file(path), str(path))
+
+
+def parse_classifier_file(data: bytes, source: str) -> ClassifierFile:
+    """Parse the content of g.pt, such as the copy that a cache keeps; `source` is named in errors.
+
+    Raises:
+        WeightsError: not a classifier file, or of a newer version.
+    """
+    return _checked(parse_torch_bytes(data, source), source)
+
+
+def _checked(values: Any, source: str) -> ClassifierFile:
     if not isinstance(values, Mapping) or values.get("format") != FORMAT:
-        raise WeightsError(
-            f"{path} is not a classifier file. Make one with `tcam-cache classifier --out {path}`."
-        )
+        raise WeightsError(f"{source} is not a classifier file. Make one with `tcam-cache classifier`.")
     if values["version"] > VERSION:
         raise WeightsError(
-            f"{path} is a classifier file of version {values['version']}, newer than version {VERSION} "
+            f"{source} is a classifier file of version {values['version']}, newer than version {VERSION} "
             "that is known here. Install a newer tcam-cache."
         )
-    fields = {key: value for key, value in values.items() if key not in ("format", "version")}
-    return ClassifierFile(**fields)
+    return ClassifierFile(**{key: value for key, value in values.items() if key not in ("format", "version")})

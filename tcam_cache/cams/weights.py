@@ -1,6 +1,7 @@
 """Pretrained weights: torchvision's own, or a plain state dict from a file, checked key by key."""
 
 import hashlib
+import io
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,7 +43,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         WeightsError: the file is missing, unreadable, or holds something else.
     """
-    values = load_torch_file(path)
+    values = read_torch_file(path)
     if not isinstance(values, Mapping) or not values:
         raise WeightsError(f"{path} is not a state dict: it holds a {type(values).__name__}. {_EXPECTED}")
     foreign = [str(key) for key, value in values.items() if not isinstance(value, torch.Tensor)]
@@ -51,20 +52,29 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     return dict(values)
 
 
-def load_torch_file(path: Path) -> Any:
-    """Load a file of tensors and plain values, without running code from it.
+def read_torch_file(path: Path | str) -> Any:
+    """Read a file of tensors and plain values, without running code from it.
 
     Raises:
         WeightsError: the file is missing, or torch cannot read it.
     """
     if not Path(path).is_file():
         raise WeightsError(f"there is no file {path}. Give the path of an existing weights file.")
+    return parse_torch_bytes(Path(path).read_bytes(), str(path))
+
+
+def parse_torch_bytes(data: bytes, source: str) -> Any:
+    """Parse what torch.save wrote: tensors and plain values.
+
+    Raises:
+        WeightsError: torch cannot read it; `source` is named.
+    """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError) as error:
         reason = str(error).split("\n")[0][:120]
         raise WeightsError(
-            f"{path} is not a state dict: torch cannot read it ({reason}). {_EXPECTED}"
+            f"{source} is not a state dict: torch cannot read it ({reason}). {_EXPECTED}"
         ) from error
 
 

@@ -3,7 +3,7 @@
 from tcam_cache.datasets.annotations import Annotations, attach, read_annotations
 from tcam_cache.datasets.check import CheckReport, check_frames
 from tcam_cache.datasets.demo_set import demo_tags, write_demo
-from tcam_cache.datasets.folders import index_folders
+from tcam_cache.datasets.folders import image_names, index_folders
 from tcam_cache.datasets.images import ImageFrames
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.datasets.manifest_file import manifest_text, read_manifest, write_manifest
@@ -17,6 +17,7 @@ __all__ = [
     "attach",
     "check_frames",
     "demo_tags",
+    "image_names",
     "index_folders",
     "manifest_text",
     "read_annotations",

@@ -74,6 +74,14 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
     return [int(part) if part.isdecimal() else part for part in _DIGITS.split(name)], name
 
 
+def image_names(folder: Path | str) -> tuple[str, ...]:
+    """Return the images in a folder and below, as paths relative to it with "/", in natural order."""
+    folder = Path(folder)
+    below = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    visible = (path.as_posix() for path in below if not any(part.startswith(".") for part in path.parts))
+    return tuple(sorted(visible, key=natural_key))
+
+
 def _list(folder: Path) -> _Listing:
     folders, images = [], []
     try:

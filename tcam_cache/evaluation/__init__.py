@@ -7,7 +7,7 @@ from tcam_cache.evaluation.panels import Panel, draw_panel
 from tcam_cache.evaluation.published import Published, published, published_ablation
 from tcam_cache.evaluation.report import write_report
 from tcam_cache.evaluation.sweeps import FrameSweep, sweep_frame
-from tcam_cache.evaluation.thresholds import Threshold, choose_tau
+from tcam_cache.evaluation.thresholds import Threshold, choose_tau, corloc_curve
 
 __all__ = [
     "GRID",
@@ -20,6 +20,7 @@ __all__ = [
     "Threshold",
     "boxes_at",
     "choose_tau",
+    "corloc_curve",
     "draw_panel",
     "from_csv",
     "hits",

@@ -1,0 +1,14 @@
+"""`tcam-cache build`."""
+
+from typing import Any
+
+from tcam_cache.config import BuildConfig
+from tcam_cache_cli.options import stage_command
+
+
+@stage_command(BuildConfig, "manifest")
+def command(config: BuildConfig) -> Any:
+    """Stage 1: store the CAM of every frame of MANIFEST. Run again to resume."""
+    from tcam_cache.stages.build_cache import build_cache
+
+    return build_cache(config)

@@ -1,0 +1,14 @@
+"""`tcam-cache classifier`."""
+
+from typing import Any
+
+from tcam_cache.config import ClassifierConfig
+from tcam_cache_cli.options import stage_command
+
+
+@stage_command(ClassifierConfig, "manifest")
+def command(config: ClassifierConfig) -> Any:
+    """Stage 0: fit the classifier on the tags of MANIFEST."""
+    from tcam_cache.stages.fit_classifier import fit_classifier
+
+    return fit_classifier(config)

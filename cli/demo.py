@@ -1,0 +1,14 @@
+"""`tcam-cache demo`."""
+
+from typing import Any
+
+from tcam_cache.config import DemoConfig
+from tcam_cache_cli.options import stage_command
+
+
+@stage_command(DemoConfig, "out")
+def command(config: DemoConfig) -> Any:
+    """Write the embedded data set and run every stage on it, into OUT."""
+    from tcam_cache.stages.demo import run_demo
+
+    return run_demo(config)

@@ -1,0 +1,14 @@
+"""`tcam-cache evaluate`."""
+
+from typing import Any
+
+from tcam_cache.config import EvaluateConfig
+from tcam_cache_cli.options import stage_command
+
+
+@stage_command(EvaluateConfig, "manifest")
+def command(config: EvaluateConfig) -> Any:
+    """Stage 3: score a run, or the cached CAMs, against the boxes of MANIFEST."""
+    from tcam_cache.stages.evaluate import evaluate
+
+    return evaluate(config)

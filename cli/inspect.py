@@ -1,0 +1,14 @@
+"""`tcam-cache inspect`."""
+
+from typing import Any
+
+from tcam_cache.config import InspectConfig
+from tcam_cache_cli.options import stage_command
+
+
+@stage_command(InspectConfig, "cache", "shot")
+def command(config: InspectConfig) -> Any:
+    """Show what is in CACHE, or in one SHOT of it."""
+    from tcam_cache.stages.inspect_cache import inspect_cache
+
+    return inspect_cache(config)

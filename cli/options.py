@@ -1,0 +1,146 @@
+"""Options made from the configs, so that a default and its help are written once."""
+
+import functools
+import json
+import logging
+import sys
+import tomllib
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from tcam_cache.config import Config
+from tcam_cache.errors import TcamCacheError
+from tcam_cache.progress import QUIET
+
+
+class StageCommand(click.Command):
+    """A command whose named errors become one message and exit code 1, and Ctrl-C exit code 130."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except TcamCacheError as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo(
+                "\nInterrupted. Everything finished so far is kept; run the same command again to go on "
+                "(classifier and train: with --resume).",
+                err=True,
+            )
+            ctx.exit(130)
+
+
+def stage_command(
+    config_class: type[Config], *arguments: str, make: Callable[..., Config] | None = None
+) -> Callable[[Callable[[Any], Any]], click.Command]:
+    """Turn a function of a config into a command: its options, its progress, its result on stdout.
+
+    Args:
+        config_class: its fields become options.
+        arguments: fields that are positional instead.
+        make: builds the config from the fields the user gave; default: the class itself.
+    """
+
+    def decorate(stage: Callable[[Any], Any]) -> click.Command:
+        @click.pass_context
+        def run(ctx: click.Context, /, quiet: bool, as_json: bool, **values: Any) -> None:
+            QUIET.set(quiet)
+            _log_to_stderr(quiet)
+            report = stage((make or config_class)(**_given(ctx, values)))
+            click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.to_text())
+
+        run = functools.wraps(stage)(run)
+        for spec in reversed(fields(config_class)):
+            run = (_argument if spec.name in arguments else _option)(config_class, spec)(run)
+        for option in (_CONFIG, _QUIET, _JSON):
+            run = option(run)
+        name = stage.__module__.rpartition(".")[2]
+        return click.command(name, cls=StageCommand, help=stage.__doc__)(run)
+
+    return decorate
+
+
+def _given(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
+    # A default stays with its config: only what the user said, in a flag or the --config file, is passed on.
+    untouched = (click.core.ParameterSource.DEFAULT,)
+    return {key: value for key, value in values.items() if ctx.get_parameter_source(key) not in untouched}
+
+
+def _argument(config_class: type[Config], spec: Field) -> Callable:
+    required = spec.default is MISSING
+    metavar = spec.name.upper() if required else f"[{spec.name.upper()}]"
+    return click.argument(spec.name, type=_type_of(config_class, spec), metavar=metavar, required=required)
+
+
+def _option(config_class: type[Config], spec: Field) -> Callable:
+    flag = "--" + spec.name.replace("_", "-")
+    required = spec.default is MISSING
+    shown = None if required or spec.default is False else spec.default
+    common: dict[str, Any] = {"help": spec.metadata["help"], "required": required}
+    if isinstance(spec.default, bool):
+        flag = f"{flag}/--no-{flag[2:]}" if spec.default else flag
+        return click.option(flag, spec.name, is_flag=True, default=spec.default, **common)
+    return click.option(
+        flag,
+        spec.name,
+        type=_type_of(config_class, spec),
+        default=shown,
+        show_default=shown is not None,
+        **common,
+    )
+
+
+def _type_of(config_class: type[Config], spec: Field) -> Any:
+    if spec.metadata["choices"]:
+        return click.Choice(spec.metadata["choices"])
+    hint = typing.get_type_hints(config_class)[spec.name]
+    if isinstance(hint, types.UnionType):
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    return click.Path(path_type=Path) if hint is Path else hint
+
+
+def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        values = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise click.BadParameter(f"cannot read {path}: {error}", ctx, param) from error
+    values = {key.replace("-", "_"): value for key, value in values.items()}
+    known = {option.name for option in ctx.command.params}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise click.BadParameter(f"{path} sets what this command has not: {', '.join(unknown)}", ctx, param)
+    ctx.default_map = values
+
+
+_CONFIG = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=_read_config,
+    help="TOML file with values for these options; a flag wins",
+)
+_QUIET = click.option("--quiet", is_flag=True, help="no progress, only warnings and the result")
+_JSON = click.option("--json", "as_json", is_flag=True, help="the result as JSON on stdout")
+
+
+class _AboveTheBar(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def _log_to_stderr(quiet: bool) -> None:
+    logger = logging.getLogger("tcam_cache")
+    logger.handlers = [_AboveTheBar()]
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    logger.propagate = False

@@ -1,0 +1,14 @@
+"""`tcam-cache verify`."""
+
+from typing import Any
+
+from tcam_cache.config import VerifyConfig
+from tcam_cache_cli.options import stage_command
+
+
+@stage_command(VerifyConfig, "cache")
+def command(config: VerifyConfig) -> Any:
+    """Check every byte of CACHE against its commit records."""
+    from tcam_cache.stages.verify_cache import verify_cache
+
+    return verify_cache(config)

@@ -1,0 +1,286 @@
+"""Stage 1: run the frozen classifier once over every frame and store its CAMs."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+
+from tcam_cache.cache import CachePlan, CamWriter
+from tcam_cache.cams import Cams, Classifier, ClassifierFile, cams_of_tags, read_classifier_file
+from tcam_cache.config import BuildConfig
+from tcam_cache.datasets import Manifest, manifest_text
+from tcam_cache.errors import ConfigError, FrameError
+from tcam_cache.progress import progress_bar
+from tcam_cache.provenance import provenance
+from tcam_cache.records import FrameSource, Shot, ShotCams
+from tcam_cache.stages.loading import FrameBatch, as_images, in_batches, load_batches
+from tcam_cache.stages.setup import find_device, open_data, worker_count
+
+logger = logging.getLogger(__name__)
+
+# Raise it when the arithmetic of CAMs changes: caches made before are then told apart.
+CAM_ALGORITHM = 1
+CLASSIFIER_NAME = "classifier.pt"
+MANIFEST_NAME = "manifest.jsonl"
+TRIAL_FRAMES = 64
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build did, or would do.
+
+    Attributes:
+        cache: the cache folder.
+        shots: of the whole cache.
+        frames: of the whole cache.
+        built_frames: computed by this call; the others were there already or belong to other shards.
+        flat_maps: among the frames computed by this call.
+        seconds: spent on them, or with `dry_run` what they would take.
+        bytes: of the cache's maps, not compressed.
+        dry_run: nothing was written.
+    """
+
+    cache: str
+    shots: int
+    frames: int
+    built_frames: int
+    flat_maps: int
+    seconds: float
+    bytes: int
+    dry_run: bool
+
+    @property
+    def frames_per_second(self) -> float:
+        """Rate of the frames computed by this call."""
+        return self.built_frames / self.seconds if self.seconds else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON-able values."""
+        return {**asdict(self), "frames_per_second": round(self.frames_per_second, 2)}
+
+    def to_text(self) -> str:
+        """Return the report as a few lines."""
+        size = f"{self.shots} shots, {self.frames} frames, {self.bytes / 1e6:.1f} MB before compression"
+        if self.dry_run:
+            return f"{self.cache} would hold {size}, and take about {self.seconds / 3600:.2f} hours here"
+        rate = f"{self.frames_per_second:.1f} a second"
+        built = f"{self.built_frames} frames built in {self.seconds:.0f} s ({rate})"
+        return f"{self.cache}: {size}\n  {built}, {self.flat_maps} flat maps"
+
+
+def build_cache(config: BuildConfig) -> BuildReport:
+    """Store the CAM of the video's tag for every sampled frame; run again to resume.
+
+    Batches hold frames of one shot only, so that they depend on the manifest alone and a resumed build equals
+    an uninterrupted one.
+
+    Raises:
+        CacheError: `config.out` holds a cache made with other settings (named), or something else.
+        FrameError: frames cannot be read; all other shots are finished first, all offenders are listed.
+        StorageError: the disk is full or may not be written; what is committed stays.
+    """
+    manifest, source = open_data(config)
+    manifest = manifest.sampled(config.every)
+    file = read_classifier_file(config.classifier)
+    _check_classes(manifest, file)
+    device = find_device(config.device)
+    classifier = file.classifier("best_localization").to(device, memory_format=torch.channels_last)
+    plan = _plan(config, manifest, file, classifier)
+    if config.dry_run:
+        return _dry_run(config, plan, classifier, source, device)
+    writer = CamWriter.create(
+        config.out,
+        plan,
+        {CLASSIFIER_NAME: file.to_bytes(), MANIFEST_NAME: manifest_text(manifest).encode()},
+    )
+    pending = writer.pending(parse_shard(config.shard))
+    shares = [pending[job :: config.jobs] for job in range(config.jobs)]
+    began = time.perf_counter()
+    if config.jobs == 1:
+        counts = [_build_shots(config, writer, pending, classifier, source, device)]
+    else:
+        task = joblib.delayed(_build_share)
+        counts = joblib.Parallel(n_jobs=config.jobs)(
+            task(config, plan, [shot.id for shot in share], torch.get_num_threads()) for share in shares
+        )
+    faults = [fault for count in counts for fault in count.faults]
+    if faults:
+        raise FrameError(
+            f"{len(faults)} frames cannot be read; their shots are not in {config.out}, all others are. "
+            "Replace them and run build again, or leave them out: write the manifest anew, build elsewhere.",
+            faults,
+        )
+    return _report(config, plan, sum(c.frames for c in counts), sum(c.flat for c in counts), began)
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """Return (i, N) of a share "i/N" of the shots.
+
+    Raises:
+        ConfigError: it is not of that form, or i is not below N.
+
+    >>> parse_shard("2/3")
+    (2, 3)
+    """
+    if text is None:
+        return 0, 1
+    parts = text.split("/")
+    if len(parts) == 2 and all(part.isdecimal() for part in parts) and int(parts[0]) < int(parts[1]):
+        return int(parts[0]), int(parts[1])
+    raise ConfigError(f"got shard {text!r}; expected i/N with 0 <= i < N, such as 0/4.")
+
+
+@torch.inference_mode()
+def frame_cams(
+    classifier: Classifier, images: torch.Tensor, tag: int | torch.Tensor, method: str
+) -> tuple[Cams, torch.Tensor]:
+    """Return the CAMs of one tag (or one per frame) and the (B, C) logits, in one forward pass."""
+    activations = classifier.features(images)[-1]
+    tags = torch.as_tensor(tag, device=images.device).expand(len(images))
+    return cams_of_tags(classifier, activations, tags, method), classifier.logits(activations)
+
+
+@dataclass(frozen=True)
+class _Count:
+    frames: int
+    flat: int
+    faults: tuple[str, ...]
+
+
+def _build_shots(
+    config: BuildConfig,
+    writer: CamWriter,
+    shots: Sequence[Shot],
+    classifier: Classifier,
+    source: FrameSource,
+    device: torch.device,
+) -> _Count:
+    batches = [
+        batch
+        for shot in shots
+        for batch in in_batches([(shot, t) for t in range(len(shot))], config.batch_size)
+    ]
+    loaded = load_batches(batches, source, config.image_size, worker_count(config.workers))
+    frames, flat, faults = 0, 0, []
+    with progress_bar(sum(map(len, shots)), "CAMs", "frame") as bar:
+        for shot, group in groupby(loaded, key=lambda batch: batch.frames[0][0]):
+            result, broken = _shot_cams(config, classifier, shot, group, device, bar)
+            faults += broken
+            if result is not None:
+                writer.write(shot.id, result)
+                frames, flat = frames + len(result.cams), flat + int(result.flat.sum())
+    return _Count(frames, flat, tuple(faults))
+
+
+def _shot_cams(
+    config: BuildConfig,
+    classifier: Classifier,
+    shot: Shot,
+    batches: Iterator[FrameBatch],
+    device: torch.device,
+    bar: Any,
+) -> tuple[ShotCams | None, list[str]]:
+    tag = classifier.classes.index(shot.tag)
+    parts: list[tuple[Cams, torch.Tensor]] = []
+    broken: list[str] = []
+    for batch in batches:
+        broken += batch.faults
+        if not broken:
+            parts.append(frame_cams(classifier, as_images(batch.rgb, device), tag, config.method))
+        bar.update(len(batch.frames))
+    return (None, broken) if broken else (_joined(parts), [])
+
+
+def _build_share(config: BuildConfig, plan: CachePlan, shot_ids: Sequence[str], threads: int) -> _Count:
+    # The promise of identical arrays holds for equal thread counts, so a worker takes the caller's.
+    torch.set_num_threads(threads)
+    _, source = open_data(config)
+    device = find_device(config.device)
+    file = read_classifier_file(config.classifier)
+    classifier = file.classifier("best_localization").to(device, memory_format=torch.channels_last)
+    wanted = set(shot_ids)
+    shots = [shot for shot in plan.shots if shot.id in wanted]
+    return _build_shots(config, CamWriter.create(config.out, plan), shots, classifier, source, device)
+
+
+def _check_classes(manifest: Manifest, file: ClassifierFile) -> None:
+    unknown = [name for name in manifest.classes if name not in file.classes]
+    if unknown:
+        raise ConfigError(
+            f"the classifier knows {', '.join(file.classes)}, but not these classes of the manifest. "
+            "Fit a classifier on this manifest.",
+            unknown,
+        )
+
+
+def _plan(config: BuildConfig, manifest: Manifest, file: ClassifierFile, classifier: Classifier) -> CachePlan:
+    with torch.inference_mode():
+        blank = torch.zeros(1, 3, config.image_size, config.image_size, device=classifier.mean.device)
+        height, width = classifier.features(blank)[-1].shape[-2:]
+    settings = {
+        "algorithm": CAM_ALGORITHM,
+        "method": config.method,
+        "layer": "last",
+        "target": "tag",
+        "classifier": {
+            "arch": file.arch,
+            "output_stride": file.output_stride,
+            "classes": list(file.classes),
+            "weights": file.hashes()["best_localization"],
+        },
+        "input": {"size": config.image_size, "resize": "squash, bilinear, antialiased", "colour": "RGB"},
+        "maps": {"size": [height, width], "scaling": "minimum and maximum of the frame", "dtype": "float16"},
+        "manifest": manifest.digest(),
+        "every": config.every,
+    }
+    recorded = provenance(
+        config=config.to_json(), device=str(classifier.mean.device), threads=torch.get_num_threads()
+    )
+    return CachePlan(file.classes, manifest.shots, (height, width), settings, recorded)
+
+
+def _dry_run(
+    config: BuildConfig, plan: CachePlan, classifier: Classifier, source: FrameSource, device: torch.device
+) -> BuildReport:
+    frames = [(shot, t) for shot in plan.shots for t in range(len(shot))]
+    trial = frames[:TRIAL_FRAMES]
+    began = time.perf_counter()
+    for batch in load_batches(in_batches(trial, config.batch_size), source, config.image_size, 0):
+        frame_cams(classifier, as_images(batch.rgb, device), 0, config.method)
+    seconds = (time.perf_counter() - began) / len(trial) * len(frames)
+    height, width = plan.map_size
+    return BuildReport(
+        str(config.out), len(plan.shots), len(frames), len(frames), 0, seconds,
+        len(frames) * (2 * height * width + 4 * (3 + len(plan.classes))), True,
+    )  # fmt: skip
+
+
+def _report(config: BuildConfig, plan: CachePlan, built: int, flat: int, began: float) -> BuildReport:
+    frames = sum(map(len, plan.shots))
+    height, width = plan.map_size
+    if flat:
+        logger.warning("%d of %d new maps are flat: they say nothing of where the object is", flat, built)
+    return BuildReport(
+        str(Path(config.out)), len(plan.shots), frames, built, flat, time.perf_counter() - began,
+        frames * (2 * height * width + 4 * (3 + len(plan.classes))), False,
+    )  # fmt: skip
+
+
+def _joined(parts: Sequence[tuple[Cams, torch.Tensor]]) -> ShotCams:
+    def column(values: Iterable[torch.Tensor]) -> np.ndarray:
+        return torch.cat(list(values)).cpu().numpy()
+
+    return ShotCams(
+        cams=column(cam.maps for cam, _ in parts).astype(np.float16),
+        raw_min=column(cam.raw_min for cam, _ in parts),
+        raw_max=column(cam.raw_max for cam, _ in parts),
+        flat=column(cam.flat for cam, _ in parts),
+        logits=column(logits for _, logits in parts),
+    )

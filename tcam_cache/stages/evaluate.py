@@ -1,0 +1,257 @@
+"""Stage 3: score a run's maps, or the cached CAMs themselves, against true boxes, and write the report."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tcam_cache.cache import CamCache
+from tcam_cache.config import EvaluateConfig
+from tcam_cache.datasets import Manifest
+from tcam_cache.errors import CacheError
+from tcam_cache.evaluation import (
+    GRID,
+    Evaluation,
+    FrameSweep,
+    Metrics,
+    Panel,
+    choose_tau,
+    score,
+    write_report,
+)
+from tcam_cache.progress import progress_bar
+from tcam_cache.provenance import provenance
+from tcam_cache.records import FrameSource, Shot
+from tcam_cache.stages.localizer import open_localizer
+from tcam_cache.stages.maps import FrameMap, annotated_frames, cached_maps, decoder_maps
+from tcam_cache.stages.scoring import sweep_maps
+from tcam_cache.stages.setup import find_device, open_data, sampled_as, worker_count
+from tcam_cache.window import cam_tmp
+
+PANEL_WIDTH = 480
+
+
+@dataclass(frozen=True)
+class EvaluateReport:
+    """What stage 3 found.
+
+    Attributes:
+        report: the folder with metrics.json, frames.csv, table.md and index.html.
+        evaluation: the numbers.
+    """
+
+    report: str
+    evaluation: Evaluation
+
+    @property
+    def metrics(self) -> Metrics:
+        """The content of metrics.json."""
+        return self.evaluation.metrics
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of metrics.json, and where the report is."""
+        return {**self.metrics.to_json(), "report": self.report}
+
+    def to_text(self) -> str:
+        """Return the report as a few lines."""
+        metrics = self.metrics
+        lines = [f"{metrics.method} on {metrics.split}: {metrics.frames} frames, boxes by {metrics.boxes}"]
+        for name, policy in metrics.policies.items():
+            tau = f"tau {policy['value']:.3f}" if isinstance(policy["value"], float) else ""
+            headline = "  <- chosen" if name == metrics.threshold["policy"] else ""
+            overlap = f"mean IoU {policy['mean_iou']:.3f}"
+            lines.append(f"  {name:16} {tau:10} CorLoc {policy['corloc']:5.1f}  {overlap}{headline}")
+        if metrics.cl_accuracy is not None:
+            lines.append(f"  CL {metrics.cl_accuracy:.1f}, flat maps {metrics.flat_maps:.1f} %")
+        return "\n".join([*lines, f"  {self.report}/index.html"])
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is scored: where maps come from, and the tau it already carries."""
+
+    method: str
+    classes: tuple[str, ...]
+    maps: Callable[[Sequence[tuple[Shot, int]]], Iterator[FrameMap]]
+    val_split: str
+    val_tau: float | None
+    cache: CamCache | None
+    neighbours: int
+    window: str
+    facts: dict[str, Any]
+
+
+def evaluate(config: EvaluateConfig) -> EvaluateReport:
+    """Score the annotated frames of a split and write a report (paper, Sec. 4.1).
+
+    Raises:
+        EvaluationError: the split has no true boxes.
+        ConfigError: the policy `val` without boxes on the validation split.
+        CacheError: the cache is of another manifest, or lacks shots of the split.
+    """
+    manifest, source = open_data(config)
+    workers = worker_count(config.workers)
+    subject, manifest = _subject(config, manifest, source, workers)
+    frames = annotated_frames(manifest.split(config.split))
+    shown = _spread(frames, config.overlays)
+    kept: dict[tuple[str, int], FrameMap] = {}
+    began = time.perf_counter()
+    maps = _keeping(subject.maps(frames), {(shot.id, t) for shot, t in shown}, kept, len(frames))
+    sweeps = sweep_maps(maps, subject.classes, config.boxes, GRID, workers)
+    seconds = time.perf_counter() - began
+    evaluation = score(
+        sweeps,
+        config.threshold,
+        _val_tau(config, subject, manifest, sweeps, workers),
+        split=config.split,
+        method=subject.method,
+        classes=manifest.classes,
+        ms_per_frame=round(1000 * seconds / max(1, len(frames)), 3),
+        provenance=provenance(config=config.to_json(), **subject.facts),
+    )
+    panels = _panels(evaluation, shown, kept, subject, source)
+    write_report(config.out, evaluation, panels)
+    return EvaluateReport(str(Path(config.out)), evaluation)
+
+
+def _subject(
+    config: EvaluateConfig, manifest: Manifest, source: FrameSource, workers: int
+) -> tuple[_Subject, Manifest]:
+    if config.cache is not None:
+        cache = CamCache.open(config.cache)
+        manifest = sampled_as(cache, manifest)
+        wanted = {shot.id for name in (config.split, config.val_split) for shot in manifest.split(name)}
+        cache.require_complete(sorted(wanted))
+
+        def of_cache(frames: Sequence[tuple[Shot, int]]) -> Iterator[FrameMap]:
+            return cached_maps(cache, frames, source, config.map_size, workers)
+
+        facts = {"cache": cache.fingerprint}
+        method = cache.settings["method"]
+        subject = _Subject(method, cache.classes, of_cache, config.val_split, None, cache, 0, "before", facts)
+        return subject, manifest
+    localizer = open_localizer(config.run, find_device(config.device))
+
+    def of_run(frames: Sequence[tuple[Shot, int]]) -> Iterator[FrameMap]:
+        return decoder_maps(
+            localizer.classifier,
+            localizer.decoder,
+            frames,
+            source,
+            localizer.config.image_size,
+            config.map_size,
+            config.batch_size,
+            workers,
+        )
+
+    trained = localizer.config
+    carried = localizer.threshold or {}
+    fits = (carried.get("boxes"), carried.get("map_size")) == (config.boxes, config.map_size)
+    cache, manifest = _cache_of_run(trained.cache, manifest)
+    subject = _Subject(
+        "tcam",
+        localizer.classifier.classes,
+        of_run,
+        trained.val_split,
+        carried["value"] if fits else None,
+        cache,
+        trained.neighbours,
+        trained.window,
+        {"run": trained.to_json()},
+    )
+    return subject, manifest
+
+
+def _cache_of_run(path: Path, manifest: Manifest) -> tuple[CamCache | None, Manifest]:
+    # The CAMs are only shown beside the decoder's maps: a run is scored just as well without them.
+    try:
+        cache = CamCache.open(path)
+        return cache, sampled_as(cache, manifest)
+    except CacheError:
+        return None, manifest
+
+
+def _val_tau(
+    config: EvaluateConfig,
+    subject: _Subject,
+    manifest: Manifest,
+    sweeps: Sequence[FrameSweep],
+    workers: int,
+) -> float | None:
+    if subject.val_tau is not None:
+        return subject.val_tau
+    frames = annotated_frames(manifest.split(subject.val_split))
+    known = {(sweep.shot, sweep.t): sweep for sweep in sweeps}
+    if not frames:
+        return None
+    if all((shot.id, t) in known for shot, t in frames):
+        return choose_tau([known[shot.id, t] for shot, t in frames])
+    return choose_tau(sweep_maps(subject.maps(frames), subject.classes, config.boxes, GRID, workers))
+
+
+def _spread(frames: Sequence[tuple[Shot, int]], count: int) -> list[tuple[Shot, int]]:
+    """Choose frames to show: as many of each video, evenly through its time."""
+    videos: dict[str, list[tuple[Shot, int]]] = {}
+    for shot, t in frames:
+        videos.setdefault(shot.video, []).append((shot, t))
+    if not videos or not count:
+        return []
+    each = max(1, count // len(videos))
+    chosen = [
+        [of_video[i] for i in np.linspace(0, len(of_video) - 1, min(each, len(of_video)), dtype=int)]
+        for of_video in videos.values()
+    ]
+    return [frame for of_video in chosen for frame in of_video][:count]
+
+
+def _keeping(
+    maps: Iterable[FrameMap],
+    wanted: set[tuple[str, int]],
+    kept: dict[tuple[str, int], FrameMap],
+    total: int,
+) -> Iterator[FrameMap]:
+    with progress_bar(total, "boxes", "frame") as bar:
+        for item in maps:
+            if (item.shot.id, item.t) in wanted:
+                kept[item.shot.id, item.t] = item
+            bar.update()
+            yield item
+
+
+def _panels(
+    evaluation: Evaluation,
+    shown: Sequence[tuple[Shot, int]],
+    kept: dict[tuple[str, int], FrameMap],
+    subject: _Subject,
+    source: FrameSource,
+) -> Iterator[Panel]:
+    rows = {(row.shot, row.t): row for row in evaluation.rows}
+    for shot, t in shown:
+        row, item = rows[shot.id, t], kept[shot.id, t]
+        pixels = source.read(shot, t).pixels
+        cam, temporal = _cams_of(subject, shot.id, t)
+        yield Panel(
+            path=row.path,
+            tag=shot.tag,
+            pixels=pixels[:: max(1, item.width // PANEL_WIDTH), :: max(1, item.width // PANEL_WIDTH)],
+            width=item.width,
+            cam=cam,
+            tmp=temporal,
+            decoder=item.scores if subject.method == "tcam" else None,
+            true_boxes=shot.boxes[t],
+            predicted_box=row.box,
+            iou=row.iou,
+            hit=row.hit,
+        )
+
+
+def _cams_of(subject: _Subject, shot_id: str, t: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    if subject.cache is None or shot_id in subject.cache.missing():
+        return None, None
+    if not subject.neighbours:
+        return subject.cache.window(shot_id, t, 0)[0], None
+    window = subject.cache.window(shot_id, t, subject.neighbours, subject.window)
+    return subject.cache.window(shot_id, t, 0)[0], cam_tmp(window)

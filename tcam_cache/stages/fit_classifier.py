@@ -1,0 +1,120 @@
+"""Stage 0: fit the classifier g on tags alone, and keep its two checkpoints in one file."""
+
+import logging
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tcam_cache.cams import CHECKPOINTS, ClassifierFile, pretrained_network, seeded_classifier
+from tcam_cache.config import ClassifierConfig
+from tcam_cache.datasets import Manifest
+from tcam_cache.errors import ManifestError, RunError
+from tcam_cache.provenance import provenance
+from tcam_cache.stages.maps import MAP_SIZE, annotated_frames, classifier_maps
+from tcam_cache.stages.scoring import Validation
+from tcam_cache.stages.setup import find_device, open_data, worker_count
+from tcam_cache.training import ClassifierTask, EpochBatches, FitReport, RunFolder, TrainingSamples, fit
+
+logger = logging.getLogger(__name__)
+
+SCORES = {"best_classification": "cl_accuracy", "best_localization": "corloc"}
+
+
+@dataclass(frozen=True)
+class ClassifierReport:
+    """What stage 0 made.
+
+    Attributes:
+        classifier: the file.
+        epochs: finished.
+        best: epoch and scores of each checkpoint.
+        seconds: taken by this call.
+    """
+
+    classifier: str
+    epochs: int
+    best: dict[str, Any]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON-able values."""
+        return asdict(self)
+
+    def to_text(self) -> str:
+        """Return the report as a few lines."""
+        lines = [f"{self.classifier}: {self.epochs} epochs in {self.seconds:.0f} s"]
+        for name in CHECKPOINTS:
+            scores = self.best[name]
+            said = [f"{label} {scores[key]:.1f}" for key, label in _LABELS.items() if key in scores]
+            lines.append(f"  {name}: epoch {scores['epoch']}" + "".join(f", {text}" for text in said))
+        return "\n".join(lines)
+
+
+_LABELS = {"cl_accuracy": "CL", "corloc": "CorLoc of its LayerCAMs"}
+
+
+def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
+    """Fit the classifier to the tags of a manifest's frames (paper, Sec. 4.1).
+
+    The fit itself lives beside the file, in the folder `<name>.fit`, until it is done and after.
+
+    Raises:
+        ManifestError: a class has no shot to learn from (all are named).
+        WeightsError: the pretrained weights do not fit.
+        RunError: the file or its fit is there already and `resume` is not set.
+    """
+    began = time.perf_counter()
+    if config.out.exists() and not config.resume:
+        raise RunError(f"{config.out} is there already. Give another --out, or --resume to fit it further.")
+    manifest, source = open_data(config)
+    _check_every_class_is_seen(manifest, config.train_split)
+    device, workers = find_device(config.device), worker_count(config.workers)
+    network = pretrained_network(config.arch, config.weights)
+    classifier = seeded_classifier(config.arch, manifest.classes, config.output_stride, config.seed, network)
+    run = RunFolder.begin(fit_folder(config.out), config.to_json(), config.resume)
+    index = {name: number for number, name in enumerate(manifest.classes)}
+    samples = TrainingSamples(manifest.split(config.train_split), index, source, config)
+    task = ClassifierTask(classifier, config, device)
+    val = annotated_frames(manifest.split(config.val_split))
+
+    def val_maps() -> Any:
+        classifier.eval()
+        return classifier_maps(
+            classifier, val, source, config.image_size, MAP_SIZE, config.batch_size, workers
+        )
+
+    validation = Validation(val_maps, manifest.classes, workers) if val else None
+    if validation is None:
+        logger.warning("split %r has no boxes to choose by: the last epoch is kept", config.val_split)
+    report = fit(task, EpochBatches(samples, config, workers), config, run, validation, SCORES)
+    _write_classifier_file(config, classifier.classes, classifier.output_stride, run, report)
+    return ClassifierReport(str(config.out), report.epochs, dict(report.best), time.perf_counter() - began)
+
+
+def fit_folder(out: Path) -> Path:
+    """Return the folder in which the fit of a classifier file lives."""
+    return out.with_suffix(".fit")
+
+
+def _check_every_class_is_seen(manifest: Manifest, split: str) -> None:
+    seen = {shot.tag for shot in manifest.split(split)}
+    unseen = [f"class {name}: no video" for name in manifest.classes if name not in seen]
+    if unseen:
+        raise ManifestError(
+            f"split {split!r} has no video to learn these classes from. Give them one, or --train-split all.",
+            unseen,
+        )
+
+
+def _write_classifier_file(
+    config: ClassifierConfig, classes: tuple[str, ...], output_stride: int, run: RunFolder, report: FitReport
+) -> None:
+    ClassifierFile(
+        arch=config.arch,
+        classes=classes,
+        output_stride=output_stride,
+        checkpoints={name: run.load(name)["model"] for name in CHECKPOINTS},
+        scores=dict(report.best),
+        provenance=provenance(config=config.to_json()),
+    ).save(config.out)

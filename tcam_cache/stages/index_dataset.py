@@ -1,0 +1,72 @@
+"""Before stage 0: index a data set in place, and on request look at every frame of it."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tcam_cache.config import ManifestConfig
+from tcam_cache.datasets import CheckReport, Manifest, check_frames, index_folders, write_manifest
+from tcam_cache.records import SPLITS
+
+
+@dataclass(frozen=True)
+class ManifestReport:
+    """What was indexed.
+
+    Attributes:
+        manifest: the file.
+        digest: of shots, tags and frames; a cache remembers it.
+        classes: tags.
+        splits: for each split the number of videos, shots, frames and boxes.
+        check: what looking at every frame found, or None.
+    """
+
+    manifest: str
+    digest: str
+    classes: tuple[str, ...]
+    splits: dict[str, dict[str, int]]
+    check: CheckReport | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON-able values."""
+        return {**asdict(self), "check": self.check.to_json() if self.check else None}
+
+    def to_text(self) -> str:
+        """Return the report as a few lines."""
+        lines = [f"{self.manifest}: {len(self.classes)} classes ({', '.join(self.classes)})"]
+        for split, counts in self.splits.items():
+            lines.append(f"  {split:5}  " + ", ".join(f"{count} {what}" for what, count in counts.items()))
+        return "\n".join([*lines, *([self.check.to_text()] if self.check else [])])
+
+
+def index_dataset(config: ManifestConfig) -> ManifestReport:
+    """Write the manifest of a data set; with `check`, decode every frame first.
+
+    Raises:
+        ManifestError: the folder is missing, empty or contradicts itself.
+        AnnotationError: boxes do not fit the frames.
+        FrameError: `check` found frames that cannot be read; all are listed, the manifest is written.
+    """
+    manifest = index_folders(config.source, config.annotations, config.seed)
+    write_manifest(manifest, config.out)
+    check = check_frames(manifest, config.workers) if config.check else None
+    if check:
+        check.raise_if_broken()
+    return ManifestReport(
+        str(Path(config.out)), manifest.digest(), manifest.classes, split_counts(manifest), check
+    )
+
+
+def split_counts(manifest: Manifest) -> dict[str, dict[str, int]]:
+    """Return videos, shots, frames and boxes of each split that has any."""
+    counts = {}
+    for split in SPLITS:
+        shots = manifest.split(split)
+        if shots:
+            counts[split] = {
+                "videos": len({shot.video for shot in shots}),
+                "shots": len(shots),
+                "frames": sum(map(len, shots)),
+                "boxes": sum(len(boxes) for shot in shots for boxes in shot.boxes.values()),
+            }
+    return counts

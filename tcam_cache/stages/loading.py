@@ -1,0 +1,99 @@
+"""Frames in batches, decoded and squashed by worker processes, for every stage that only looks at them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from tcam_cache.errors import FrameError
+from tcam_cache.records import FrameSource, Shot
+
+ShotFrame = tuple[Shot, int]
+
+
+class FrameBatch(NamedTuple):
+    """Frames that go through the network together.
+
+    Attributes:
+        frames: the shot and position of each.
+        rgb: (B, 3, S, S) uint8, squashed.
+        sizes: (B, 2) int64, width and height of the originals.
+        faults: what could not be read, one text each; those rows of `rgb` are zero.
+    """
+
+    frames: tuple[ShotFrame, ...]
+    rgb: torch.Tensor
+    sizes: torch.Tensor
+    faults: tuple[str, ...]
+
+
+class _FrameBatches(Dataset):
+    def __init__(self, batches: Sequence[Sequence[ShotFrame]], source: FrameSource, size: int) -> None:
+        self.batches, self.source, self.size = batches, source, size
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+        batch = self.batches[index]
+        pixels = np.zeros((len(batch), self.size, self.size, 3), np.uint8)
+        sizes = torch.ones(len(batch), 2, dtype=torch.int64)
+        faults = []
+        for row, (shot, t) in enumerate(batch):
+            try:
+                frame = self.source.read(shot, t, self.size)
+            except FrameError as error:
+                faults.extend(error.offenders or [error.message])
+                continue
+            pixels[row] = frame.pixels
+            sizes[row] = torch.tensor([frame.width, frame.height])
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2), sizes, faults
+
+
+def load_batches(
+    batches: Sequence[Sequence[ShotFrame]], source: FrameSource, size: int, workers: int
+) -> Iterator[FrameBatch]:
+    """Load batches in order, ahead of their use, and report unreadable frames instead of stopping.
+
+    Args:
+        batches: which frames go together.
+        source: reads frames.
+        size: side of the square they are squashed to.
+        workers: processes that decode; 0 decodes in this one.
+    """
+    loader = DataLoader(
+        _FrameBatches(batches, source, size), batch_size=None, num_workers=workers, collate_fn=_as_it_is
+    )
+    for frames, (rgb, sizes, faults) in zip(batches, loader, strict=True):
+        yield FrameBatch(tuple(frames), rgb, sizes, tuple(faults))
+
+
+def in_batches(frames: Sequence[ShotFrame], batch_size: int) -> list[list[ShotFrame]]:
+    """Cut a list of frames into batches.
+
+    >>> in_batches([1, 2, 3], 2)
+    [[1, 2], [3]]
+    """
+    return [list(frames[start : start + batch_size]) for start in range(0, len(frames), batch_size)]
+
+
+def only_readable(batches: Iterable[FrameBatch]) -> Iterator[FrameBatch]:
+    """Pass batches on; after the last of them, raise a `FrameError` that lists every unreadable frame."""
+    faults: list[str] = []
+    for batch in batches:
+        faults += batch.faults
+        if not faults:
+            yield batch
+    if faults:
+        raise FrameError(f"{len(faults)} frames cannot be read. Replace or remove them.", faults)
+
+
+def as_images(rgb: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return uint8 frames on a device as float32 in [0, 1], channels last."""
+    return rgb.to(device, non_blocking=True).to(torch.float32, memory_format=torch.channels_last) / 255
+
+
+def _as_it_is(item: tuple) -> tuple:
+    return item

@@ -1,0 +1,113 @@
+"""Localization maps of frames, from a decoder, from a classifier's CAMs, or from a cache, in one form."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from tcam_cache.cache import CamCache
+from tcam_cache.cams import Classifier
+from tcam_cache.records import FrameSource, Shot
+from tcam_cache.stages.build_cache import frame_cams
+from tcam_cache.stages.loading import ShotFrame, as_images, in_batches, load_batches, only_readable
+from tcam_cache.training import resize_maps
+
+# Side of the map that boxes are taken from, as in the WSOL protocol.
+MAP_SIZE = 224
+
+
+class FrameMap(NamedTuple):
+    """What a method says of one frame.
+
+    Attributes:
+        shot: the frame's shot.
+        t: the frame's position in it.
+        scores: (S, S) float32 in [0, 1], higher where the object is.
+        logits: (C,) float32 of the classifier, in its order of classes.
+        width: of the original frame, in pixels.
+        height: of the original frame, in pixels.
+        flat: the map is constant and says nothing.
+    """
+
+    shot: Shot
+    t: int
+    scores: np.ndarray
+    logits: np.ndarray
+    width: int
+    height: int
+    flat: bool
+
+
+def annotated_frames(shots: Iterable[Shot]) -> list[ShotFrame]:
+    """Return the frames that have true boxes, in order."""
+    return [(shot, t) for shot in shots for t in sorted(shot.boxes)]
+
+
+def decoder_maps(
+    classifier: Classifier,
+    decoder: nn.Module,
+    frames: Sequence[ShotFrame],
+    source: FrameSource,
+    image_size: int,
+    map_size: int,
+    batch_size: int,
+    workers: int,
+) -> Iterator[FrameMap]:
+    """Yield the decoder's foreground probability S1 of each frame (paper, Sec. 3).
+
+    Frames enter squashed to `image_size`, the size the decoder was trained at; maps leave at `map_size`.
+    """
+    device = classifier.mean.device
+    for batch in only_readable(load_batches(in_batches(frames, batch_size), source, image_size, workers)):
+        with torch.inference_mode():
+            features = classifier.features(as_images(batch.rgb, device))
+            foreground = decoder(features, (image_size, image_size)).float().softmax(1)[:, 1]
+            scores = resize_maps(foreground, map_size).cpu().numpy()
+            logits = classifier.logits(features[-1]).cpu().numpy()
+        yield from _frame_maps(batch.frames, scores, logits, batch.sizes, np.ptp(scores, axis=(1, 2)) == 0)
+
+
+def classifier_maps(
+    classifier: Classifier,
+    frames: Sequence[ShotFrame],
+    source: FrameSource,
+    image_size: int,
+    map_size: int,
+    batch_size: int,
+    workers: int,
+) -> Iterator[FrameMap]:
+    """Yield the LayerCAM of each frame's tag, upsampled to `map_size`."""
+    device = classifier.mean.device
+    for batch in only_readable(load_batches(in_batches(frames, batch_size), source, image_size, workers)):
+        tags = torch.tensor([classifier.classes.index(shot.tag) for shot, _ in batch.frames], device=device)
+        cams, logits = frame_cams(classifier, as_images(batch.rgb, device), tags, "layercam")
+        scores = resize_maps(cams.maps, map_size).cpu().numpy()
+        yield from _frame_maps(
+            batch.frames, scores, logits.cpu().numpy(), batch.sizes, cams.flat.cpu().numpy()
+        )
+
+
+def cached_maps(
+    cache: CamCache, frames: Sequence[ShotFrame], source: FrameSource, map_size: int, workers: int
+) -> Iterator[FrameMap]:
+    """Yield the cached CAM of each frame, upsampled to `map_size`; frames are read for their sizes alone."""
+    loaded: dict[str, tuple] = {}
+    for batch in only_readable(load_batches(in_batches(frames, 1), source, 1, workers)):
+        ((shot, t),) = batch.frames
+        if shot.id not in loaded:
+            loaded = {shot.id: (cache.cams(shot.id), cache.stats(shot.id))}
+        cams, stats = loaded[shot.id]
+        scores = resize_maps(torch.from_numpy(cams[t : t + 1]), map_size).numpy()
+        yield from _frame_maps(
+            batch.frames, scores, stats.logits[t : t + 1], batch.sizes, stats.flat[t : t + 1]
+        )
+
+
+def _frame_maps(
+    frames: Sequence[ShotFrame], scores: np.ndarray, logits: np.ndarray, sizes: torch.Tensor, flat: np.ndarray
+) -> Iterator[FrameMap]:
+    for row, (shot, t) in enumerate(frames):
+        width, height = sizes[row].tolist()
+        yield FrameMap(shot, t, scores[row], logits[row], width, height, bool(flat[row]))

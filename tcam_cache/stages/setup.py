@@ -1,0 +1,60 @@
+"""What every stage does first: find the device, the workers, the data set and its frames."""
+
+import os
+
+import torch
+
+from tcam_cache.cache import CamCache
+from tcam_cache.config import DataConfig
+from tcam_cache.datasets import ImageFrames, Manifest, read_manifest
+from tcam_cache.errors import CacheError, DeviceError
+
+
+def find_device(name: str) -> torch.device:
+    """Return the device that `--device` names; "auto" takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        DeviceError: no such device here; those that are there are listed.
+    """
+    present = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        present.append("mps")
+    if name == "auto":
+        return torch.device(present[1] if len(present) > 1 else "cpu")
+    wanted = "cuda:0" if name == "cuda" else name
+    if wanted not in present:
+        raise DeviceError(f"there is no device {name!r} here. Those that are: auto, {', '.join(present)}.")
+    return torch.device(wanted)
+
+
+def worker_count(workers: int | None) -> int:
+    """Return how many processes load frames: as asked for, else all cores but the one that computes."""
+    return max(1, (os.cpu_count() or 2) - 1) if workers is None else workers
+
+
+def open_data(config: DataConfig) -> tuple[Manifest, ImageFrames]:
+    """Read the manifest and return it with the source of its frames."""
+    manifest = read_manifest(config.manifest, config.root)
+    return manifest, ImageFrames(manifest.root)
+
+
+def sampled_as(cache: CamCache, manifest: Manifest) -> Manifest:
+    """Return the manifest sampled as the cache's was.
+
+    Raises:
+        CacheError: the cache was built from another manifest.
+    """
+    sampled = manifest.sampled(cache.settings["every"])
+    if sampled.digest() != cache.settings["manifest"]:
+        ours = {shot.id: len(shot) for shot in sampled.shots}
+        theirs = {shot.id: shot.length for shot in cache.shots()}
+        differing = [
+            f"{shot}: {ours.get(shot, 'no')} frames in the manifest, {theirs.get(shot, 'none')} in the cache"
+            for shot in sorted({*ours, *theirs})
+            if ours.get(shot) != theirs.get(shot)
+        ]
+        raise CacheError(
+            f"{cache.path} was built from another manifest. Give that one, or build a cache of this one.",
+            differing or ["the same shots, but other frames or tags"],
+        )
+    return sampled

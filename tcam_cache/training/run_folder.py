@@ -1,0 +1,104 @@
+"""RUN: the folder of a fit, with its settings, its log and its checkpoints, readable at any moment."""
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tcam_cache.errors import RunError
+from tcam_cache.files import make_folder, write_bytes, write_json, write_text
+from tcam_cache.provenance import differences
+
+# What may change between an interrupted run and the one that goes on: where things lie and how long it lasts.
+FREE_ON_RESUME = frozenset({"resume", "workers", "device", "root", "epochs", "manifest", "cache", "out"})
+
+
+class RunFolder:
+    """Keep a fit on disk: `config.json`, `log.jsonl`, `last.pt` and one checkpoint per selection."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def begin(cls, path: Path, config: Mapping[str, Any], resume: bool) -> "RunFolder":
+        """Start a run in an empty or absent folder, or go on with the one that is there.
+
+        Raises:
+            RunError: the folder holds a run and `resume` is not set, holds something else, holds no run to go
+                on with, or holds one with other settings (named).
+        """
+        run = cls(path)
+        if run.path.is_file():
+            raise RunError(f"{path} is a file. Give a folder.")
+        if run._file("config.json").is_file():
+            run._check_resumable(config, resume)
+        elif run.path.is_dir() and any(run.path.iterdir()):
+            raise RunError(f"{path} holds something that is not a run. Give an empty or new folder.")
+        elif resume:
+            raise RunError(f"there is no run in {path} to resume. Leave out --resume to start one.")
+        make_folder(run.path)
+        write_json(run._file("config.json"), dict(config))
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """Open an existing run.
+
+        Raises:
+            RunError: there is none.
+        """
+        run = cls(path)
+        if not run._file("config.json").is_file():
+            raise RunError(f"there is no run in {path}. Make one with `tcam-cache train --out {path}`.")
+        return run
+
+    def config(self) -> dict[str, Any]:
+        """Return the settings the run was started with."""
+        return json.loads(self._file("config.json").read_text())
+
+    def save(self, name: str, state: Mapping[str, Any]) -> None:
+        """Write `name`.pt atomically."""
+        buffer = io.BytesIO()
+        torch.save(dict(state), buffer)
+        write_bytes(self._file(f"{name}.pt"), buffer.getvalue())
+
+    def load(self, name: str) -> dict[str, Any]:
+        """Read `name`.pt.
+
+        Raises:
+            RunError: the run has no such checkpoint yet.
+        """
+        if not self.has(name):
+            raise RunError(f"{self.path} has no {name}.pt: no epoch was finished. Run train again.")
+        return torch.load(self._file(f"{name}.pt"), map_location="cpu", weights_only=True)
+
+    def has(self, name: str) -> bool:
+        """Tell whether `name`.pt is there."""
+        return self._file(f"{name}.pt").is_file()
+
+    def log(self) -> list[dict[str, Any]]:
+        """Return the log, one mapping an epoch."""
+        path = self._file("log.jsonl")
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+    def write_log(self, lines: list[dict[str, Any]]) -> None:
+        """Write the log whole, so that it always agrees with `last.pt`."""
+        write_text(self._file("log.jsonl"), "".join(json.dumps(line) + "\n" for line in lines))
+
+    def _file(self, name: str) -> Path:
+        return self.path / name
+
+    def _check_resumable(self, config: Mapping[str, Any], resume: bool) -> None:
+        if not resume:
+            raise RunError(f"{self.path} already holds a run. Add --resume to go on, or give another folder.")
+        then = {key: value for key, value in self.config().items() if key not in FREE_ON_RESUME}
+        now = {key: value for key, value in config.items() if key not in FREE_ON_RESUME}
+        changed = differences(now, then)
+        if changed:
+            raise RunError(
+                f"the run in {self.path} was started with other settings. Give those, or another folder.",
+                changed,
+            )

@@ -1,0 +1,132 @@
+"""The two tasks that are fitted: the classifier g on tags, and the decoder f on pseudo-labels."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from tcam_cache.config import ClassifierConfig, TrainConfig
+from tcam_cache.training.decoder import Decoder
+from tcam_cache.training.losses import tcam_terms
+from tcam_cache.training.pseudo_labels import draw_pseudo_labels
+from tcam_cache.training.samples import Sample
+from tcam_cache.training.size import barrier_t
+
+
+class ClassifierTask:
+    """Fit a classifier to the tags of independent frames by cross-entropy (paper, Sec. 4.1).
+
+    Args:
+        classifier: has `stages`, `head` and `forward(images in [0, 1]) -> logits`.
+        config: learning rates; with `freeze_backbone` the head alone is fitted and batch norms stand still.
+        device: where steps run.
+    """
+
+    def __init__(self, classifier: nn.Module, config: ClassifierConfig, device: torch.device) -> None:
+        self.classifier = classifier.to(device, memory_format=torch.channels_last)
+        self.frozen = config.freeze_backbone
+        self.scale, self.device = config.lr_last_stage, device
+        self.classifier.stages.requires_grad_(not self.frozen)
+
+    def model(self) -> nn.Module:
+        """Return the classifier."""
+        return self.classifier
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the early stages, and the last stage and head with their larger learning rate."""
+        *early, last = self.classifier.stages
+        fast = {"params": [*last.parameters(), *self.classifier.head.parameters()], "scale": self.scale}
+        if self.frozen:
+            return [{**fast, "params": list(self.classifier.head.parameters())}]
+        return [{"params": [p for stage in early for p in stage.parameters()], "scale": 1.0}, fast]
+
+    def start_epoch(self, epoch: int) -> dict[str, float]:
+        """Put what is fitted into training mode."""
+        self.classifier.train()
+        self.classifier.stages.train(not self.frozen)
+        return {}
+
+    def losses(self, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Return the cross-entropy of the frames' tags."""
+        with autocast(self.device):
+            logits = self.classifier(images_of(batch, self.device))
+        return {"cross_entropy": cross_entropy(logits.float(), batch.tag.to(self.device))}
+
+    def end_epoch(self) -> dict[str, int]:
+        """Count nothing."""
+        return {}
+
+
+class DecoderTask:
+    """Fit a decoder to pseudo-labels from CAM-TMP, with the CRF and size terms (TCAM Eq. 1-5).
+
+    Args:
+        encoder: the frozen classifier; has `features(images in [0, 1]) -> list of tensors`.
+        decoder: what is fitted.
+        config: sampling of pseudo-labels, weights of the terms, schedule of the barrier.
+        device: where steps run.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, decoder: Decoder, config: TrainConfig, device: torch.device
+    ) -> None:
+        self.encoder = encoder.to(device, memory_format=torch.channels_last).eval()
+        self.decoder = decoder.to(device, memory_format=torch.channels_last)
+        self.config, self.device = config, device
+        self.t = config.barrier_t
+        self.flat = torch.zeros((), dtype=torch.int64, device=device)
+
+    def model(self) -> nn.Module:
+        """Return the decoder; the encoder never changes."""
+        return self.decoder
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return all of the decoder's parameters."""
+        return [{"params": list(self.decoder.parameters()), "scale": 1.0}]
+
+    def start_epoch(self, epoch: int) -> dict[str, float]:
+        """Raise the barrier's t and put the decoder into training mode."""
+        config = self.config
+        self.t = barrier_t(epoch, config.barrier_t, config.barrier_growth, config.barrier_cap)
+        self.flat.zero_()
+        self.decoder.train()
+        return {"barrier_t": self.t}
+
+    def losses(self, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Return cross-entropy, CRF and size terms of a batch, on freshly drawn pseudo-labels."""
+        config = self.config
+        images = images_of(batch, self.device)
+        drawn = draw_pseudo_labels(
+            batch.cam.to(self.device, non_blocking=True),
+            batch.seed,
+            fg_top=config.fg_top,
+            bg_low=config.bg_low,
+            pixels=config.pixels,
+            dilate=config.dilate,
+        )
+        self.flat += drawn.flat.sum()
+        with autocast(self.device):
+            logits = self.logits(images)
+        return tcam_terms(logits.float(), drawn.labels, images * 255, config, self.t, generator)
+
+    def end_epoch(self) -> dict[str, int]:
+        """Return how many frames had a flat CAM, and so no pseudo-label."""
+        return {"flat_frames": int(self.flat)}
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the decoder's (B, 2, H, W) logits of (B, 3, H, W) images in [0, 1]."""
+        with torch.no_grad():
+            features = self.encoder.features(images)
+        return self.decoder(features, images.shape[-2:])
+
+
+def images_of(batch: Sample, device: torch.device) -> torch.Tensor:
+    """Return a batch's crops on a device as (B, 3, S, S) float32 in [0, 1], channels last."""
+    pixels = batch.rgb.to(device, non_blocking=True)
+    return pixels.to(torch.float32, memory_format=torch.channels_last) / 255
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Return the mixed-precision context: bf16 on CUDA, where it is faster; off elsewhere."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")

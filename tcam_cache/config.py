@@ -1,6 +1,5 @@
 """The frozen settings of every stage. Each default lives here once; the command line reads it from here."""
 
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -24,10 +23,15 @@ LATTICE_GAIN = 0.6
 
 
 def setting(
-    default: Any = MISSING, *, help: str, choices: tuple[str, ...] = (), least: float | None = None
+    default: Any = MISSING,
+    *,
+    help: str,
+    choices: tuple[str, ...] = (),
+    least: float | None = None,
+    most: float | None = None,
 ) -> Any:
     """Declare one field of a config: its default, its one-line help, and which values have a meaning."""
-    return field(default=default, metadata={"help": help, "choices": choices, "least": least})
+    return field(default=default, metadata={"help": help, "choices": choices, "least": least, "most": most})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,9 @@ class Config:
     seed: int = setting(0, help="same seed, same result", least=0)
 
     def __post_init__(self) -> None:
+        for spec in fields(self):
+            if Path in _kinds(spec) and isinstance(value := getattr(self, spec.name), str):
+                object.__setattr__(self, spec.name, Path(value))
         wrong = [message for spec in fields(self) if (message := _fault(spec, getattr(self, spec.name)))]
         if wrong:
             raise ConfigError(f"{type(self).__name__} has {len(wrong)} setting(s) out of range.", wrong)
@@ -48,12 +55,14 @@ class Config:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Return the config that `to_json` wrote; unknown names are a `ConfigError`."""
+        """Return the config that `to_json` wrote; unknown and missing names are a `ConfigError`."""
         unknown = sorted(set(values) - {spec.name for spec in fields(cls)})
         if unknown:
             raise ConfigError(f"{cls.__name__} has no such setting. Remove it or correct its name.", unknown)
-        hints = typing.get_type_hints(cls)
-        return cls(**{key: _as_path(value, hints[key]) for key, value in values.items()})
+        missing = [spec.name for spec in fields(cls) if spec.default is MISSING and spec.name not in values]
+        if missing:
+            raise ConfigError(f"{cls.__name__} needs settings that have no default. Give them.", missing)
+        return cls(**values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +99,10 @@ class FitConfig(DataConfig):
     image_size: int = setting(
         224, help="side of the random crop, out of frames squashed to 256/224", least=32
     )
-    momentum: float = setting(0.9, help="Nesterov momentum", least=0)
+    momentum: float = setting(0.9, help="Nesterov momentum", least=0, most=1)
     weight_decay: float = setting(1e-4, help="L2 penalty", least=0)
     lr_step: int = setting(15, help="epochs between two decays of the learning rate", least=1)
-    lr_decay: float = setting(0.9, help="factor of each decay", least=0)
+    lr_decay: float = setting(0.9, help="factor of each decay", least=0, most=1)
     lr_floor: float = setting(1e-7, help="the learning rate never falls below", least=0)
     select: str = setting("val", help="keep the epoch best on val, or the last one", choices=("val", "last"))
     validate_every: int = setting(1, help="epochs between two validations", least=1)
@@ -144,9 +153,11 @@ class TrainConfig(FitConfig):
     lr: float = setting(0.01, help="learning rate at the start", least=0)
     neighbours: int = setting(1, help="n of S(C_t, n), Eq. 1 (paper: 1)", least=0)
     window: str = setting("before", help="where the n neighbours lie", choices=MODES)
-    fg_top: float = setting(0.3, help="foreground seeds come from this top fraction of C+ (1 = all)", least=0)
+    fg_top: float = setting(
+        0.3, help="foreground seeds come from this top fraction of C+ (1 = all)", least=0, most=1
+    )
     bg_low: float | None = setting(
-        None, help="background seeds: this lowest fraction of all pixels; default: all of C-", least=0
+        None, help="background seeds: this lowest fraction of all pixels; default: all of C-", least=0, most=1
     )
     pixels: int = setting(100, help="seeds per frame and class", least=1)
     dilate: bool = setting(False, help="grow each seed to 3x3")
@@ -259,14 +270,26 @@ class DemoConfig(Config):
 
 
 def _fault(spec: Any, value: Any) -> str | None:
-    choices, least = spec.metadata["choices"], spec.metadata["least"]
+    choices, least, most = (spec.metadata[key] for key in ("choices", "least", "most"))
+    if not _fits(value, kinds := _kinds(spec)):
+        return f"{spec.name}: got {value!r}, expected {' or '.join(kind.__name__ for kind in kinds)}"
+    if value is None:
+        return None
     if choices and value not in choices:
         return f"{spec.name}: got {value!r}, expected one of {', '.join(choices)}"
-    if least is not None and value is not None and not value >= least:
+    if least is not None and not value >= least:
         return f"{spec.name}: got {value}, expected at least {least:g}"
+    if most is not None and not value <= most:
+        return f"{spec.name}: got {value}, expected at most {most:g}"
     return None
 
 
-def _as_path(value: Any, hint: Any) -> Any:
-    wanted = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    return Path(value) if value is not None and Path in wanted else value
+def _kinds(spec: Any) -> tuple[type, ...]:
+    return typing.get_args(spec.type) or (spec.type,)
+
+
+def _fits(value: Any, kinds: tuple[type, ...]) -> bool:
+    # To Python true is a number; to whoever wrote it, it is not.
+    if isinstance(value, bool):
+        return bool in kinds
+    return isinstance(value, kinds) or (float in kinds and isinstance(value, int))

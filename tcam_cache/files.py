@@ -19,7 +19,11 @@ REFUSALS = {
     errno.EDQUOT: "the disk quota is used up",
     errno.ENOTDIR: "a file stands where a folder is needed",
     errno.EEXIST: "a file stands where a folder is needed",
+    errno.EISDIR: "a folder stands where a file is needed",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.EIO: "the disk reports an error",
 }
+PARTIAL = ".partial"
 
 
 @contextmanager
@@ -30,10 +34,11 @@ def storage_errors(path: Path | str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in REFUSALS:
             raise
-        reason = REFUSALS[error.errno]
+        named = error.filename and not str(error.filename).endswith(PARTIAL)
         raise StorageError(
-            f"cannot write {error.filename or path}: {reason}. Everything finished so far is kept; "
-            "make room or choose another folder, then run the same command again."
+            f"cannot write {error.filename if named else path}: {REFUSALS[error.errno]}. "
+            "Everything finished so far is kept; make room or choose another folder, "
+            "then run the same command again."
         ) from error
 
 
@@ -49,7 +54,7 @@ def atomic_file(path: Path | str) -> Iterator[IO[bytes]]:
     path = Path(path)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
         partial = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:

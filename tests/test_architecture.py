@@ -1,0 +1,238 @@
+"""Tests of the house itself: who may import whom, how large its parts are, and what each of them says."""
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+LIBRARY = REPOSITORY / "tcam_cache"
+ROOMS = {"cache", "cams", "datasets", "evaluation", "training"}
+SHARED = {"config", "errors", "files", "progress", "provenance", "records", "version", "window"}
+READERS = {"cache", "datasets"}
+LARGEST_FUNCTION, LARGEST_MODULE = 55, 350
+
+
+def sources(folder):
+    return sorted(path for path in (REPOSITORY / folder).rglob("*.py"))
+
+
+@cache
+def tree_of(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports_of(tree, package):
+    """Return the absolute dotted names that a tree imports, wherever in it, names of `from` imports included.
+
+    `package` is where relative imports start from.
+    """
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+    return found
+
+
+def imports(path):
+    return imports_of(tree_of(path), ".".join(path.relative_to(REPOSITORY).parts[:-1]))
+
+
+def parts_of_the_house(path):
+    """Return which top-level parts of the library a file imports; "" is the library itself."""
+    own = [name.split(".") for name in imports(path) if name.split(".")[0] == "tcam_cache"]
+    return {name[1] if len(name) > 1 else "" for name in own}
+
+
+def packages(path):
+    return {name.split(".")[0] for name in imports(path)}
+
+
+def name_of(path):
+    return path.relative_to(REPOSITORY).as_posix()
+
+
+def test_the_house_has_the_rooms_that_are_checked_here():
+    found = {path.name for path in LIBRARY.iterdir() if (path / "__init__.py").exists()}
+    assert found == ROOMS | {"stages"}
+    assert {path.stem for path in LIBRARY.glob("*.py")} == SHARED | {"__init__"}
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("import tcam_cache.cache.store", {"tcam_cache.cache.store"}),
+        ("from tcam_cache import cache", {"tcam_cache.cache"}),
+        ("from ..cache import store", {"tcam_cache.cache.store"}),
+        ("from . import losses", {"tcam_cache.training.losses"}),
+        ("def f():\n    from tcam_cache.cams import Cams", {"tcam_cache.cams.Cams"}),
+    ],
+)
+def test_an_import_is_found_however_it_is_written(line, found):
+    assert imports_of(ast.parse(line), "tcam_cache.training") == found
+
+
+@pytest.mark.parametrize(
+    "path", [path for room in sorted(ROOMS) for path in sources(f"tcam_cache/{room}")], ids=name_of
+)
+def test_a_room_imports_only_shared_words_and_itself(path):
+    room = path.relative_to(LIBRARY).parts[0]
+    assert parts_of_the_house(path) <= SHARED | {room}
+
+
+@pytest.mark.parametrize("word", sorted(SHARED))
+def test_a_shared_word_imports_only_shared_words(word):
+    assert parts_of_the_house(LIBRARY / f"{word}.py") <= SHARED
+
+
+def test_stages_and_shared_words_import_each_other_without_a_circle():
+    for folder in ("tcam_cache/stages", "tcam_cache"):
+        modules = {path.stem: path for path in (REPOSITORY / folder).glob("*.py") if path.stem != "__init__"}
+        prefix = folder.replace("/", ".") + "."
+        edges = {
+            stem: {
+                name.removeprefix(prefix).split(".")[0] for name in imports(path) if name.startswith(prefix)
+            } & set(modules)
+            for stem, path in modules.items()
+        }  # fmt: skip
+        left = dict(edges)
+        while free := [stem for stem, needs in left.items() if not needs & set(left)]:
+            for stem in free:
+                del left[stem]
+        assert not left, f"circle among {sorted(left)}"
+
+
+def test_the_command_line_imports_only_stages_readers_and_shared_words():
+    allowed = {"stages", "config", "errors", "progress", "version", *READERS}
+    for path in sources("cli"):
+        assert parts_of_the_house(path) <= allowed, name_of(path)
+
+
+def test_nothing_imports_the_command_line():
+    for path in sources("tcam_cache") + sources("data_manifests"):
+        assert "tcam_cache_cli" not in packages(path), name_of(path)
+        assert "cli" not in packages(path), name_of(path)
+        assert "click" not in packages(path), name_of(path)
+
+
+def test_torchvision_is_imported_in_one_module_of_cams_only():
+    asking = [
+        name_of(path)
+        for path in sources("tcam_cache") + sources("cli")
+        if "torchvision" in packages(path)
+        or any(
+            isinstance(node, ast.Call)
+            and "import_module" in ast.dump(node.func)
+            and any("torchvision" in ast.dump(argument) for argument in node.args)
+            for node in ast.walk(tree_of(path))
+        )
+    ]
+    assert asking == ["tcam_cache/cams/torchvision_import.py"]
+
+
+WITHOUT_TORCH = [
+    *(path for folder in ("cache", "datasets", "evaluation") for path in sources(f"tcam_cache/{folder}")),
+    *(LIBRARY / "stages" / f"{name}.py" for name in ("inspect_cache", "verify_cache", "index_dataset")),
+    *(LIBRARY / f"{name}.py" for name in sorted(SHARED)),
+    *sources("cli"),
+]
+
+
+@pytest.mark.parametrize("path", WITHOUT_TORCH, ids=name_of)
+def test_what_reads_and_scores_never_names_torch(path):
+    assert not packages(path) & {"torch", "torchvision"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from tcam_cache import CamCache, Manifest, cam_tmp; import tcam_cache.evaluation",
+        "from tcam_cache.stages import index_dataset, inspect_cache, verify_cache",
+        "import tcam_cache_cli.main, tcam_cache_cli.build, tcam_cache_cli.train",
+    ],
+    ids=["readers", "stages", "commands"],
+)
+def test_in_a_fresh_process_it_loads_no_torch(statement):
+    script = f"{statement}; import sys; print(sorted({{'torch', 'torchvision'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+@pytest.mark.parametrize("path", sources("tcam_cache") + sources("cli"), ids=name_of)
+def test_the_library_neither_asserts_nor_prints(path):
+    tree = tree_of(path)
+    found = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Assert) or _is_print(node)]
+    assert not found
+
+
+@pytest.mark.parametrize("path", sources("tcam_cache") + sources("cli"), ids=name_of)
+def test_functions_and_modules_stay_small(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LARGEST_MODULE
+    long = {
+        node.name: node.end_lineno - node.lineno + 1
+        for node in _functions(tree_of(path))
+        if node.end_lineno - node.lineno + 1 > LARGEST_FUNCTION
+    }
+    assert not long
+
+
+@pytest.mark.parametrize("path", sources("tcam_cache"), ids=name_of)
+def test_everything_public_says_what_it_does_in_a_line(path):
+    tree = tree_of(path)
+    public = [tree] if path.read_text(encoding="utf-8").strip() else []
+    public += list(_public(tree))
+    silent = [getattr(node, "name", "module") for node in public if not ast.get_docstring(node)]
+    assert not silent
+    open_ended = [
+        getattr(node, "name", "module")
+        for node in public
+        if not _first_sentence_ends(ast.get_docstring(node))
+    ]
+    assert not open_ended
+
+
+@pytest.mark.parametrize("path", sources("tcam_cache"), ids=name_of)
+def test_every_function_says_the_types_it_takes_and_gives(path):
+    untyped = []
+    for node in _functions(tree_of(path)):
+        taken = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        taken += [one for one in (node.args.vararg, node.args.kwarg) if one]
+        silent = [one.arg for one in taken if one.annotation is None and one.arg not in ("self", "cls")]
+        untyped += [f"{node.name}({name})" for name in silent]
+        untyped += [f"{node.name} -> ?"] if node.returns is None else []
+    assert not untyped
+
+
+@pytest.mark.parametrize("module", ["tcam_cache", *(f"tcam_cache.{room}" for room in sorted(ROOMS))])
+def test_what_a_room_offers_is_there(module):
+    script = f"import {module} as room; print([name for name in room.__all__ if not hasattr(room, name)])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def _functions(tree):
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def _is_print(node):
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+
+
+def _public(node):
+    """Find public classes and functions at the top of a module, and public methods of public classes."""
+    for child in node.body:
+        if isinstance(child, ast.ClassDef | ast.FunctionDef) and not child.name.startswith("_"):
+            yield child
+            if isinstance(child, ast.ClassDef):
+                yield from _public(child)
+
+
+def _first_sentence_ends(docstring):
+    return docstring is not None and docstring.split("\n\n")[0].rstrip().endswith((".", ":", ";"))

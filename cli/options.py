@@ -16,7 +16,7 @@ import click
 from tqdm import tqdm
 
 from tcam_cache.config import Config
-from tcam_cache.errors import TcamCacheError
+from tcam_cache.errors import ConfigError, TcamCacheError
 from tcam_cache.progress import QUIET
 
 
@@ -54,7 +54,7 @@ def stage_command(
         def run(ctx: click.Context, /, quiet: bool, as_json: bool, **values: Any) -> None:
             QUIET.set(quiet)
             _log_to_stderr(quiet)
-            report = stage((make or config_class)(**_given(ctx, values)))
+            report = stage(_config(make or config_class, _given(ctx, values)))
             click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.to_text())
 
         run = functools.wraps(stage)(run)
@@ -66,6 +66,14 @@ def stage_command(
         return click.command(name, cls=StageCommand, help=stage.__doc__)(run)
 
     return decorate
+
+
+def _config(make: Callable[..., Config], given: dict[str, Any]) -> Config:
+    # Settings that have no meaning are wrong usage; what a stage finds wrong with files is not.
+    try:
+        return make(**given)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _given(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
@@ -114,12 +122,13 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
         values = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise click.BadParameter(f"cannot read {path}: {error}", ctx, param) from error
-    values = {key.replace("-", "_"): value for key, value in values.items()}
-    known = {option.name for option in ctx.command.params}
-    unknown = sorted(set(values) - known)
+    known = {param.opts[0].lstrip("-").replace("-", "_"): param.name for param in ctx.command.params}
+    known.pop("config")
+    unknown = sorted(key for key in values if key.replace("-", "_") not in known)
     if unknown:
         raise click.BadParameter(f"{path} sets what this command has not: {', '.join(unknown)}", ctx, param)
-    ctx.default_map = values
+    # As text, as if typed: click would take 1.5 epochs for one, and true for the number 1.
+    ctx.default_map = {known[key.replace("-", "_")]: str(value) for key, value in values.items()}
 
 
 _CONFIG = click.option(

@@ -52,6 +52,14 @@ class CheckReport:
         """Return the report as JSON-able values."""
         return asdict(self)
 
+    def to_text(self) -> str:
+        """Return the report as a few lines."""
+        lines = [f"{self.frames} frames of {self.shots} shots decoded, {len(self.broken)} cannot be read"]
+        lines += [f"  {path}: {reason}" for path, reason in self.broken.items()]
+        lines += [f"  shot {name}: frames of {', '.join(sizes)}" for name, sizes in self.mixed_sizes.items()]
+        lines += [f"  {count} frame(s) of mode {mode}, read as RGB" for mode, count in self.modes.items()]
+        return "\n".join(lines)
+
 
 class _ShotCheck(NamedTuple):
     broken: dict[str, str]

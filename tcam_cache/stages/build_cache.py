@@ -2,26 +2,26 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import joblib
-import numpy as np
 import torch
 
 from tcam_cache.cache import CachePlan, CamWriter
-from tcam_cache.cams import Cams, Classifier, ClassifierFile, cams_of_tags, read_classifier_file
+from tcam_cache.cams import Classifier, ClassifierFile, read_classifier_file
 from tcam_cache.config import BuildConfig
 from tcam_cache.datasets import Manifest, manifest_text
 from tcam_cache.errors import ConfigError, FrameError
-from tcam_cache.progress import progress_bar
+from tcam_cache.progress import QUIET, progress_bar
 from tcam_cache.provenance import provenance
-from tcam_cache.records import FrameSource, Shot, ShotCams
+from tcam_cache.records import FrameSource, Shot
 from tcam_cache.stages.loading import FrameBatch, as_images, in_batches, load_batches
 from tcam_cache.stages.setup import find_device, open_data, worker_count
+from tcam_cache.stages.shot_cams import frame_cams, shot_cams
 
 logger = logging.getLogger(__name__)
 
@@ -104,24 +104,26 @@ def build_cache(config: BuildConfig) -> BuildReport:
     shares = [pending[job :: config.jobs] for job in range(config.jobs)]
     began = time.perf_counter()
     if config.jobs == 1:
-        counts = [_build_shots(config, writer, pending, classifier, source, device)]
+        workers = worker_count(config.workers)
+        counts = [_build_shots(config, writer, pending, classifier, source, device, workers)]
     else:
         task = joblib.delayed(_build_share)
         counts = joblib.Parallel(n_jobs=config.jobs)(
-            task(config, plan, [shot.id for shot in share], torch.get_num_threads()) for share in shares
+            task(config, plan, [shot.id for shot in share], torch.get_num_threads(), QUIET.get() or job > 0)
+            for job, share in enumerate(shares)
         )
     faults = [fault for count in counts for fault in count.faults]
     if faults:
         raise FrameError(
-            f"{len(faults)} frames cannot be read; their shots are not in {config.out}, all others are. "
+            f"{len(faults)} frame(s) cannot be read; their shots are not in {config.out}, all others are. "
             "Replace them and run build again, or leave them out: write the manifest anew, build elsewhere.",
             faults,
         )
-    return _report(config, plan, sum(c.frames for c in counts), sum(c.flat for c in counts), began)
+    return _report(config, plan, counts, began)
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:
-    """Return (i, N) of a share "i/N" of the shots.
+    """Return (i, N) of a share "i/N" of the shots; None is the whole, 0/1.
 
     Raises:
         ConfigError: it is not of that form, or i is not below N.
@@ -137,20 +139,11 @@ def parse_shard(text: str | None) -> tuple[int, int]:
     raise ConfigError(f"got shard {text!r}; expected i/N with 0 <= i < N, such as 0/4.")
 
 
-@torch.inference_mode()
-def frame_cams(
-    classifier: Classifier, images: torch.Tensor, tag: int | torch.Tensor, method: str
-) -> tuple[Cams, torch.Tensor]:
-    """Return the CAMs of one tag (or one per frame) and the (B, C) logits, in one forward pass."""
-    activations = classifier.features(images)[-1]
-    tags = torch.as_tensor(tag, device=images.device).expand(len(images))
-    return cams_of_tags(classifier, activations, tags, method), classifier.logits(activations)
-
-
 @dataclass(frozen=True)
 class _Count:
     frames: int
     flat: int
+    mixed: int
     faults: tuple[str, ...]
 
 
@@ -161,44 +154,36 @@ def _build_shots(
     classifier: Classifier,
     source: FrameSource,
     device: torch.device,
+    workers: int,
 ) -> _Count:
     batches = [
         batch
         for shot in shots
         for batch in in_batches([(shot, t) for t in range(len(shot))], config.batch_size)
     ]
-    loaded = load_batches(batches, source, config.image_size, worker_count(config.workers))
-    frames, flat, faults = 0, 0, []
+    loaded = load_batches(batches, source, config.image_size, workers)
+    frames, flat, mixed, faults = 0, 0, 0, []
     with progress_bar(sum(map(len, shots)), "CAMs", "frame") as bar:
-        for shot, group in groupby(loaded, key=lambda batch: batch.frames[0][0]):
-            result, broken = _shot_cams(config, classifier, shot, group, device, bar)
-            faults += broken
-            if result is not None:
-                writer.write(shot.id, result)
-                frames, flat = frames + len(result.cams), flat + int(result.flat.sum())
-    return _Count(frames, flat, tuple(faults))
+        for shot, group in groupby(_counted(loaded, bar), key=lambda batch: batch.frames[0][0]):
+            result = shot_cams(classifier, shot, group, device, config.method)
+            faults += result.faults
+            if result.cams is not None:
+                writer.write(shot.id, result.cams)
+                frames, flat = frames + len(shot), flat + int(result.cams.flat.sum())
+                mixed += result.mixed
+    return _Count(frames, flat, mixed, tuple(faults))
 
 
-def _shot_cams(
-    config: BuildConfig,
-    classifier: Classifier,
-    shot: Shot,
-    batches: Iterator[FrameBatch],
-    device: torch.device,
-    bar: Any,
-) -> tuple[ShotCams | None, list[str]]:
-    tag = classifier.classes.index(shot.tag)
-    parts: list[tuple[Cams, torch.Tensor]] = []
-    broken: list[str] = []
+def _counted(batches: Iterator[FrameBatch], bar: Any) -> Iterator[FrameBatch]:
     for batch in batches:
-        broken += batch.faults
-        if not broken:
-            parts.append(frame_cams(classifier, as_images(batch.rgb, device), tag, config.method))
+        yield batch
         bar.update(len(batch.frames))
-    return (None, broken) if broken else (_joined(parts), [])
 
 
-def _build_share(config: BuildConfig, plan: CachePlan, shot_ids: Sequence[str], threads: int) -> _Count:
+def _build_share(
+    config: BuildConfig, plan: CachePlan, shot_ids: Sequence[str], threads: int, quiet: bool
+) -> _Count:
+    QUIET.set(quiet)
     # The promise of identical arrays holds for equal thread counts, so a worker takes the caller's.
     torch.set_num_threads(threads)
     _, source = open_data(config)
@@ -207,7 +192,10 @@ def _build_share(config: BuildConfig, plan: CachePlan, shot_ids: Sequence[str], 
     classifier = file.classifier("best_localization").to(device, memory_format=torch.channels_last)
     wanted = set(shot_ids)
     shots = [shot for shot in plan.shots if shot.id in wanted]
-    return _build_shots(config, CamWriter.create(config.out, plan), shots, classifier, source, device)
+    writer = CamWriter.create(config.out, plan)
+    # Decoding processes are shared out among the jobs; a job that gets none decodes by itself.
+    workers = worker_count(config.workers) // config.jobs
+    return _build_shots(config, writer, shots, classifier, source, device, workers)
 
 
 def _check_classes(manifest: Manifest, file: ClassifierFile) -> None:
@@ -232,6 +220,7 @@ def _plan(config: BuildConfig, manifest: Manifest, file: ClassifierFile, classif
         "classifier": {
             "arch": file.arch,
             "output_stride": file.output_stride,
+            "dilated": file.dilated,
             "classes": list(file.classes),
             "weights": file.hashes()["best_localization"],
         },
@@ -262,25 +251,15 @@ def _dry_run(
     )  # fmt: skip
 
 
-def _report(config: BuildConfig, plan: CachePlan, built: int, flat: int, began: float) -> BuildReport:
+def _report(config: BuildConfig, plan: CachePlan, counts: Sequence[_Count], began: float) -> BuildReport:
     frames = sum(map(len, plan.shots))
+    built, flat, mixed = (sum(getattr(c, name) for c in counts) for name in ("frames", "flat", "mixed"))
     height, width = plan.map_size
     if flat:
         logger.warning("%d of %d new maps are flat: they say nothing of where the object is", flat, built)
+    if mixed:
+        logger.warning("%d new shot(s) hold frames of different sizes: each is squashed on its own", mixed)
     return BuildReport(
         str(Path(config.out)), len(plan.shots), frames, built, flat, time.perf_counter() - began,
         frames * (2 * height * width + 4 * (3 + len(plan.classes))), False,
     )  # fmt: skip
-
-
-def _joined(parts: Sequence[tuple[Cams, torch.Tensor]]) -> ShotCams:
-    def column(values: Iterable[torch.Tensor]) -> np.ndarray:
-        return torch.cat(list(values)).cpu().numpy()
-
-    return ShotCams(
-        cams=column(cam.maps for cam, _ in parts).astype(np.float16),
-        raw_min=column(cam.raw_min for cam, _ in parts),
-        raw_max=column(cam.raw_max for cam, _ in parts),
-        flat=column(cam.flat for cam, _ in parts),
-        logits=column(logits for _, logits in parts),
-    )

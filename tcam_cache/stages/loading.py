@@ -1,5 +1,6 @@
 """Frames in batches, decoded and squashed by worker processes, for every stage that only looks at them."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,9 @@ from tcam_cache.errors import FrameError
 from tcam_cache.records import FrameSource, Shot
 
 ShotFrame = tuple[Shot, int]
+
+# Named, because inside a joblib worker the default is joblib's own method, which DataLoader cannot use.
+START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 
 
 class FrameBatch(NamedTuple):
@@ -64,7 +68,11 @@ def load_batches(
         workers: processes that decode; 0 decodes in this one.
     """
     loader = DataLoader(
-        _FrameBatches(batches, source, size), batch_size=None, num_workers=workers, collate_fn=_as_it_is
+        _FrameBatches(batches, source, size),
+        batch_size=None,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        multiprocessing_context=START_METHOD if workers else None,
     )
     for frames, (rgb, sizes, faults) in zip(batches, loader, strict=True):
         yield FrameBatch(tuple(frames), rgb, sizes, tuple(faults))
@@ -87,7 +95,7 @@ def only_readable(batches: Iterable[FrameBatch]) -> Iterator[FrameBatch]:
         if not faults:
             yield batch
     if faults:
-        raise FrameError(f"{len(faults)} frames cannot be read. Replace or remove them.", faults)
+        raise FrameError(f"{len(faults)} frame(s) cannot be read. Replace or remove them.", faults)
 
 
 def as_images(rgb: torch.Tensor, device: torch.device) -> torch.Tensor:

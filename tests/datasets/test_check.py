@@ -52,3 +52,11 @@ def test_the_report_can_be_raised_as_one_error(broken):
     with pytest.raises(FrameError, match="4 of 12 frames") as caught:
         check_frames(broken, workers=1).raise_if_broken()
     assert "bird/0001/001/frame0002.jpg: empty file" in caught.value.offenders
+
+
+def test_the_report_can_be_read_by_people(broken):
+    lines = check_frames(broken, workers=1).to_text().splitlines()
+    assert lines[0] == "12 frames of 4 shots decoded, 4 cannot be read"
+    assert "  bird/0001/001/frame0001.jpg: truncated" in lines
+    assert "  shot bird/0002: frames of 16x12, 8x6" in lines
+    assert "  1 frame(s) of mode CMYK, read as RGB" in lines

@@ -1,0 +1,151 @@
+"""A tiny data set of real JPEGs and what every stage makes of it, each made once a session, in seconds."""
+
+import csv
+import io
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from tcam_cache.progress import QUIET
+
+# One core, as in the time that is promised, and the same sums whatever machine runs the tests.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+COLOURS = {"bird": (220, 40, 30), "car": (30, 60, 220), "dog": (40, 200, 60)}
+# Shots by video: split, then the length of each; one length alone lies in CLASS/VIDEO/.
+VIDEOS = {
+    "bird/0001": ("train", 6, 1),
+    "bird/0002": ("val", 3),
+    "bird/0003": ("test", 4),
+    "car/0001": ("train", 5, 2),
+    "car/0002": ("val", 3),
+    "car/0003": ("test", 2, 2),
+    "dog/0001": ("train", 4),
+    "dog/0002": ("test", 3),
+}
+WIDTH, HEIGHT = 64, 48
+# The settings of every small stage: workers cost more than they save on forty frames.
+QUICK = {"workers": 0, "image_size": 64}
+
+
+def draw_frame(tag, rng):
+    """Return noise with one ellipse in the tag's colour, and the ellipse's exact box."""
+    pixels = rng.integers(60, 140, (HEIGHT, WIDTH, 3))
+    width, height = rng.integers(20, 34), rng.integers(16, 26)
+    x0, y0 = rng.integers(1, WIDTH - width), rng.integers(1, HEIGHT - height)
+    rows, columns = np.mgrid[:height, :width]
+    inside = ((columns + 0.5) / width - 0.5) ** 2 + ((rows + 0.5) / height - 0.5) ** 2 <= 0.25
+    pixels[y0 : y0 + height, x0 : x0 + width][inside] = COLOURS[tag]
+    return pixels.astype(np.uint8), (x0, y0, x0 + width, y0 + height)
+
+
+def write_dataset(root):
+    """Write the data set below a folder, with annotations.csv in it: every other frame of train has a box."""
+    rng, rows = np.random.default_rng(0), []
+    for video, (split, *lengths) in VIDEOS.items():
+        tag = video.partition("/")[0]
+        folders = [video] if len(lengths) == 1 else [f"{video}/{n:03d}" for n in range(1, len(lengths) + 1)]
+        for folder, length in zip(folders, lengths, strict=True):
+            (root / folder).mkdir(parents=True)
+            for t in range(length):
+                name = f"{folder}/frame{t + 1:04d}.jpg"
+                pixels, box = draw_frame(tag, rng)
+                Image.fromarray(pixels).save(root / name, quality=92)
+                if split != "train" or t % 2 == 0:
+                    rows.append([name, tag, *box, split])
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(
+        [["frame", "class", "xmin", "ymin", "xmax", "ymax", "split"], *rows]
+    )
+    (root / "annotations.csv").write_text(text.getvalue())
+    return root
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory):
+    """Three tags, eight videos, eleven shots of 1..6 frames; a test that changes it works on a copy."""
+    return write_dataset(tmp_path_factory.mktemp("small") / "data")
+
+
+@pytest.fixture(scope="session")
+def small_manifest(small_data):
+    """The manifest of `small_data`."""
+    from tcam_cache.config import ManifestConfig
+    from tcam_cache.stages.index_dataset import index_dataset
+
+    out = small_data.parent / "manifest.jsonl"
+    annotations = small_data / "annotations.csv"
+    index_dataset(ManifestConfig(source=small_data, layout="folders", out=out, annotations=annotations))
+    return out
+
+
+@pytest.fixture(scope="session")
+def small_classifier(small_manifest):
+    """A squeezenet1_1 fitted for two epochs from random weights."""
+    from tcam_cache.config import ClassifierConfig
+    from tcam_cache.stages.fit_classifier import fit_classifier
+
+    out = small_manifest.parent / "g.pt"
+    settings = {"arch": "squeezenet1_1", "weights": "none", "epochs": 2, "batch_size": 8, "lr": 0.002}
+    fit_classifier(ClassifierConfig(manifest=small_manifest, out=out, **settings, **QUICK))
+    return out
+
+
+@pytest.fixture(scope="session")
+def small_cache(small_manifest, small_classifier):
+    """The complete cache of `small_manifest`."""
+    from tcam_cache.config import BuildConfig
+    from tcam_cache.stages.build_cache import build_cache
+
+    out = small_manifest.parent / "cache"
+    build_cache(BuildConfig(manifest=small_manifest, classifier=small_classifier, out=out, **QUICK))
+    return out
+
+
+@pytest.fixture(scope="session")
+def small_run(small_manifest, small_cache):
+    """A decoder an eighth as wide, trained for two epochs."""
+    from tcam_cache.config import train_config
+    from tcam_cache.stages.train_decoder import train_decoder
+
+    out = small_manifest.parent / "run"
+    settings = {"epochs": 2, "batch_size": 4, "decoder_width": 0.125, "landmarks": 16}
+    train_decoder(train_config(manifest=small_manifest, cache=small_cache, out=out, **settings, **QUICK))
+    return out
+
+
+@pytest.fixture
+def tcam(request):
+    """Return a function that runs `tcam-cache ARGS...` in this process and returns click's result.
+
+    An exception that the command line does not turn into a message is raised: the test fails with it.
+    """
+    from tcam_cache_cli.main import main
+
+    logger = logging.getLogger("tcam_cache")
+    before, quiet = (logger.handlers, logger.level, logger.propagate), QUIET.get()
+
+    def run(*args):
+        return CliRunner().invoke(main, [str(arg) for arg in args], catch_exceptions=False)
+
+    yield run
+    logger.handlers, logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
+    QUIET.set(quiet)
+
+
+@pytest.fixture(scope="session")
+def quick():
+    """Return the settings that keep a small stage quick, as keywords of its config."""
+    return dict(QUICK)
+
+
+@pytest.fixture
+def manifest_lines(small_manifest):
+    """Return the lines of the manifest, to be changed and written elsewhere."""
+    return Path(small_manifest).read_text().splitlines()

@@ -1,0 +1,37 @@
+"""Runs `tcam-cache` in forked processes that can be killed; a script that takes one JSON line per run.
+
+A line {"args": [...], "kill_after": seconds or null} runs the command line in a child, that has torch loaded
+already, and kills it after that time; the answer is its exit status (-9: killed).
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+
+from tcam_cache.cams.torchvision_import import torchvision_models
+from tcam_cache.stages import build_cache  # noqa: F401 (what a build needs is loaded once, before the forks)
+from tcam_cache_cli.main import main
+
+torchvision_models()
+
+
+def run(args, kill_after):
+    child = os.fork()
+    if not child:
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, 1)
+        try:
+            main(args)
+        except SystemExit as end:
+            # At once: taking torch down costs twice what a small build does.
+            os._exit(end.code or 0)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+for line in sys.stdin:
+    print(json.dumps(run(**json.loads(line))), flush=True)

@@ -1,0 +1,64 @@
+"""Configs of small stages, each with one setting changed at a time."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from tcam_cache.cache import CamCache
+from tcam_cache.config import BuildConfig, ClassifierConfig, EvaluateConfig, train_config
+
+
+@pytest.fixture
+def classifier_config(small_manifest, tmp_path, quick):
+    """Return a maker of configs that fit a squeezenet1_1 from random weights for one epoch."""
+    settings = {"arch": "squeezenet1_1", "weights": "none", "epochs": 1, "batch_size": 8, "lr": 0.002}
+    defaults = {"manifest": small_manifest, "out": tmp_path / "g.pt", **settings, **quick}
+    return lambda **given: ClassifierConfig(**{**defaults, **given})
+
+
+@pytest.fixture
+def build_config(small_manifest, small_classifier, tmp_path, quick):
+    """Return a maker of configs that build the small cache into a new folder."""
+    places = {"manifest": small_manifest, "classifier": small_classifier, "out": tmp_path / "cache"}
+    return lambda **given: BuildConfig(**{**places, **quick, **given})
+
+
+@pytest.fixture
+def decoder_config(small_manifest, small_cache, tmp_path, quick):
+    """Return a maker of configs that train a narrow decoder for one epoch into a new folder."""
+    settings = {"epochs": 1, "batch_size": 4, "decoder_width": 0.125, "landmarks": 16}
+    places = {"manifest": small_manifest, "cache": small_cache, "out": tmp_path / "run"}
+    return lambda preset="recommended", **given: train_config(
+        preset, **{**places, **settings, **quick, **given}
+    )
+
+
+@pytest.fixture
+def evaluate_config(small_manifest, tmp_path):
+    """Return a maker of configs that score into a new folder, without pictures."""
+    defaults = {"manifest": small_manifest, "out": tmp_path / "report", "workers": 0, "overlays": 0}
+    return lambda **given: EvaluateConfig(**{**defaults, **given})
+
+
+@pytest.fixture
+def data_copy(small_data, tmp_path):
+    """A copy of the data set that a test may damage; give it as `root`."""
+    return shutil.copytree(small_data, tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def same_arrays():
+    """Return a function that makes sure that two cache folders hold the same finished shots and numbers."""
+
+    def check(ours, theirs):
+        ours, theirs = CamCache.open(ours), CamCache.open(theirs)
+        assert ours.shots() == theirs.shots()
+        for shot in theirs.shots():
+            assert np.array_equal(ours.cams(shot.id), theirs.cams(shot.id))
+            for one, other in zip(
+                vars(ours.stats(shot.id)).values(), vars(theirs.stats(shot.id)).values(), strict=True
+            ):
+                assert np.array_equal(one, other)
+
+    return check

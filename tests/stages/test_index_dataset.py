@@ -1,0 +1,60 @@
+"""Tests of the manifest stage: what it counts, and what a look at every frame finds."""
+
+import json
+
+import pytest
+
+from tcam_cache.config import ManifestConfig
+from tcam_cache.datasets import read_manifest
+from tcam_cache.errors import FrameError
+from tcam_cache.stages.index_dataset import index_dataset
+
+
+@pytest.fixture
+def config(data_copy, tmp_path):
+    annotations = data_copy / "annotations.csv"
+    defaults = {"source": data_copy, "layout": "folders", "out": tmp_path / "m.jsonl", "workers": 0}
+    return lambda **given: ManifestConfig(**{"annotations": annotations, **defaults, **given})
+
+
+def test_the_report_counts_what_the_manifest_holds(config):
+    report = index_dataset(config())
+    assert report.classes == ("bird", "car", "dog")
+    assert report.splits == {
+        "train": {"videos": 3, "shots": 5, "frames": 18, "boxes": 10},
+        "val": {"videos": 2, "shots": 2, "frames": 6, "boxes": 6},
+        "test": {"videos": 3, "shots": 4, "frames": 11, "boxes": 11},
+    }
+    manifest = read_manifest(report.manifest)
+    assert (manifest.digest(), len(manifest.shots)) == (report.digest, 11)
+    assert json.loads(json.dumps(report.to_json()))["check"] is None
+    assert "11 boxes" in report.to_text() and "bird, car, dog" in report.to_text()
+
+
+def test_without_annotations_every_video_gets_a_seeded_split_and_no_box(config):
+    splits = [
+        index_dataset(config(annotations=None, out=config().out.with_name(name), seed=seed)).splits
+        for name, seed in (("a", 0), ("b", 0), ("c", 3))
+    ]
+    assert splits[0] == splits[1]
+    assert sum(split["videos"] for split in splits[2].values()) == 8
+    assert all(split["boxes"] == 0 for split in splits[2].values())
+
+
+def test_check_says_in_words_that_every_frame_can_be_read(config):
+    report = index_dataset(config(check=True))
+    assert report.to_json()["check"]["frames"] == 35
+    assert "35 frames of 11 shots decoded, 0 cannot be read" in report.to_text()
+
+
+def test_check_lists_every_broken_frame_and_leaves_the_manifest(config, data_copy):
+    (data_copy / "bird/0002/frame0002.jpg").write_bytes(b"")
+    whole = (data_copy / "car/0002/frame0003.jpg").read_bytes()
+    (data_copy / "car/0002/frame0003.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(FrameError) as caught:
+        index_dataset(config(check=True, annotations=None))
+    assert caught.value.offenders == (
+        "bird/0002/frame0002.jpg: empty file",
+        "car/0002/frame0003.jpg: truncated",
+    )
+    assert config().out.is_file()

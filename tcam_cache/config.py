@@ -99,6 +99,7 @@ class FitConfig(DataConfig):
     image_size: int = setting(
         224, help="side of the random crop, out of frames squashed to 256/224", least=32
     )
+    optimiser: str = setting("sgd", help="sgd is published; adamw suits few steps", choices=("sgd", "adamw"))
     momentum: float = setting(0.9, help="Nesterov momentum", least=0, most=1)
     weight_decay: float = setting(1e-4, help="L2 penalty", least=0)
     lr_step: int = setting(15, help="epochs between two decays of the learning rate", least=1)
@@ -122,7 +123,13 @@ class ClassifierConfig(FitConfig):
     arch: str = setting("resnet50", help="torchvision backbone", choices=ARCHITECTURES)
     weights: str = setting("imagenet", help="imagenet (downloaded), none, or a state-dict file")
     output_stride: int | None = setting(None, help="8, 16 or 32; default: 8, the published setting")
+    dilated: bool = setting(False, help="spread kernels where strides are removed; for a frozen backbone")
     freeze_backbone: bool = setting(False, help="fit the linear head alone")
+    loss: str = setting(
+        "cross-entropy",
+        help="softmax cross-entropy (published), or one logistic loss a class",
+        choices=("cross-entropy", "one-vs-rest"),
+    )
     lr_last_stage: float = setting(10.0, help="learning-rate factor of the last stage and the head", least=0)
 
 

@@ -6,13 +6,20 @@ import torch
 from torch import nn
 
 from tcam_cache.cams.torchvision_import import torchvision_models
+from tcam_cache.config import ARCHITECTURES
 from tcam_cache.errors import ConfigError
 
 PUBLISHED_OUTPUT_STRIDE = 8
 
 
 def torchvision_network(arch: str, weights: str | None = None) -> nn.Module:
-    """Return a torchvision network with random weights, or with the named pretrained ones."""
+    """Return a torchvision network with random weights, or with the named pretrained ones.
+
+    Raises:
+        ConfigError: the architecture is not one that has been cut into stages here.
+    """
+    if arch not in ARCHITECTURES:
+        raise ConfigError(f"got architecture {arch!r}; expected one of {', '.join(ARCHITECTURES)}.")
     return torchvision_models().get_model(arch, weights=weights)
 
 
@@ -43,29 +50,34 @@ def stage_stride(stage: nn.Module) -> int:
     return 2 if _strided(stage) else 1
 
 
-def limit_output_stride(stages: list[nn.Sequential], output_stride: int | None, arch: str) -> int:
+def limit_output_stride(
+    stages: list[nn.Sequential], output_stride: int | None, arch: str, dilated: bool = False
+) -> int:
     """Remove the strides of the deepest stages in place, so that features are `output_stride` times smaller.
 
     The published ResNet-50 has stride 1 in layer3 and layer4 and no dilation: output stride 8. None asks for
-    that published setting.
+    that stride. With `dilated` the kernels spread instead, so that pretrained layers see what they were
+    trained to see: right for a backbone that stays frozen.
 
     Raises:
         ConfigError: the architecture has no such output stride.
     """
     strides = [stage_stride(stage) for stage in stages]
     native = 2 ** strides.count(2)
-    wanted = output_stride or PUBLISHED_OUTPUT_STRIDE
+    wanted = PUBLISHED_OUTPUT_STRIDE if output_stride is None else output_stride
     offered = [stride for stride in (8, 16, 32) if stride <= native]
     if wanted not in offered:
         raise ConfigError(
             f"got output stride {wanted} for {arch}; expected one of {', '.join(map(str, offered))}."
         )
-    reached = 1
+    reached, rate = 1, 1
     for index, stride in enumerate(strides):
-        if reached * stride > wanted:
-            stages[index] = nn.Sequential(*(_without_stride(layer) for layer in stages[index]))
-        else:
+        if reached * stride <= wanted:
             reached *= stride
+            continue
+        spread = rate * 2 if dilated else rate
+        stages[index] = nn.Sequential(*(_without_stride(layer, rate, spread) for layer in stages[index]))
+        rate = spread
     return wanted
 
 
@@ -79,13 +91,17 @@ def _strided(module: nn.Module) -> bool:
     return any(isinstance(part, kinds) and part.stride in (2, (2, 2)) for part in module.modules())
 
 
-def _without_stride(layer: nn.Module) -> nn.Module:
+def _without_stride(layer: nn.Module, rate: int, spread: int) -> nn.Module:
+    """Set strides to 1; what had the stride is dilated by `rate`, what follows it by `spread`."""
     if isinstance(layer, nn.MaxPool2d):
         # An even kernel cannot keep the size at stride 1, so that pooling is left out.
-        return nn.MaxPool2d(3, stride=1, padding=1) if layer.kernel_size == 3 else nn.Identity()
+        even = layer.kernel_size % 2 == 0
+        return nn.Identity() if even else nn.MaxPool2d(3, stride=1, padding=rate, dilation=rate)
     for part in layer.modules():
         if isinstance(part, nn.Conv2d):
-            part.stride = (1, 1)
+            dilation = rate if part.stride == (2, 2) else spread
+            part.stride, part.dilation = (1, 1), (dilation, dilation)
+            part.padding = tuple(dilation * (side // 2) for side in part.kernel_size)
     return layer
 
 

@@ -25,6 +25,7 @@ class Classifier(nn.Module):
         arch: torchvision's name of the backbone.
         classes: tags, in the order of the logits.
         output_stride: how many times smaller the deepest features are than the frame.
+        dilated: kernels spread where strides were removed.
         channels: of each stage's output, shallow to deep.
         full_resolution: the shallowest stage's output is as large as the frame (VGG).
         head: the linear layer on the pooled features.
@@ -35,17 +36,21 @@ class Classifier(nn.Module):
         arch: str,
         classes: Sequence[str],
         output_stride: int | None = None,
+        dilated: bool = False,
         network: nn.Module | None = None,
     ) -> None:
         super().__init__()
         stages = split_into_stages(feature_layers(network or torchvision_network(arch)))
-        self.arch = arch
+        self.arch, self.dilated = arch, dilated
         self.classes = tuple(classes)
-        self.output_stride = limit_output_stride(stages, output_stride, arch)
+        self.output_stride = limit_output_stride(stages, output_stride, arch, dilated)
         self.channels = stage_channels(stages)
         self.full_resolution = stage_stride(stages[0]) == 1
         self.stages = nn.ModuleList(stages)
         self.head = nn.Linear(self.channels[-1], len(self.classes))
+        # From zero, weights hold what the tags taught and nothing else: CAMs are made of them.
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
 
@@ -76,9 +81,10 @@ def seeded_classifier(
     classes: Sequence[str],
     output_stride: int | None,
     seed: int,
+    dilated: bool = False,
     network: nn.Module | None = None,
 ) -> Classifier:
     """Return a classifier whose random layers are drawn from `seed`, whatever was drawn before."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Classifier(arch, classes, output_stride, network)
+        return Classifier(arch, classes, output_stride, dilated, network)

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class ClassifierFile:
         arch: torchvision's name of the backbone.
         classes: tags, in the order of the logits.
         output_stride: of the deepest features.
+        dilated: kernels spread where strides were removed.
         checkpoints: "best_classification" (its encoder feeds the decoder, its logits give CL) and
             "best_localization" (its CAMs are cached): state dicts.
         scores: what each checkpoint reached on the validation split.
@@ -35,14 +36,25 @@ class ClassifierFile:
     arch: str
     classes: tuple[str, ...]
     output_stride: int
+    dilated: bool
     checkpoints: Mapping[str, Mapping[str, torch.Tensor]]
     scores: Mapping[str, Any]
     provenance: Mapping[str, Any]
 
     def classifier(self, checkpoint: str) -> Classifier:
-        """Return the frozen classifier of one checkpoint."""
-        model = Classifier(self.arch, self.classes, self.output_stride)
-        model.load_state_dict(dict(self.checkpoints[checkpoint]))
+        """Return the frozen classifier of one checkpoint.
+
+        Raises:
+            WeightsError: there is no such checkpoint, or it does not fit the architecture.
+        """
+        model = Classifier(self.arch, self.classes, self.output_stride, self.dilated)
+        try:
+            model.load_state_dict(dict(self.checkpoints[checkpoint]))
+        except (KeyError, RuntimeError) as error:
+            raise WeightsError(
+                f"the checkpoint {checkpoint!r} is not one of {self.arch}. {_EXPECTED}",
+                str(error).splitlines(),
+            ) from error
         return model.freeze()
 
     def hashes(self) -> dict[str, str]:
@@ -64,26 +76,34 @@ def read_classifier_file(path: Path | str) -> ClassifierFile:
     """Read g.pt.
 
     Raises:
-        WeightsError: missing, not a classifier file, or of a newer version.
+        WeightsError: missing, damaged, not a classifier file, or of a newer version.
     """
-    return _checked(read_torch_file(path), str(path))
+    return _checked(read_torch_file(path, _EXPECTED), str(path))
 
 
 def parse_classifier_file(data: bytes, source: str) -> ClassifierFile:
     """Parse the content of g.pt, such as the copy that a cache keeps; `source` is named in errors.
 
     Raises:
-        WeightsError: not a classifier file, or of a newer version.
+        WeightsError: damaged, not a classifier file, or of a newer version.
     """
-    return _checked(parse_torch_bytes(data, source), source)
+    return _checked(parse_torch_bytes(data, source, _EXPECTED), source)
+
+
+_EXPECTED = "Expected a classifier file; make one with `tcam-cache classifier`."
 
 
 def _checked(values: Any, source: str) -> ClassifierFile:
     if not isinstance(values, Mapping) or values.get("format") != FORMAT:
-        raise WeightsError(f"{source} is not a classifier file. Make one with `tcam-cache classifier`.")
-    if values["version"] > VERSION:
+        raise WeightsError(f"{source} is not a classifier file. {_EXPECTED}")
+    version = values.get("version")
+    if isinstance(version, int) and version > VERSION:
         raise WeightsError(
-            f"{source} is a classifier file of version {values['version']}, newer than version {VERSION} "
+            f"{source} is a classifier file of version {version}, newer than version {VERSION} "
             "that is known here. Install a newer tcam-cache."
         )
-    return ClassifierFile(**{key: value for key, value in values.items() if key not in ("format", "version")})
+    wanted = [spec.name for spec in fields(ClassifierFile)]
+    missing = [name for name in wanted if name not in values]
+    if missing or version != VERSION:
+        raise WeightsError(f"{source} is a damaged classifier file, it lacks entries. {_EXPECTED}", missing)
+    return ClassifierFile(**{name: values[name] for name in wanted})

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,39 +43,53 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         WeightsError: the file is missing, unreadable, or holds something else.
     """
-    values = read_torch_file(path)
+    values = read_torch_file(path, _EXPECTED)
     if not isinstance(values, Mapping) or not values:
         raise WeightsError(f"{path} is not a state dict: it holds a {type(values).__name__}. {_EXPECTED}")
-    foreign = [str(key) for key, value in values.items() if not isinstance(value, torch.Tensor)]
+    foreign = [
+        str(key)
+        for key, value in values.items()
+        if not (isinstance(key, str) and isinstance(value, torch.Tensor))
+    ]
     if foreign:
         raise WeightsError(f"{path} is not a state dict: these entries are no tensors. {_EXPECTED}", foreign)
     return dict(values)
 
 
-def read_torch_file(path: Path | str) -> Any:
+def read_torch_file(path: Path | str, expected: str) -> Any:
     """Read a file of tensors and plain values, without running code from it.
+
+    Args:
+        path: the file.
+        expected: a sentence for the error: what the file should be.
 
     Raises:
         WeightsError: the file is missing, or torch cannot read it.
     """
-    if not Path(path).is_file():
-        raise WeightsError(f"there is no file {path}. Give the path of an existing weights file.")
-    return parse_torch_bytes(Path(path).read_bytes(), str(path))
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror}. {expected}") from error
+    return parse_torch_bytes(data, str(path), expected)
 
 
-def parse_torch_bytes(data: bytes, source: str) -> Any:
+def parse_torch_bytes(data: bytes, source: str, expected: str) -> Any:
     """Parse what torch.save wrote: tensors and plain values.
 
+    Args:
+        data: the file's content.
+        source: where it came from, for the error.
+        expected: a sentence for the error: what it should be.
+
     Raises:
-        WeightsError: torch cannot read it; `source` is named.
+        WeightsError: torch cannot read it.
     """
     try:
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError) as error:
-        reason = str(error).split("\n")[0][:120]
-        raise WeightsError(
-            f"{source} is not a state dict: torch cannot read it ({reason}). {_EXPECTED}"
-        ) from error
+        with warnings.catch_warnings(action="ignore"):
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # A damaged pickle fails in whatever way its bytes happen to spell.
+        reason = str(error).split("\n")[0][:120] or type(error).__name__
+        raise WeightsError(f"torch cannot read {source} ({reason}). {expected}") from error
 
 
 def load_backbone(network: nn.Module, values: Mapping[str, torch.Tensor], arch: str, source: str) -> None:
@@ -112,7 +126,7 @@ def weights_hash(values: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-_EXPECTED = "Expected a file written by torch.save(model.state_dict(), path)."
+_EXPECTED = "Expected a state dict, written by torch.save(model.state_dict(), path)."
 
 
 def _of_backbone(key: str) -> bool:

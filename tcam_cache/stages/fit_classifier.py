@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tcam_cache.cams import CHECKPOINTS, ClassifierFile, pretrained_network, seeded_classifier
+from tcam_cache.cams import CHECKPOINTS, Classifier, ClassifierFile, pretrained_network, seeded_classifier
 from tcam_cache.config import ClassifierConfig
 from tcam_cache.datasets import Manifest
 from tcam_cache.errors import ManifestError, RunError
@@ -71,7 +71,9 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
     _check_every_class_is_seen(manifest, config.train_split)
     device, workers = find_device(config.device), worker_count(config.workers)
     network = pretrained_network(config.arch, config.weights)
-    classifier = seeded_classifier(config.arch, manifest.classes, config.output_stride, config.seed, network)
+    classifier = seeded_classifier(
+        config.arch, manifest.classes, config.output_stride, config.seed, config.dilated, network
+    )
     run = RunFolder.begin(fit_folder(config.out), config.to_json(), config.resume)
     index = {name: number for number, name in enumerate(manifest.classes)}
     samples = TrainingSamples(manifest.split(config.train_split), index, source, config)
@@ -88,7 +90,7 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
     if validation is None:
         logger.warning("split %r has no boxes to choose by: the last epoch is kept", config.val_split)
     report = fit(task, EpochBatches(samples, config, workers), config, run, validation, SCORES)
-    _write_classifier_file(config, classifier.classes, classifier.output_stride, run, report)
+    _write_classifier_file(config, classifier, run, report)
     return ClassifierReport(str(config.out), report.epochs, dict(report.best), time.perf_counter() - began)
 
 
@@ -108,12 +110,13 @@ def _check_every_class_is_seen(manifest: Manifest, split: str) -> None:
 
 
 def _write_classifier_file(
-    config: ClassifierConfig, classes: tuple[str, ...], output_stride: int, run: RunFolder, report: FitReport
+    config: ClassifierConfig, classifier: Classifier, run: RunFolder, report: FitReport
 ) -> None:
     ClassifierFile(
         arch=config.arch,
-        classes=classes,
-        output_stride=output_stride,
+        classes=classifier.classes,
+        output_stride=classifier.output_stride,
+        dilated=classifier.dilated,
         checkpoints={name: run.load(name)["model"] for name in CHECKPOINTS},
         scores=dict(report.best),
         provenance=provenance(config=config.to_json()),

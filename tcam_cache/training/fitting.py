@@ -1,4 +1,4 @@
-"""The one fitting loop, of the classifier and of the decoder: SGD, validation, selection, checkpoints."""
+"""The one fitting loop, of the classifier and of the decoder: steps, validation, selection, checkpoints."""
 
 import logging
 import math
@@ -24,7 +24,7 @@ class Task(Protocol):
     """What is fitted: modules, their losses, and the state a checkpoint keeps."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return SGD's groups: `params` and `scale`, a factor on the learning rate."""
+        """Return the optimiser's groups: `params` and `scale`, a factor on the learning rate."""
         ...
 
     def start_epoch(self, epoch: int) -> dict[str, float]:
@@ -92,13 +92,7 @@ def fit(
     Raises:
         RunError: a loss term is not finite; the terms are named and the last good checkpoint stays.
     """
-    optimiser = torch.optim.SGD(
-        task.parameter_groups(),
-        lr=config.lr,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        nesterov=config.momentum > 0,
-    )
+    optimiser = make_optimiser(task.parameter_groups(), config)
     first, best, log = _restore(task, optimiser, run, config)
     with progress_bar(config.epochs * len(batches), run.path.name, "step", done=first * len(batches)) as bar:
         for epoch in range(first, config.epochs):
@@ -114,6 +108,16 @@ def fit(
     return FitReport(config.epochs, best, tuple(log))
 
 
+def make_optimiser(groups: list[dict[str, Any]], config: FitConfig) -> torch.optim.Optimizer:
+    """Return SGD with Nesterov momentum (published), or AdamW."""
+    if config.optimiser == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
+    nesterov = config.momentum > 0
+    return torch.optim.SGD(
+        groups, config.lr, config.momentum, weight_decay=config.weight_decay, nesterov=nesterov
+    )
+
+
 def learning_rate(config: FitConfig, epoch: int) -> float:
     """Return the learning rate of an epoch, counted from 0: decayed in steps, never below the floor."""
     return max(config.lr_floor, config.lr * config.lr_decay ** (epoch // config.lr_step))
@@ -126,7 +130,7 @@ def step_generator(seed: int, epoch: int, step: int) -> torch.Generator:
 
 
 def _run_epoch(
-    task: Task, batches: Batches, optimiser: torch.optim.SGD, config: FitConfig, epoch: int, bar: Any
+    task: Task, batches: Batches, optimiser: torch.optim.Optimizer, config: FitConfig, epoch: int, bar: Any
 ) -> dict[str, Any]:
     rate = learning_rate(config, epoch)
     for group in optimiser.param_groups:
@@ -188,7 +192,9 @@ def _keep_best(
     return best
 
 
-def _state(task: Task, optimiser: torch.optim.SGD, epoch: int, best: Mapping[str, Any]) -> dict[str, Any]:
+def _state(
+    task: Task, optimiser: torch.optim.Optimizer, epoch: int, best: Mapping[str, Any]
+) -> dict[str, Any]:
     return {
         "epoch": epoch,
         "model": task.model().state_dict(),
@@ -198,7 +204,7 @@ def _state(task: Task, optimiser: torch.optim.SGD, epoch: int, best: Mapping[str
 
 
 def _restore(
-    task: Task, optimiser: torch.optim.SGD, run: RunFolder, config: FitConfig
+    task: Task, optimiser: torch.optim.Optimizer, run: RunFolder, config: FitConfig
 ) -> tuple[int, dict[str, Any], list[dict[str, Any]]]:
     if not run.has("last"):
         return 0, {}, []

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 from tcam_cache.config import ClassifierConfig, TrainConfig
 from tcam_cache.training.decoder import Decoder
@@ -25,7 +25,7 @@ class ClassifierTask:
 
     def __init__(self, classifier: nn.Module, config: ClassifierConfig, device: torch.device) -> None:
         self.classifier = classifier.to(device, memory_format=torch.channels_last)
-        self.frozen = config.freeze_backbone
+        self.frozen, self.loss = config.freeze_backbone, config.loss
         self.scale, self.device = config.lr_last_stage, device
         self.classifier.stages.requires_grad_(not self.frozen)
 
@@ -48,10 +48,14 @@ class ClassifierTask:
         return {}
 
     def losses(self, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Return the cross-entropy of the frames' tags."""
+        """Return the cross-entropy of the frames' tags, or the mean logistic loss of each tag against all."""
         with autocast(self.device):
-            logits = self.classifier(images_of(batch, self.device))
-        return {"cross_entropy": cross_entropy(logits.float(), batch.tag.to(self.device))}
+            logits = self.classifier(images_of(batch, self.device)).float()
+        tags = batch.tag.to(self.device)
+        if self.loss == "one-vs-rest":
+            present = one_hot(tags, logits.shape[1]).float()
+            return {"one_vs_rest": binary_cross_entropy_with_logits(logits, present)}
+        return {"cross_entropy": cross_entropy(logits, tags)}
 
     def end_epoch(self) -> dict[str, int]:
         """Count nothing."""

@@ -1,0 +1,216 @@
+"""Tests of stage 2: what a run folder holds, resuming, and which caches and folders are refused."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from tcam_cache.cams import read_classifier_file
+from tcam_cache.datasets import read_manifest, write_manifest
+from tcam_cache.errors import CacheError, ManifestError, RunError
+from tcam_cache.stages.build_cache import build_cache
+from tcam_cache.stages.fit_classifier import fit_classifier
+from tcam_cache.stages.train_decoder import train_decoder
+from tcam_cache.training import EpochBatches
+
+
+def log_of(run):
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def without_times(lines):
+    return [{key: value for key, value in line.items() if "seconds" not in key} for line in lines]
+
+
+def config_of(run):
+    return json.loads((run / "config.json").read_text())
+
+
+def test_a_run_folder_holds_all_that_is_promised_and_no_more(small_run, small_classifier):
+    assert {path.name for path in small_run.iterdir()} == {
+        "config.json", "log.jsonl", "last.pt", "best.pt", "threshold.json", "classifier.pt",
+    }  # fmt: skip
+    encoder = read_classifier_file(small_run / "classifier.pt")
+    assert encoder.hashes() == read_classifier_file(small_classifier).hashes()
+    threshold = json.loads((small_run / "threshold.json").read_text())
+    assert (threshold["policy"], threshold["split"]) == ("val", "val") and 0 <= threshold["value"] < 1
+
+
+def test_the_log_has_every_term_of_every_epoch(small_run):
+    first, second = log_of(small_run)
+    for number, line in enumerate((first, second), start=1):
+        assert line["epoch"] == number and line["lr"] == 0.01
+        assert set(line["losses"]) == {"cross_entropy", "crf", "size"}
+        assert all(map(math.isfinite, line["losses"].values()))
+        assert line["loss"] == pytest.approx(sum(line["losses"].values()))
+        assert line["seconds_data"] >= 0 and line["seconds_compute"] > 0
+        assert 0 <= line["corloc"] <= 100 and 0 <= line["tau"] < 1
+        assert line["flat_frames"] == 0
+    assert (first["barrier_t"], second["barrier_t"]) == (1.0, 1.01)
+
+
+def test_best_is_the_epoch_that_the_log_says_and_last_the_last(small_run):
+    log = log_of(small_run)
+    best, last = (torch.load(small_run / f"{name}.pt") for name in ("best", "last"))
+    assert best["scores"]["corloc"] == max(line["corloc"] for line in log)
+    assert last["epoch"] == 2 and last["best"]["best"] == best["scores"]
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(decoder_config, small_run):
+    train_decoder(decoder_config(epochs=1))
+    report = train_decoder(decoder_config(epochs=2, resume=True))
+    run = decoder_config().out
+    assert without_times(log_of(run)) == without_times(log_of(small_run))
+    for name in ("best", "last"):
+        ours, theirs = (torch.load(folder / f"{name}.pt")["model"] for folder in (run, small_run))
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    assert json.loads((run / "threshold.json").read_text())["value"] == report.threshold
+    assert (run / "threshold.json").read_text() == (small_run / "threshold.json").read_text()
+
+
+def test_resuming_a_finished_run_changes_nothing(decoder_config):
+    train_decoder(decoder_config())
+    before = (decoder_config().out / "best.pt").read_bytes()
+    assert train_decoder(decoder_config(resume=True)).epochs == 1
+    assert (decoder_config().out / "best.pt").read_bytes() == before
+
+
+def test_the_report_says_where_the_run_is_and_how_good(decoder_config):
+    report = train_decoder(decoder_config())
+    values = json.loads(json.dumps(report.to_json()))
+    assert (values["run"], values["epochs"]) == (str(decoder_config().out), 1)
+    assert f"CorLoc {report.best['corloc']:.1f} at tau {report.threshold:.3f}" in report.to_text()
+
+
+def test_a_folder_that_holds_a_run_is_refused_and_stays(decoder_config, small_run):
+    before = (small_run / "last.pt").read_bytes()
+    with pytest.raises(RunError, match=r"already holds a run.*--resume"):
+        train_decoder(decoder_config(out=small_run))
+    assert (small_run / "last.pt").read_bytes() == before
+
+
+def test_a_folder_that_holds_something_else_is_refused(decoder_config, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/thesis.tex").write_text("mine")
+    with pytest.raises(RunError, match="not a run"):
+        train_decoder(decoder_config())
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.tex"]
+
+
+def test_resuming_with_other_settings_names_them(decoder_config):
+    train_decoder(decoder_config())
+    with pytest.raises(RunError) as caught:
+        train_decoder(decoder_config(neighbours=3, seed=5, resume=True))
+    assert caught.value.offenders == ("neighbours: 3, not 1", "seed: 5, not 0")
+
+
+def test_a_cache_of_another_manifest_is_refused_by_shot(decoder_config, small_manifest, tmp_path):
+    manifest = read_manifest(small_manifest)
+    shorter = tuple(
+        replace(shot, frames=shot.frames[:-1], boxes={}) if shot.id == "dog/0001" else shot
+        for shot in manifest.shots[1:]
+    )
+    write_manifest(replace(manifest, shots=shorter), tmp_path / "m.jsonl")
+    with pytest.raises(CacheError, match="another manifest") as caught:
+        train_decoder(decoder_config(manifest=tmp_path / "m.jsonl"))
+    assert caught.value.offenders == (
+        "bird/0001/001: no frames in the manifest, 6 in the cache",
+        "dog/0001: 3 frames in the manifest, 4 in the cache",
+    )
+    assert not decoder_config().out.exists()
+
+
+def test_an_incomplete_cache_is_refused_by_the_shots_that_training_needs(build_config, decoder_config):
+    build_cache(build_config(shard="0/2"))
+    with pytest.raises(CacheError, match="not finished") as caught:
+        train_decoder(decoder_config(cache=build_config().out))
+    assert caught.value.offenders == ("bird/0001/002", "car/0001/002", "dog/0001")
+    assert not decoder_config().out.exists()
+
+
+def test_a_cache_that_lacks_only_test_shots_is_enough(build_config, decoder_config, small_manifest):
+    manifest = read_manifest(small_manifest)
+    build_cache(build_config())
+    position = [shot.id for shot in manifest.shots].index("dog/0002")
+    (build_config().out / f"commits/{position:06d}.json").unlink()
+    assert train_decoder(decoder_config(cache=build_config().out)).epochs == 1
+
+
+def test_a_split_without_shots_is_named(decoder_config, build_config, small_manifest, tmp_path):
+    manifest = read_manifest(small_manifest)
+    shots = tuple(replace(shot, split="test") for shot in manifest.shots)
+    write_manifest(replace(manifest, shots=shots), tmp_path / "m.jsonl")
+    with pytest.raises(ManifestError, match="split 'train' has no shots"):
+        train_decoder(decoder_config(manifest=tmp_path / "m.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("preset", "pixels", "cross_entropy"),
+    [("recommended", 100, "batch-mean"), ("paper", 1, "frame-sum"), ("authors", 1, "batch-mean")],
+)
+def test_every_preset_trains_with_its_own_values(decoder_config, preset, pixels, cross_entropy):
+    report = train_decoder(decoder_config(preset))
+    saved = config_of(decoder_config().out)
+    assert (saved["preset"], saved["pixels"], saved["cross_entropy"]) == (preset, pixels, cross_entropy)
+    assert report.best["epoch"] == 1
+
+
+def test_validation_comes_every_second_epoch_and_after_the_last(decoder_config):
+    train_decoder(decoder_config(epochs=5, validate_every=2))
+    validated = [line["epoch"] for line in log_of(decoder_config().out) if "corloc" in line]
+    assert validated == [2, 4, 5]
+
+
+def test_selecting_the_last_epoch_keeps_it_whatever_the_score(decoder_config):
+    report = train_decoder(decoder_config(epochs=3, select="last"))
+    assert report.best["epoch"] == torch.load(decoder_config().out / "best.pt")["epoch"] == 3
+
+
+def test_without_boxes_on_val_the_last_epoch_is_kept_without_a_threshold(
+    decoder_config, small_manifest, tmp_path, caplog
+):
+    manifest = read_manifest(small_manifest)
+    bare = tuple(replace(shot, boxes={}) for shot in manifest.shots)
+    write_manifest(replace(manifest, shots=bare), tmp_path / "m.jsonl")
+    report = train_decoder(decoder_config(manifest=tmp_path / "m.jsonl", epochs=2))
+    assert (report.threshold, report.best["epoch"]) == (None, 2)
+    assert not (decoder_config().out / "threshold.json").exists()
+    assert "split 'val' has no boxes" in caplog.text
+
+
+def test_an_epoch_draws_as_many_frames_of_a_shot_as_asked_for(decoder_config, monkeypatch):
+    drawn = []
+    real = EpochBatches.epoch
+
+    def counting(self, epoch):
+        for batch in real(self, epoch):
+            drawn.append(len(batch.tag))
+            yield batch
+
+    monkeypatch.setattr(EpochBatches, "epoch", counting)
+    train_decoder(decoder_config(frames_per_shot=3))
+    # Shots of 6, 1, 5, 2 and 4 frames, batches of 4.
+    assert drawn == [4, 4, 4]
+
+
+def test_an_encoder_at_full_resolution_such_as_vgg_is_trained_on_too(
+    classifier_config, build_config, decoder_config, monkeypatch, tmp_path
+):
+    class SmallVgg(nn.Module):
+        def __init__(self):
+            super().__init__()
+            layers = []
+            for before, after in ((3, 8), (8, 8), (8, 16), (16, 16), (16, 16)):
+                layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, 2)]
+            self.features = nn.Sequential(*layers)
+
+    monkeypatch.setattr("tcam_cache.cams.classifier.torchvision_network", lambda arch: SmallVgg())
+    fit_classifier(classifier_config(arch="vgg16"))
+    given = {"classifier": tmp_path / "g.pt"}
+    assert build_cache(build_config(**given)).frames == 35
+    report = train_decoder(decoder_config(cache=build_config().out))
+    assert report.epochs == 1 and math.isfinite(log_of(decoder_config().out)[0]["loss"])

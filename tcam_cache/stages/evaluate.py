@@ -1,17 +1,15 @@
 """Stage 3: score a run's maps, or the cached CAMs themselves, against true boxes, and write the report."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tcam_cache.cache import CamCache
 from tcam_cache.config import EvaluateConfig
 from tcam_cache.datasets import Manifest
-from tcam_cache.errors import CacheError
 from tcam_cache.evaluation import (
     GRID,
     Evaluation,
@@ -25,11 +23,10 @@ from tcam_cache.evaluation import (
 from tcam_cache.progress import progress_bar
 from tcam_cache.provenance import provenance
 from tcam_cache.records import FrameSource, Shot
-from tcam_cache.stages.localizer import open_localizer
-from tcam_cache.stages.maps import FrameMap, annotated_frames, cached_maps, decoder_maps
+from tcam_cache.stages.maps import FrameMap, annotated_frames
 from tcam_cache.stages.scoring import sweep_maps
-from tcam_cache.stages.setup import find_device, open_data, sampled_as, worker_count
-from tcam_cache.window import cam_tmp
+from tcam_cache.stages.setup import open_data, worker_count
+from tcam_cache.stages.subject import Subject, find_subject
 
 PANEL_WIDTH = 480
 
@@ -69,23 +66,12 @@ class EvaluateReport:
         return "\n".join([*lines, f"  {self.report}/index.html"])
 
 
-@dataclass(frozen=True)
-class _Subject:
-    """What is scored: where maps come from, and the tau it already carries."""
-
-    method: str
-    classes: tuple[str, ...]
-    maps: Callable[[Sequence[tuple[Shot, int]]], Iterator[FrameMap]]
-    val_split: str
-    val_tau: float | None
-    cache: CamCache | None
-    neighbours: int
-    window: str
-    facts: dict[str, Any]
-
-
-def evaluate(config: EvaluateConfig) -> EvaluateReport:
+def evaluate(config: EvaluateConfig, beside: Mapping[str, Evaluation] | None = None) -> EvaluateReport:
     """Score the annotated frames of a split and write a report (paper, Sec. 4.1).
+
+    Args:
+        config: what is scored, and how.
+        beside: other evaluations of the same frames, to show in the report by name.
 
     Raises:
         EvaluationError: the split has no true boxes.
@@ -94,7 +80,7 @@ def evaluate(config: EvaluateConfig) -> EvaluateReport:
     """
     manifest, source = open_data(config)
     workers = worker_count(config.workers)
-    subject, manifest = _subject(config, manifest, source, workers)
+    subject, manifest = find_subject(config, manifest, source, workers)
     frames = annotated_frames(manifest.split(config.split))
     shown = _spread(frames, config.overlays)
     kept: dict[tuple[str, int], FrameMap] = {}
@@ -113,70 +99,13 @@ def evaluate(config: EvaluateConfig) -> EvaluateReport:
         provenance=provenance(config=config.to_json(), **subject.facts),
     )
     panels = _panels(evaluation, shown, kept, subject, source)
-    write_report(config.out, evaluation, panels)
+    write_report(config.out, evaluation, panels, beside)
     return EvaluateReport(str(Path(config.out)), evaluation)
-
-
-def _subject(
-    config: EvaluateConfig, manifest: Manifest, source: FrameSource, workers: int
-) -> tuple[_Subject, Manifest]:
-    if config.cache is not None:
-        cache = CamCache.open(config.cache)
-        manifest = sampled_as(cache, manifest)
-        wanted = {shot.id for name in (config.split, config.val_split) for shot in manifest.split(name)}
-        cache.require_complete(sorted(wanted))
-
-        def of_cache(frames: Sequence[tuple[Shot, int]]) -> Iterator[FrameMap]:
-            return cached_maps(cache, frames, source, config.map_size, workers)
-
-        facts = {"cache": cache.fingerprint}
-        method = cache.settings["method"]
-        subject = _Subject(method, cache.classes, of_cache, config.val_split, None, cache, 0, "before", facts)
-        return subject, manifest
-    localizer = open_localizer(config.run, find_device(config.device))
-
-    def of_run(frames: Sequence[tuple[Shot, int]]) -> Iterator[FrameMap]:
-        return decoder_maps(
-            localizer.classifier,
-            localizer.decoder,
-            frames,
-            source,
-            localizer.config.image_size,
-            config.map_size,
-            config.batch_size,
-            workers,
-        )
-
-    trained = localizer.config
-    carried = localizer.threshold or {}
-    fits = (carried.get("boxes"), carried.get("map_size")) == (config.boxes, config.map_size)
-    cache, manifest = _cache_of_run(trained.cache, manifest)
-    subject = _Subject(
-        "tcam",
-        localizer.classifier.classes,
-        of_run,
-        trained.val_split,
-        carried["value"] if fits else None,
-        cache,
-        trained.neighbours,
-        trained.window,
-        {"run": trained.to_json()},
-    )
-    return subject, manifest
-
-
-def _cache_of_run(path: Path, manifest: Manifest) -> tuple[CamCache | None, Manifest]:
-    # The CAMs are only shown beside the decoder's maps: a run is scored just as well without them.
-    try:
-        cache = CamCache.open(path)
-        return cache, sampled_as(cache, manifest)
-    except CacheError:
-        return None, manifest
 
 
 def _val_tau(
     config: EvaluateConfig,
-    subject: _Subject,
+    subject: Subject,
     manifest: Manifest,
     sweeps: Sequence[FrameSweep],
     workers: int,
@@ -225,33 +154,24 @@ def _panels(
     evaluation: Evaluation,
     shown: Sequence[tuple[Shot, int]],
     kept: dict[tuple[str, int], FrameMap],
-    subject: _Subject,
+    subject: Subject,
     source: FrameSource,
 ) -> Iterator[Panel]:
     rows = {(row.shot, row.t): row for row in evaluation.rows}
     for shot, t in shown:
         row, item = rows[shot.id, t], kept[shot.id, t]
-        pixels = source.read(shot, t).pixels
-        cam, temporal = _cams_of(subject, shot.id, t)
+        step = max(1, item.width // PANEL_WIDTH)
+        cam, temporal = subject.cams_of(shot.id, t)
         yield Panel(
             path=row.path,
             tag=shot.tag,
-            pixels=pixels[:: max(1, item.width // PANEL_WIDTH), :: max(1, item.width // PANEL_WIDTH)],
+            pixels=source.read(shot, t).pixels[::step, ::step],
             width=item.width,
             cam=cam,
             tmp=temporal,
-            decoder=item.scores if subject.method == "tcam" else None,
+            decoder=item.scores if subject.is_decoder else None,
             true_boxes=shot.boxes[t],
             predicted_box=row.box,
             iou=row.iou,
             hit=row.hit,
         )
-
-
-def _cams_of(subject: _Subject, shot_id: str, t: int) -> tuple[np.ndarray | None, np.ndarray | None]:
-    if subject.cache is None or shot_id in subject.cache.missing():
-        return None, None
-    if not subject.neighbours:
-        return subject.cache.window(shot_id, t, 0)[0], None
-    window = subject.cache.window(shot_id, t, subject.neighbours, subject.window)
-    return subject.cache.window(shot_id, t, 0)[0], cam_tmp(window)

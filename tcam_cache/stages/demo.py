@@ -1,0 +1,155 @@
+"""Every stage on an embedded data set, from tagged video to a report, in minutes on two cores."""
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tcam_cache.cache import CamCache
+from tcam_cache.config import (
+    BuildConfig,
+    ClassifierConfig,
+    DemoConfig,
+    EvaluateConfig,
+    InspectConfig,
+    ManifestConfig,
+    train_config,
+)
+from tcam_cache.datasets import write_demo
+from tcam_cache.errors import ManifestError
+from tcam_cache.stages.build_cache import build_cache
+from tcam_cache.stages.evaluate import EvaluateReport, evaluate
+from tcam_cache.stages.fit_classifier import fit_classifier, fit_folder
+from tcam_cache.stages.index_dataset import index_dataset
+from tcam_cache.stages.inspect_cache import inspect_cache
+from tcam_cache.stages.train_decoder import train_decoder
+
+logger = logging.getLogger(__name__)
+
+# A small network from scratch: nothing is downloaded, and frames of 240 x 180 lose little at this size.
+CLASSIFIER = {
+    "arch": "resnet18",
+    "weights": "none",
+    "output_stride": 16,
+    "optimiser": "adamw",
+    "lr": 1e-3,
+    "lr_last_stage": 1.0,
+    "weight_decay": 0.01,
+    "lr_step": 3,
+    "lr_decay": 0.5,
+    "epochs": 8,
+    "validate_every": 4,
+}
+DECODER = {"epochs": 6, "decoder_width": 0.5, "validate_every": 3}
+SAMPLING = {"image_size": 96, "frames_per_shot": 9, "batch_size": 16}
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What the demo reached on its test split.
+
+    Attributes:
+        out: where everything is.
+        layercam: score of the cached CAMs themselves.
+        tcam: score of the decoder's maps.
+        seconds: taken by all stages.
+    """
+
+    out: str
+    layercam: EvaluateReport
+    tcam: EvaluateReport
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return both scores as JSON-able values."""
+        return {
+            "out": self.out,
+            "layercam": self.layercam.to_json(),
+            "tcam": self.tcam.to_json(),
+            "seconds": round(self.seconds, 1),
+        }
+
+    def to_text(self) -> str:
+        """Return the report as a few lines."""
+        lines = [f"{'CorLoc on test':28} {'val tau':>8} {'tau 0.5':>8} {'mean IoU':>9}"]
+        for label, report in (("LayerCAM, as cached", self.layercam), ("decoder, TCAM", self.tcam)):
+            metrics = report.metrics
+            chosen, half = metrics.corloc["mean_over_classes"], metrics.policies["0.5"]["corloc"]
+            lines.append(f"{label:28} {chosen:8.1f} {half:8.1f} {metrics.mean_iou:9.3f}")
+        return "\n".join([*lines, f"{self.seconds:.0f} s in all; open {self.tcam.report}/index.html"])
+
+
+def run_demo(config: DemoConfig) -> DemoReport:
+    """Write the embedded data set and run every stage on it; run again to resume.
+
+    Raises:
+        ManifestError: the folder holds something that is not a demo.
+    """
+    began = time.perf_counter()
+    out = Path(config.out)
+    _refuse_strangers(out)
+    shared = {"seed": config.seed, "device": config.device}
+    data = {"manifest": out / "manifest.jsonl", **shared}
+    _say("the embedded data set")
+    annotations = out / "data" / "annotations.csv"
+    if not annotations.is_file():
+        write_demo(out / "data", config.seed)
+    index_dataset(
+        ManifestConfig(
+            source=out / "data", layout="folders", annotations=annotations, out=data["manifest"], **shared
+        )
+    )
+    _say("stage 0: the classifier, on tags alone")
+    classifier = out / "g.pt"
+    if not classifier.is_file():
+        fit_classifier(
+            ClassifierConfig(
+                out=classifier, resume=_begun(fit_folder(classifier)), **data, **CLASSIFIER, **SAMPLING
+            )
+        )
+    _say("stage 1: the cache of LayerCAMs")
+    cache = out / "cache"
+    build_cache(BuildConfig(classifier=classifier, out=cache, image_size=SAMPLING["image_size"], **data))
+    _draw_a_shot(cache, out)
+    _say("stage 2: the decoder, on pseudo-labels from CAM-TMP")
+    run = out / "run"
+    train_decoder(train_config(cache=cache, out=run, resume=_begun(run), **data, **DECODER, **SAMPLING))
+    _say("stage 3: boxes against annotations")
+    layercam = evaluate(EvaluateConfig(cache=cache, out=out / "report_layercam", **data))
+    beside = {"LayerCAM, as cached": layercam.evaluation}
+    tcam = evaluate(EvaluateConfig(run=run, out=out / "report", **data), beside)
+    return DemoReport(str(out), layercam, tcam, time.perf_counter() - began)
+
+
+def _draw_a_shot(cache: Path, out: Path) -> None:
+    # One contact sheet shows what a cache holds; `tcam-cache inspect` draws any other.
+    first = CamCache.open(cache).shots()[0].id
+    inspect_cache(InspectConfig(cache=cache, shot=first, png=out / "shot.png"))
+
+
+def _begun(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
+
+
+def _refuse_strangers(out: Path) -> None:
+    known = {
+        "data",
+        "manifest.jsonl",
+        "g.pt",
+        "g.fit",
+        "cache",
+        "run",
+        "report",
+        "report_layercam",
+        "shot.png",
+    }
+    strange = sorted(entry.name for entry in out.iterdir() if entry.name not in known) if out.is_dir() else []
+    if out.is_file() or strange:
+        raise ManifestError(
+            f"{out} holds something that is not a demo. Give an empty or new folder.", strange
+        )
+
+
+def _say(what: str) -> None:
+    logger.info("\n%s", what)

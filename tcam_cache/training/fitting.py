@@ -105,7 +105,7 @@ def fit(
             run.write_log(log)
             run.save("last", _state(task, optimiser, epoch + 1, best))
             logger.info(_summary(line))
-    return FitReport(config.epochs, best, tuple(log))
+    return FitReport(len(log), best, tuple(log))
 
 
 def make_optimiser(groups: list[dict[str, Any]], config: FitConfig) -> torch.optim.Optimizer:

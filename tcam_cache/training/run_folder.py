@@ -2,14 +2,14 @@
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from tcam_cache.errors import RunError
-from tcam_cache.files import make_folder, write_bytes, write_json, write_text
+from tcam_cache.files import PARTIAL, make_folder, write_bytes, write_json, write_text
 from tcam_cache.provenance import differences
 
 # What may change between an interrupted run and the one that goes on: where things lie and how long it lasts.
@@ -35,7 +35,7 @@ class RunFolder:
             raise RunError(f"{path} is a file. Give a folder.")
         if run._file("config.json").is_file():
             run._check_resumable(config, resume)
-        elif run.path.is_dir() and any(run.path.iterdir()):
+        elif run.path.is_dir() and not all(file.name.endswith(PARTIAL) for file in run.path.iterdir()):
             raise RunError(f"{path} holds something that is not a run. Give an empty or new folder.")
         elif resume:
             raise RunError(f"there is no run in {path} to resume. Leave out --resume to start one.")
@@ -56,8 +56,12 @@ class RunFolder:
         return run
 
     def config(self) -> dict[str, Any]:
-        """Return the settings the run was started with."""
-        return json.loads(self._file("config.json").read_text())
+        """Return the settings the run was started with.
+
+        Raises:
+            RunError: they cannot be read.
+        """
+        return self._parsed("config.json", json.loads)
 
     def save(self, name: str, state: Mapping[str, Any]) -> None:
         """Write `name`.pt atomically."""
@@ -69,20 +73,26 @@ class RunFolder:
         """Read `name`.pt.
 
         Raises:
-            RunError: the run has no such checkpoint yet.
+            RunError: the run has no such checkpoint yet, or a damaged one.
         """
         if not self.has(name):
             raise RunError(f"{self.path} has no {name}.pt: no epoch was finished. Run train again.")
-        return torch.load(self._file(f"{name}.pt"), map_location="cpu", weights_only=True)
+        try:
+            return torch.load(self._file(f"{name}.pt"), map_location="cpu", weights_only=True)
+        except Exception as error:  # A damaged pickle fails in whatever way its bytes happen to spell.
+            raise self._damaged(f"{name}.pt") from error
 
     def has(self, name: str) -> bool:
         """Tell whether `name`.pt is there."""
         return self._file(f"{name}.pt").is_file()
 
     def log(self) -> list[dict[str, Any]]:
-        """Return the log, one mapping an epoch."""
-        path = self._file("log.jsonl")
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        """Return the log, one mapping an epoch.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        return self._parsed("log.jsonl", _json_lines) if self._file("log.jsonl").is_file() else []
 
     def write_log(self, lines: list[dict[str, Any]]) -> None:
         """Write the log whole, so that it always agrees with `last.pt`."""
@@ -90,6 +100,15 @@ class RunFolder:
 
     def _file(self, name: str) -> Path:
         return self.path / name
+
+    def _parsed(self, name: str, parse: Callable[[str], Any]) -> Any:
+        try:
+            return parse(self._file(name).read_text())
+        except ValueError as error:
+            raise self._damaged(name) from error
+
+    def _damaged(self, name: str) -> RunError:
+        return RunError(f"{self._file(name)} is damaged. Restore it, or train anew in another folder.")
 
     def _check_resumable(self, config: Mapping[str, Any], resume: bool) -> None:
         if not resume:
@@ -102,3 +121,7 @@ class RunFolder:
                 f"the run in {self.path} was started with other settings. Give those, or another folder.",
                 changed,
             )
+
+
+def _json_lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch.nn.functional import interpolate
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from tcam_cache.config import FitConfig
+from tcam_cache.errors import TcamCacheError
 from tcam_cache.records import CamSource, FrameSource, Shot
 from tcam_cache.window import cam_tmp
 
@@ -137,29 +138,43 @@ class EpochBatches:
         self.config = config
         self.plan: list[list[Draw]] = []
         self.loader = DataLoader(
-            samples, batch_sampler=_Plan(self), num_workers=workers, persistent_workers=workers > 0
+            _BatchSamples(samples),
+            batch_size=None,
+            sampler=self.plan,
+            num_workers=workers,
+            persistent_workers=workers > 0,
         )
 
     def epoch(self, epoch: int) -> Iterator[Sample]:
-        """Iterate over the batches of an epoch, counted from 0."""
+        """Iterate over the batches of an epoch, counted from 0.
+
+        Raises:
+            TcamCacheError: whatever the sources raise, the same from a worker as from this process.
+        """
         draws = draw_epoch(self.lengths, self.config.frames_per_shot, self.config.seed, epoch)
         size = self.config.batch_size
         self.plan[:] = [draws[start : start + size] for start in range(0, len(draws), size)]
-        return iter(self.loader)
+        for batch in self.loader:
+            if isinstance(batch, TcamCacheError):
+                try:
+                    raise batch
+                finally:
+                    del batch  # its traceback holds this frame: the workers would outlive their loader
+            yield batch
 
     def __len__(self) -> int:
         frames = sum(min(length, self.config.frames_per_shot) for length in self.lengths)
         return -(-frames // self.config.batch_size)
 
 
-class _Plan:
-    """Hand the current epoch's batches of draws to the loader."""
+class _BatchSamples(Dataset):
+    """Load the samples of a batch, or return the error: raised in a worker, it would become a traceback."""
 
-    def __init__(self, batches: EpochBatches) -> None:
-        self.batches = batches
+    def __init__(self, samples: TrainingSamples) -> None:
+        self.samples = samples
 
-    def __iter__(self) -> Iterator[list[Draw]]:
-        return iter(self.batches.plan)
-
-    def __len__(self) -> int:
-        return len(self.batches.plan)
+    def __getitem__(self, draws: Sequence[Draw]) -> Sample | TcamCacheError:
+        try:
+            return default_collate([self.samples[draw] for draw in draws])
+        except TcamCacheError as error:
+            return error

@@ -1,0 +1,357 @@
+import itertools
+import json
+import os
+import signal
+
+import pytest
+import torch
+from torch import nn
+
+from tcam_cache.config import FitConfig
+from tcam_cache.errors import RunError
+from tcam_cache.training.fitting import fit, learning_rate, step_generator
+from tcam_cache.training.run_folder import RunFolder
+
+TARGET = torch.tensor([1.0, -2.0, 3.0])
+KEEP = {"best": "score"}
+
+
+@pytest.fixture(autouse=True)
+def _without_waiting_for_the_disk(monkeypatch):
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: None
+    )  # a kill loses nothing that the kernel was given
+
+
+class Toy:
+    """Minimise |w - target|^2 / 2, with noise of the step's generator."""
+
+    def __init__(self, noise=0.0, at=None, action=None):
+        self.module = nn.ParameterDict(
+            {"w": nn.Parameter(torch.zeros(3)), "fast": nn.Parameter(torch.zeros(1))}
+        )
+        self.noise, self.at, self.action = noise, at, action
+        self.epoch = self.step = 0
+
+    def model(self):
+        return self.module
+
+    def parameter_groups(self):
+        return [
+            {"params": [self.module["w"]], "scale": 1.0},
+            {"params": [self.module["fast"]], "scale": 10.0},
+        ]
+
+    def start_epoch(self, epoch):
+        self.epoch, self.step = epoch, 0
+        return {"barrier_t": 1.0 + epoch}
+
+    def losses(self, batch, generator):
+        if self.at == (self.epoch, self.step):
+            self.action()
+        self.step += 1
+        noise = self.noise * torch.randn(3, generator=generator)
+        w = self.module["w"]
+        return {"data": ((w - batch + noise) ** 2).sum() / 2, "fast": 0.01 * self.module["fast"].sum()}
+
+    def end_epoch(self):
+        return {"flat_frames": self.step}
+
+
+class Targets:
+    """Give the same target in every step."""
+
+    def __init__(self, steps=4):
+        self.steps, self.asked = steps, []
+
+    def epoch(self, epoch):
+        self.asked.append(epoch)
+        return iter([TARGET] * self.steps)
+
+    def __len__(self):
+        return self.steps
+
+
+def config(**given):
+    return FitConfig(**{"manifest": "m", "lr": 0.1, "weight_decay": 0.0, "epochs": 5, **given})
+
+
+def begin(path, settings):
+    return RunFolder.begin(path, settings.to_json(), settings.resume)
+
+
+def scores(*values):
+    return (lambda steps: lambda: {"score": next(steps)})(iter(values))
+
+
+def fitted(path, task=None, validate=None, keep=KEEP, **given):
+    settings = config(**given)
+    return fit(task or Toy(), Targets(), settings, begin(path, settings), validate, keep)
+
+
+@pytest.mark.parametrize(("optimiser", "lr"), [("sgd", 0.1), ("adamw", 0.05)])
+def test_it_finds_the_optimum(tmp_path, optimiser, lr):
+    task = Toy()
+    settings = config(epochs=8, optimiser=optimiser, lr=lr)
+    fit(task, Targets(steps=40), settings, begin(tmp_path / "run", settings), None, KEEP)
+    torch.testing.assert_close(task.module["w"].detach(), TARGET, atol=1e-3, rtol=0)
+
+
+def test_weight_decay_pulls_the_optimum_towards_zero(tmp_path):
+    task = Toy()
+    settings = config(epochs=6, weight_decay=0.25)
+    fit(task, Targets(steps=40), settings, begin(tmp_path / "run", settings), None, KEEP)
+    torch.testing.assert_close(task.module["w"].detach(), TARGET / 1.25, atol=1e-4, rtol=0)
+
+
+def test_the_learning_rate_falls_in_steps_and_never_below_its_floor():
+    settings = config(lr=1.0, lr_decay=0.5, lr_step=2, lr_floor=0.2)
+    assert [learning_rate(settings, epoch) for epoch in range(8)] == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.2, 0.2]
+
+
+def test_the_published_schedule_loses_a_tenth_every_15_epochs():
+    settings = FitConfig(manifest="m", lr=0.01)
+    assert [learning_rate(settings, epoch) for epoch in (0, 14, 15, 29, 30)] == pytest.approx(
+        [0.01, 0.01, 0.009, 0.009, 0.0081]
+    )
+
+
+def test_each_group_steps_by_its_own_factor_of_the_epochs_rate(tmp_path):
+    task = Toy()
+    report = fitted(
+        tmp_path / "run", task, epochs=4, lr=1e-3, momentum=0.0, lr_decay=0.5, lr_step=1, lr_floor=2e-4
+    )
+    assert [line["lr"] for line in report.log] == [1e-3, 5e-4, 2.5e-4, 2e-4]
+    # The slope is 0.01 everywhere, so that 4 steps an epoch walk 4 x 0.01 x 10 x the sum of the rates.
+    assert task.module["fast"].item() == pytest.approx(-4 * 0.01 * 10 * 1.95e-3, rel=1e-4)
+
+
+def test_steps_draw_from_generators_of_their_own():
+    draws = {
+        (seed, epoch, step): torch.randn(2, generator=step_generator(seed, epoch, step)).tolist()
+        for seed, epoch, step in itertools.product(range(3), repeat=3)
+    }
+    assert len({tuple(values) for values in draws.values()}) == 27
+    assert torch.randn(2, generator=step_generator(1, 2, 0)).tolist() == draws[1, 2, 0]
+
+
+def test_the_log_has_one_line_an_epoch_with_every_term(tmp_path):
+    report = fitted(tmp_path / "run", validate=scores(*range(5)))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert lines == list(report.log)
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5]
+    for line in lines:
+        assert line.keys() >= {"lr", "barrier_t", "score", "seconds_data", "seconds_compute"}
+        assert line["losses"].keys() == {"data", "fast"}
+        assert line["loss"] == pytest.approx(sum(line["losses"].values()))
+        assert line["flat_frames"] == 4
+    assert lines[0]["losses"]["data"] > lines[-1]["losses"]["data"]
+    assert report.epochs == 5
+
+
+def test_a_term_in_the_log_is_the_mean_of_its_steps(tmp_path):
+    report = fitted(tmp_path / "run", epochs=1, lr=0.0)
+    assert report.log[0]["losses"]["data"] == pytest.approx(7.0)  # (1 + 4 + 9) / 2 in every step
+
+
+def kept(path, name="best"):
+    return RunFolder.open(path).load(name)
+
+
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [((1, 5, 3, 4, 2), 2), ((3, 1, 3, 3, 2), 1), ((1, 2, 3, 4, 5), 5), ((-9, -8, -9, -9, -9), 2)],
+)
+def test_the_best_epoch_on_val_is_kept_the_first_of_equals(tmp_path, values, best):
+    report = fitted(tmp_path / "run", validate=scores(*values))
+    short = Toy()
+    fitted(tmp_path / "short", short, epochs=best)
+    state = kept(tmp_path / "run")
+    assert state["epoch"] == report.best["best"]["epoch"] == best
+    assert state["scores"]["score"] == report.best["best"]["score"] == values[best - 1]
+    assert torch.equal(state["model"]["w"], short.module["w"])
+
+
+@pytest.mark.parametrize(("validate", "select"), [(scores(9, 1, 1, 1, 1), "last"), (None, "val")])
+def test_the_last_epoch_is_kept_when_asked_for_or_without_validation(tmp_path, validate, select):
+    task = Toy()
+    report = fitted(tmp_path / "run", task, validate=validate, select=select)
+    assert report.best["best"]["epoch"] == kept(tmp_path / "run")["epoch"] == 5
+    assert torch.equal(kept(tmp_path / "run")["model"]["w"], task.module["w"])
+
+
+def test_each_checkpoint_is_chosen_by_its_own_score(tmp_path):
+    steps = iter([(1, 9), (2, 8), (0, 7)])
+    report = fitted(
+        tmp_path / "run", validate=lambda: dict(zip(("cl", "loc"), next(steps), strict=True)), epochs=3,
+        keep={"best_classification": "cl", "best_localization": "loc"},
+    )  # fmt: skip
+    assert {name: best["epoch"] for name, best in report.best.items()} == {
+        "best_classification": 2, "best_localization": 1,
+    }  # fmt: skip
+    assert kept(tmp_path / "run", "best_classification")["epoch"] == 2
+    assert kept(tmp_path / "run", "best_localization")["epoch"] == 1
+
+
+def test_validation_comes_every_few_epochs_and_after_the_last(tmp_path):
+    report = fitted(tmp_path / "run", validate=scores(5, 6, 7), validate_every=2)
+    assert [line["epoch"] for line in report.log if "score" in line] == [2, 4, 5]
+
+
+class Poisoned(Toy):
+    """Some terms are not finite in one epoch."""
+
+    def losses(self, batch, generator):
+        terms = super().losses(batch, generator)
+        if self.epoch == 2 and self.step == 2:
+            terms |= {"crf": torch.tensor(float("nan"), requires_grad=True),
+                      "size": torch.tensor(float("inf"), requires_grad=True)}  # fmt: skip
+        return terms
+
+
+def test_a_loss_that_is_not_finite_names_its_terms_and_keeps_what_was_good(tmp_path):
+    with pytest.raises(RunError, match=r"not finite in epoch 3\. .*lower --lr") as caught:
+        fitted(tmp_path / "run", Poisoned(), validate=scores(1, 2, 3, 4, 5))
+    assert caught.value.offenders == ("crf: nan", "size: inf")
+    good = Toy()
+    fitted(tmp_path / "good", good, epochs=2)
+    run = RunFolder.open(tmp_path / "run")
+    assert (run.load("last")["epoch"], run.load("best")["epoch"], len(run.log())) == (2, 2, 2)
+    assert torch.equal(run.load("last")["model"]["w"], good.module["w"])
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def same(ours, theirs):
+    """Compare nested states bit by bit."""
+    if isinstance(ours, torch.Tensor):
+        return ours.dtype == theirs.dtype and torch.equal(ours, theirs)
+    if isinstance(ours, dict):
+        return ours.keys() == theirs.keys() and all(same(ours[key], theirs[key]) for key in ours)
+    if isinstance(ours, list | tuple):
+        return len(ours) == len(theirs) and all(map(same, ours, theirs))
+    return ours == theirs
+
+
+def without_seconds(value):
+    if isinstance(value, dict):
+        return {key: without_seconds(one) for key, one in value.items() if not str(key).startswith("seconds")}
+    return value
+
+
+def assert_same_runs(ours, theirs):
+    ours, theirs = RunFolder.open(ours), RunFolder.open(theirs)
+    for name in ("last", "best"):
+        assert same(without_seconds(ours.load(name)), without_seconds(theirs.load(name))), name
+    assert [without_seconds(line) for line in ours.log()] == [without_seconds(line) for line in theirs.log()]
+
+
+def score_of(task):
+    """Return a validation whose score depends on the weights, and has its maximum in between."""
+    return lambda: {"score": -abs(float(task.module["w"][2].detach()) - 2.9)}
+
+
+SCHEDULE = {"lr": 0.02, "lr_step": 2, "weight_decay": 0.01, "epochs": 6}
+
+
+def noisy(path, at=None, action=None, resume=False, **given):
+    task = Toy(0.3, at, action)
+    return fitted(path, task, score_of(task), resume=resume, **{**SCHEDULE, **given})
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+@pytest.mark.parametrize("at", [(0, 2), (2, 0), (3, 1), (5, 3)])
+def test_interrupted_in_an_epoch_and_resumed_it_ends_as_if_it_had_not_been(tmp_path, at, optimiser):
+    whole = noisy(tmp_path / "whole", optimiser=optimiser)
+    with pytest.raises(KeyboardInterrupt):
+        noisy(tmp_path / "run", at, interrupt, optimiser=optimiser)
+    resumed = noisy(tmp_path / "run", resume=True, optimiser=optimiser)
+    assert_same_runs(tmp_path / "run", tmp_path / "whole")
+    assert resumed.epochs == whole.epochs == 6
+    assert without_seconds(dict(resumed.best["best"])) == without_seconds(dict(whole.best["best"]))
+
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed_before(method, call):
+    """Return a `RunFolder` method that kills its process instead of its k-th call."""
+    real, calls = getattr(RunFolder, method), itertools.count()
+
+    def method_or_death(self, *args):
+        if next(calls) == call:
+            kill()
+        return real(self, *args)
+
+    return method_or_death
+
+
+def in_a_fork(work):
+    """Run a function in a forked process and return its exit status."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_kill_9_in_an_epoch_and_resume_ends_as_if_nothing_had_happened(tmp_path):
+    noisy(tmp_path / "whole")
+    for at in ((0, 0), (1, 3), (4, 2)):
+        run = tmp_path / f"run{at}"
+        assert in_a_fork(lambda run=run, at=at: noisy(run, at, kill)) == -signal.SIGKILL
+        noisy(run, resume=True)
+        assert_same_runs(run, tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("method", "calls"), [("save", range(8)), ("write_log", range(6))])
+def test_kill_9_between_any_two_writes_and_resume_ends_as_if_nothing_had_happened(
+    tmp_path, monkeypatch, method, calls
+):
+    noisy(tmp_path / "whole")
+    for call in calls:
+        run = tmp_path / f"run{call}"
+        with monkeypatch.context() as patch:
+            patch.setattr(RunFolder, method, killed_before(method, call))
+            assert in_a_fork(lambda run=run: noisy(run)) == -signal.SIGKILL
+        noisy(run, resume=True)
+        assert_same_runs(run, tmp_path / "whole")
+
+
+def test_resuming_continues_it_does_not_start_over(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        noisy(tmp_path / "run", (3, 1), interrupt)
+    settings, batches, task = config(resume=True, **SCHEDULE), Targets(), Toy(0.3)
+    fit(task, batches, settings, begin(tmp_path / "run", settings), score_of(task), KEEP)
+    assert batches.asked == [3, 4, 5]
+
+
+def test_a_finished_run_can_be_extended_and_resuming_it_as_it_is_changes_nothing(tmp_path):
+    noisy(tmp_path / "run")
+    before = (tmp_path / "run" / "last.pt").read_bytes()
+    assert noisy(tmp_path / "run", resume=True).epochs == 6
+    assert noisy(tmp_path / "run", resume=True, epochs=3).epochs == 6
+    assert (tmp_path / "run" / "last.pt").read_bytes() == before
+    assert noisy(tmp_path / "run", resume=True, epochs=9).epochs == 9
+    noisy(tmp_path / "whole", epochs=9)
+    assert_same_runs(tmp_path / "run", tmp_path / "whole")
+
+
+def test_resuming_with_other_settings_is_refused_with_the_fields_named(tmp_path):
+    noisy(tmp_path / "run")
+    with pytest.raises(RunError, match="started with other settings") as caught:
+        noisy(tmp_path / "run", resume=True, lr=0.5, batch_size=8)
+    assert caught.value.offenders == ("batch_size: 8, not 32", "lr: 0.5, not 0.02")
+
+
+def test_a_run_that_is_there_is_not_trained_over(tmp_path):
+    noisy(tmp_path / "run")
+    before = (tmp_path / "run" / "last.pt").read_bytes()
+    with pytest.raises(RunError, match="already holds a run"):
+        noisy(tmp_path / "run")
+    assert (tmp_path / "run" / "last.pt").read_bytes() == before

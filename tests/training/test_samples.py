@@ -1,0 +1,293 @@
+import collections
+import gc
+import pickle
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+from torch.nn.functional import interpolate
+
+from tcam_cache.config import FitConfig
+from tcam_cache.errors import CacheError, FrameError, TcamCacheError
+from tcam_cache.records import Frame, Shot
+from tcam_cache.training.samples import (
+    Draw,
+    EpochBatches,
+    TrainingSamples,
+    draw_crop,
+    draw_epoch,
+    resize_maps,
+)
+from tcam_cache.window import MODES, window_indices
+
+SURE = 1e-3  # p-values below it reject; the seeds are fixed, so a test passes always or never
+SIZE, RESIZED = 32, 37
+
+
+def shot(number, length, tag="bird"):
+    name = f"{tag}/{number:04d}"
+    return Shot(f"{name}/001", tag, name, "train", f"{name}/001", tuple(f"{t}.jpg" for t in range(length)))
+
+
+SHOTS = (shot(1, 5), shot(2, 3, "cat"), shot(3, 1), shot(4, 9, "cat"))
+CLASSES = {"bird": 0, "cat": 1}
+
+
+class CoordinateFrames:
+    """Frames whose pixels say where they are: (row, column, frame)."""
+
+    def read(self, shot, t, size=None):
+        rows, columns = np.mgrid[:size, :size].astype(np.uint8)
+        return Frame(np.stack([rows, columns, np.full_like(rows, t)], 2), size, size)
+
+
+@dataclass
+class ListedCams:
+    """CAMs held in memory, by shot: (T, h, w); remembers what was asked for."""
+
+    maps: dict
+    asked: list = field(default_factory=list)
+
+    def window(self, shot_id, t, n, mode="before"):
+        self.asked.append((shot_id, t, n, mode))
+        frames = self.maps[shot_id]
+        return frames[list(window_indices(t, n, len(frames), mode))]
+
+
+def config(**given):
+    return FitConfig(manifest="m", image_size=SIZE, **given)
+
+
+def samples_of(cams=None, frames=None, shots=SHOTS, **options):
+    return TrainingSamples(shots, CLASSES, frames or CoordinateFrames(), config(), cams, **options)
+
+
+def draws_of(seed, epoch, lengths=(5, 3, 1, 9), frames_per_shot=1):
+    return draw_epoch(lengths, frames_per_shot, seed, epoch)
+
+
+def test_an_epoch_draws_one_frame_of_each_shot():
+    drawn = draws_of(0, 0)
+    assert sorted(draw.shot for draw in drawn) == [0, 1, 2, 3]
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=8), st.integers(1, 15), st.integers(0, 99))
+def test_an_epoch_draws_the_frames_asked_for_without_repeats_or_all_of_a_shorter_shot(lengths, number, seed):
+    drawn = draw_epoch(lengths, number, seed, epoch=seed // 7)
+    frames = [(draw.shot, draw.t) for draw in drawn]
+    assert len(set(frames)) == len(frames)
+    assert all(0 <= t < lengths[place] for place, t in frames)
+    expected = {place: min(number, length) for place, length in enumerate(lengths)}
+    assert collections.Counter(place for place, _ in frames) == expected
+
+
+def test_draws_depend_on_seed_and_epoch_alone():
+    first = draws_of(3, 7)
+    torch.manual_seed(2)
+    draws_of(1, 1)
+    assert draws_of(3, 7) == first
+    others = [draws_of(seed, epoch) for seed, epoch in ((3, 8), (4, 7), (7, 3))]
+    assert all(other != first for other in others)
+
+
+def test_every_frame_of_a_shot_is_as_likely_as_any_other():
+    counts = np.zeros(9)
+    for epoch in range(3_000):
+        for draw in draw_epoch([4, 9], 2, seed=5, epoch=epoch):
+            counts[draw.t] += draw.shot == 1
+    assert counts.sum() == 6_000
+    assert chisquare(counts).pvalue > SURE
+
+
+def test_every_order_of_the_shots_is_as_likely_as_any_other():
+    orders = collections.Counter(
+        tuple(draw.shot for draw in draw_epoch([2, 2, 2], 1, seed=1, epoch=epoch)) for epoch in range(3_000)
+    )
+    assert len(orders) == 6
+    assert chisquare(list(orders.values())).pvalue > SURE
+
+
+def test_no_two_samples_share_a_seed():
+    seeds = [draw.seed for epoch in range(50) for draw in draws_of(0, epoch, frames_per_shot=3)]
+    assert len(set(seeds)) == len(seeds)
+    assert min(seeds) >= 0
+
+
+def test_every_position_of_a_crop_is_as_likely_as_any_other_and_half_of_them_are_mirrored():
+    crops = [draw_crop(seed, RESIZED, SIZE) for seed in range(7_200)]
+    counts = np.zeros((6, 6))
+    for crop in crops:
+        counts[crop.y, crop.x] += 1
+    assert chisquare(counts.flatten()).pvalue > SURE
+    flips = sum(crop.flip for crop in crops)
+    assert chisquare([flips, len(crops) - flips]).pvalue > SURE
+    mirrored = np.array([[crop.x, crop.flip] for crop in crops]).T
+    assert abs(np.corrcoef(mirrored)[0, 1]) < 0.05
+
+
+def test_a_crop_as_large_as_the_frame_has_one_position():
+    assert {(crop.y, crop.x) for crop in (draw_crop(seed, 8, 8) for seed in range(20))} == {(0, 0)}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**63 - 1))
+def test_frame_and_cam_are_cut_and_mirrored_alike(seed):
+    places = np.arange(RESIZED * RESIZED, dtype=np.float32).reshape(1, RESIZED, RESIZED) / RESIZED**2
+    sample = samples_of(ListedCams({SHOTS[2].id: places}))[Draw(2, 0, seed)]
+    rows, columns = sample.rgb[0].int(), sample.rgb[1].int()
+    assert torch.equal((sample.cam * RESIZED**2).round().int(), rows * RESIZED + columns)
+    crop = draw_crop(seed, RESIZED, SIZE)
+    assert rows[0, 0] == crop.y
+    assert columns[0].min() == crop.x
+    assert columns[0, 0] == (crop.x + SIZE - 1 if crop.flip else crop.x)
+
+
+def test_a_small_map_is_stretched_over_the_frame_with_pixel_centres_kept():
+    ramp = np.add.outer(np.arange(4.0), 10 * np.arange(4.0)).astype(np.float32)[None] / 40
+    stretched = resize_maps(torch.from_numpy(ramp), 32)[0]
+    centres = (torch.arange(32) + 0.5) / 8 - 0.5
+    expected = (centres[:, None] + 10 * centres[None]) / 40
+    inside = slice(4, 28)  # beyond the outermost centres, the border's value goes on
+    torch.testing.assert_close(stretched[inside, inside], expected[inside, inside])
+    assert stretched[0, 0] == ramp[0, 0, 0]
+
+
+def test_the_maximum_through_time_is_taken_before_resizing():
+    left, right = np.zeros((2, 3, 3), np.float32)
+    left[1, 0], right[1, 1] = 1, 1
+    maps = torch.from_numpy(np.stack([left, right]))
+    shots = (shot(1, 2),)
+    sample = samples_of(ListedCams({shots[0].id: maps.numpy()}), shots=shots, neighbours=1)[Draw(0, 1, 4)]
+    crop = draw_crop(4, RESIZED, SIZE)
+    before = crop.of(interpolate(maps.amax(0)[None, None], (RESIZED, RESIZED), mode="bilinear")[0, 0])
+    after = crop.of(interpolate(maps[:, None], (RESIZED, RESIZED), mode="bilinear").amax(0)[0])
+    assert torch.equal(sample.cam, before)
+    assert not torch.allclose(before, after)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 3), st.integers(0, 8), st.integers(0, 12), st.sampled_from(MODES))
+def test_a_window_never_leaves_its_shot(number, t, n, mode):
+    t = min(t, len(SHOTS[number]) - 1)
+    levels = {one.id: (place + 1) / 8 for place, one in enumerate(SHOTS)}
+    cams = ListedCams({one.id: np.full((len(one), 2, 2), levels[one.id], np.float32) for one in SHOTS})
+    sample = samples_of(cams, neighbours=n, window=mode)[Draw(number, t, 0)]
+    assert cams.asked == [(SHOTS[number].id, t, n, mode)]
+    torch.testing.assert_close(sample.cam, torch.full((SIZE, SIZE), levels[SHOTS[number].id]))
+
+
+def test_a_sample_holds_the_frame_that_was_drawn_its_tag_and_its_seed():
+    sample = samples_of()[Draw(3, 6, 2**62 + 1)]
+    assert sample.rgb[2].unique().tolist() == [6]
+    assert (sample.tag.item(), sample.seed.item()) == (1, 2**62 + 1)
+    assert sample.cam.shape == (0,)
+    assert (sample.rgb.shape, sample.rgb.dtype) == ((3, SIZE, SIZE), torch.uint8)
+    assert sample.rgb.is_contiguous()
+
+
+def cams_of_time():
+    maps = {one.id: np.linspace(0, 1, len(one) * 4, dtype=np.float32).reshape(-1, 2, 2) for one in SHOTS}
+    return ListedCams(maps)
+
+
+def epochs_of(workers, epochs=(0, 1), **given):
+    given = {"batch_size": 3, "frames_per_shot": 2, **given}
+    batches = EpochBatches(samples_of(cams_of_time(), neighbours=1), config(**given), workers)
+    return [list(batches.epoch(epoch)) for epoch in epochs], len(batches)
+
+
+def test_batches_are_the_same_whatever_process_loads_them():
+    here, _ = epochs_of(0)
+    there, _ = epochs_of(1)
+    assert [len(epoch) for epoch in here] == [len(epoch) for epoch in there] == [3, 3]
+    for ours, theirs in zip([*here[0], *here[1]], [*there[0], *there[1]], strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+def test_an_epoch_is_the_same_whatever_was_loaded_before():
+    (_, _, third), _ = epochs_of(0, (0, 1, 2))
+    (alone,), _ = epochs_of(0, (2,))
+    for ours, theirs in zip(third, alone, strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+def test_a_sample_is_the_same_in_a_batch_of_any_size():
+    (small,), _ = epochs_of(0, (0,), batch_size=1)
+    (large,), _ = epochs_of(0, (0,), batch_size=7)
+    for field_of_small, field_of_large in zip(
+        zip(*small, strict=True), zip(*large, strict=True), strict=True
+    ):
+        assert torch.equal(torch.cat(field_of_small), torch.cat(field_of_large))
+
+
+def test_a_batch_stacks_its_samples_and_the_last_one_is_shorter():
+    (epoch,), length = epochs_of(0, (0,), batch_size=4)
+    assert [len(batch.tag) for batch in epoch] == [4, 3]
+    assert length == 2
+    first = epoch[0]
+    assert first.rgb.shape == (4, 3, SIZE, SIZE)
+    assert (first.cam.shape, first.cam.dtype) == ((4, SIZE, SIZE), torch.float32)
+    assert first.tag.dtype == first.seed.dtype == torch.int64
+
+
+class BrokenFrames(CoordinateFrames):
+    def read(self, shot, t, size=None):
+        raise FrameError("1 frame cannot be read. Replace it.", [f"{shot.path(t)}: empty file"])
+
+
+class LateCams(ListedCams):
+    def window(self, shot_id, t, n, mode="before"):
+        if shot_id not in self.maps:
+            raise CacheError(f"{shot_id} is not finished. Run build again.")
+        return super().window(shot_id, t, n, mode)
+
+
+def error_of(batches, epoch=0):
+    # Not by pytest.raises: what it catches holds the loader, whose workers should end with this function.
+    try:
+        list(batches.epoch(epoch))
+    except TcamCacheError as error:
+        return type(error), error.message, error.offenders
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_frame_that_cannot_be_read_is_the_same_error_from_any_process(workers):
+    batches = EpochBatches(samples_of(frames=BrokenFrames(), shots=(shot(3, 1),)), config(), workers)
+    assert error_of(batches) == (
+        FrameError,
+        "1 frame cannot be read. Replace it.",
+        ("bird/0003/001/0.jpg: empty file",),
+    )
+
+
+def test_after_an_error_the_next_epoch_can_be_loaded():
+    cams = cams_of_time()
+    complete = cams.maps.pop(SHOTS[0].id)
+    batches = EpochBatches(samples_of(LateCams(cams.maps)), config(), 0)
+    assert error_of(batches)[:2] == (CacheError, f"{SHOTS[0].id} is not finished. Run build again.")
+    cams.maps[SHOTS[0].id] = complete
+    assert len(list(batches.epoch(1))) == 1
+
+
+def test_after_an_error_the_workers_end_with_their_loader():
+    batches = EpochBatches(samples_of(LateCams({})), config(), 1)
+    assert error_of(batches)[0] is error_of(batches, 1)[0] is CacheError
+    workers = batches.loader._iterator._workers
+    assert all(worker.is_alive() for worker in workers)
+    gc.disable()
+    try:
+        del batches
+        assert not any(worker.is_alive() for worker in workers)
+    finally:
+        gc.enable()
+
+
+def test_samples_travel_between_processes():
+    samples = samples_of(cams_of_time(), neighbours=1)
+    again = pickle.loads(pickle.dumps(samples))
+    draw = Draw(0, 2, 9)
+    assert all(torch.equal(one, other) for one, other in zip(samples[draw], again[draw], strict=True))

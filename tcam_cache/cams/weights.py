@@ -4,6 +4,7 @@ import hashlib
 import io
 import warnings
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -101,14 +102,17 @@ def load_backbone(network: nn.Module, values: Mapping[str, torch.Tensor], arch: 
     wanted = {key: value for key, value in network.state_dict().items() if _of_backbone(key)}
     given = {key: value for key, value in values.items() if _of_backbone(key)}
     # Counters of BatchNorm are absent from old files and play no part in evaluation.
-    missing = [key for key in wanted if key not in given and not key.endswith("num_batches_tracked")]
+    missing = [
+        f"missing {key}" for key in wanted if key not in given and not key.endswith("num_batches_tracked")
+    ]
     shapes = [
         f"mis-shaped {key}: got {tuple(given[key].shape)}, expected {tuple(wanted[key].shape)}"
         for key in wanted
         if key in given and given[key].shape != wanted[key].shape
     ]
-    unexpected = [key for key in given if key not in wanted]
-    faults = [*(f"missing {key}" for key in missing), *(f"unexpected {key}" for key in unexpected), *shapes]
+    unexpected = [f"unexpected {key}" for key in given if key not in wanted]
+    # In turn, so that each kind is among the few that are shown.
+    faults = [fault for turn in zip_longest(missing, unexpected, shapes) for fault in turn if fault]
     if faults:
         raise WeightsError(
             f"the weights in {source} do not fit {arch}. Give the weights of that architecture, or --arch.",

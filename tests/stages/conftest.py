@@ -47,6 +47,40 @@ def data_copy(small_data, tmp_path):
     return shutil.copytree(small_data, tmp_path / "data")
 
 
+@pytest.fixture
+def fails(tcam):
+    """Return a function that runs a command, makes sure it ends with one named error, and returns that."""
+
+    def run(*args):
+        result = tcam(*args)
+        assert (result.exit_code, result.stdout) == (1, ""), result.output
+        assert result.stderr.count("Error: ") == 1 and "Traceback" not in result.stderr
+        return result.stderr[result.stderr.index("Error: ") :]
+
+    return run
+
+
+@pytest.fixture
+def index(data_copy, tmp_path):
+    """Return the arguments that index the copy of the data set, with its annotations."""
+    places = ["--annotations", data_copy / "annotations.csv", "--out", tmp_path / "m.jsonl"]
+    return ["manifest", data_copy, "--layout", "folders", "--workers", 0, *places]
+
+
+@pytest.fixture
+def build(small_manifest, small_classifier, data_copy, tmp_path):
+    """Return the arguments that build the small cache out of the copy of the data set."""
+    given = ["--classifier", small_classifier, "--root", data_copy, "--image-size", 64, "--workers", 0]
+    return ["build", small_manifest, *given, "--out", tmp_path / "cache"]
+
+
+@pytest.fixture
+def train(small_manifest, tmp_path):
+    """Return the arguments that train a narrow decoder; the cache is missing."""
+    given = ["--image-size", 64, "--workers", 0, "--landmarks", 16, "--decoder-width", 0.125, "--epochs", 1]
+    return ["train", small_manifest, *given, "--out", tmp_path / "run"]
+
+
 @pytest.fixture(scope="session")
 def same_arrays():
     """Return a function that makes sure that two cache folders hold the same finished shots and numbers."""

@@ -1,0 +1,55 @@
+"""Stages replaced by ones that only keep the config they are given."""
+
+import sys
+import types
+
+import pytest
+
+STAGES = {
+    "demo": ("demo", "run_demo"),
+    "manifest": ("index_dataset", "index_dataset"),
+    "classifier": ("fit_classifier", "fit_classifier"),
+    "build": ("build_cache", "build_cache"),
+    "train": ("train_decoder", "train_decoder"),
+    "evaluate": ("evaluate", "evaluate"),
+    "predict": ("predict", "predict"),
+    "inspect": ("inspect_cache", "inspect_cache"),
+    "verify": ("verify_cache", "verify_cache"),
+}
+
+
+class Report:
+    """What a replaced stage returns."""
+
+    def to_json(self):
+        return {"answer": 42}
+
+    def to_text(self):
+        return "the answer is 42"
+
+
+@pytest.fixture
+def replace_stage(monkeypatch):
+    """Return a function that puts another one in place of a command's stage, so that nothing heavy loads."""
+
+    def replace(command, stage):
+        module, function = STAGES[command]
+        fake = types.ModuleType(f"tcam_cache.stages.{module}")
+        setattr(fake, function, stage)
+        monkeypatch.setitem(sys.modules, fake.__name__, fake)
+
+    return replace
+
+
+@pytest.fixture
+def config_of(replace_stage, tcam):
+    """Return a function that runs a command and returns the config that its stage was given."""
+
+    def run(command, *args):
+        seen = []
+        replace_stage(command, lambda config: seen.append(config) or Report())
+        result = tcam(command, *args)
+        assert result.exit_code == 0, result.output
+        return seen.pop()
+
+    return run

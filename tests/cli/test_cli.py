@@ -1,0 +1,183 @@
+"""Tests of what all commands share: help, exit codes, --json, --config, --quiet, Ctrl-C."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tcam_cache.errors import CacheError
+from tcam_cache.version import __version__
+
+EXECUTABLE = Path(sys.executable).with_name("tcam-cache")
+SHARED = ["--config", "--device", "--seed", "--quiet", "--json", "--help"]
+FITTED = [
+    "--train-split", "--val-split", "--epochs", "--batch-size", "--lr", "--frames-per-shot", "--select",
+    "--validate-every", "--resume", "--root", "--out", "--image-size",
+]  # fmt: skip
+OPTIONS = {
+    "demo": ["OUT"],
+    "manifest": ["--layout", "--out", "--annotations", "--check"],
+    "classifier": ["MANIFEST", "--arch", "--weights", "--output-stride", "--freeze-backbone", *FITTED],
+    "build": [
+        "MANIFEST", "--classifier", "--out", "--method", "--every", "--shard", "--jobs", "--dry-run",
+        "--root",
+    ],
+    "train": [
+        "MANIFEST", "--cache", "--preset", "--neighbours", "--fg-top", "--bg-low", "--pixels", *FITTED,
+    ],
+    "evaluate": ["MANIFEST", "--run", "--cache", "--split", "--threshold", "--boxes", "--out", "--root"],
+    "predict": ["RUN", "--out"],
+    "inspect": ["CACHE", "[SHOT]", "--png"],
+    "verify": ["CACHE"],
+}  # fmt: skip
+LEAST = {
+    "demo": ["out"],
+    "manifest": ["data", "--layout", "folders", "--out", "m"],
+    "classifier": ["m", "--out", "g.pt"],
+    "build": ["m", "--classifier", "g.pt", "--out", "cache"],
+    "train": ["m", "--cache", "cache", "--out", "run"],
+    "evaluate": ["m", "--run", "run", "--out", "report"],
+    "predict": ["run", "images", "--out", "out"],
+    "inspect": ["cache"],
+    "verify": ["cache"],
+}
+every_command = pytest.mark.parametrize("command", OPTIONS)
+
+
+def test_help_lists_every_command_with_what_it_does(tcam):
+    lines = tcam("--help").stdout.splitlines()
+    listed = [line.split()[0] for line in lines[lines.index("Commands:") + 1 :]]
+    assert listed == list(OPTIONS)
+    assert all(len(line.split()) > 3 for line in lines[lines.index("Commands:") + 1 :])
+
+
+@every_command
+def test_help_of_a_command_names_every_promised_option(tcam, command):
+    shown = tcam(command, "--help")
+    assert shown.exit_code == 0
+    words = shown.stdout.replace(",", " ").split()
+    assert not set(OPTIONS[command] + SHARED) - set(words)
+
+
+def test_the_installed_program_is_this_one_and_loads_no_torch_for_its_help():
+    done = subprocess.run([EXECUTABLE, "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"tcam-cache, version {__version__}\n")
+    script = (
+        "import sys; from tcam_cache_cli.main import main\n"
+        "for name in sys.argv[1:]: main([name, '--help'], standalone_mode=False)\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script, *OPTIONS], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@every_command
+def test_the_result_is_text_or_with_json_parseable(config_of, tcam, command):
+    config_of(command, *LEAST[command])
+    assert tcam(command, *LEAST[command]).stdout == "the answer is 42\n"
+    assert json.loads(tcam(command, *LEAST[command], "--json").stdout) == {"answer": 42}
+
+
+@every_command
+def test_a_named_error_is_one_message_and_exit_code_1(replace_stage, tcam, command):
+    def stage(config):
+        raise CacheError("there is no cache here. Build one.", ["bird/0001", "car/0002"])
+
+    replace_stage(command, stage)
+    result = tcam(command, *LEAST[command], "--json")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: there is no cache here. Build one.\n  bird/0001\n  car/0002\n"
+
+
+@every_command
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(replace_stage, tcam, command):
+    def stage(config):
+        raise KeyboardInterrupt
+
+    replace_stage(command, stage)
+    result = tcam(command, *LEAST[command])
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert "run the same command again" in result.stderr and "--resume" in result.stderr
+
+
+@every_command
+def test_wrong_usage_ends_with_2_and_names_the_wrong_word(config_of, tcam, command):
+    config_of(command, *LEAST[command])
+    unknown = tcam(command, *LEAST[command], "--colour", "red")
+    assert unknown.exit_code == 2 and "--colour" in unknown.stderr
+    not_a_number = tcam(command, *LEAST[command], "--seed", "red")
+    assert not_a_number.exit_code == 2 and "--seed" in not_a_number.stderr and "red" in not_a_number.stderr
+    out_of_range = tcam(command, *LEAST[command], "--seed", "-1")
+    assert out_of_range.exit_code == 2 and "seed: got -1, expected at least 0" in out_of_range.stderr
+    without = tcam(command, *LEAST[command][1:])
+    assert without.exit_code == 2 and "Usage:" in without.stderr
+
+
+def test_a_command_that_is_none_ends_with_2(tcam):
+    result = tcam("trian")
+    assert result.exit_code == 2 and "trian" in result.stderr
+
+
+@every_command
+def test_values_of_a_config_file_are_used_and_a_flag_wins(config_of, command, tmp_path):
+    (tmp_path / "c.toml").write_text('seed = 5\ndevice = "cpu"\n')
+    config = config_of(command, *LEAST[command], "--config", tmp_path / "c.toml")
+    assert (config.seed, config.device) == (5, "cpu")
+    config = config_of(command, *LEAST[command], "--config", tmp_path / "c.toml", "--seed", 7)
+    assert (config.seed, config.device) == (7, "cpu")
+
+
+def test_a_config_file_may_hold_arguments_flags_and_names_with_dashes(config_of, tmp_path):
+    (tmp_path / "c.toml").write_text(
+        'manifest = "m"\nclassifier = "g.pt"\nout = "cache"\nimage-size = 96\ndry_run = true\nquiet = true\n'
+    )
+    config = config_of("build", "--config", tmp_path / "c.toml")
+    assert (config.manifest, config.out, config.image_size) == (Path("m"), Path("cache"), 96)
+    assert config.dry_run
+
+
+def test_json_may_stand_in_a_config_file(config_of, tcam, tmp_path):
+    (tmp_path / "c.toml").write_text("json = true\n")
+    config_of("verify", "cache")
+    assert json.loads(tcam("verify", "cache", "--config", tmp_path / "c.toml").stdout) == {"answer": 42}
+
+
+@every_command
+def test_unknown_names_in_a_config_file_are_all_named(config_of, tcam, command, tmp_path):
+    config_of(command, *LEAST[command])
+    (tmp_path / "c.toml").write_text("colour = 1\nseed = 1\nshape = 2\n[train]\nepochs = 3\n")
+    result = tcam(command, *LEAST[command], "--config", tmp_path / "c.toml")
+    assert result.exit_code == 2 and "colour, shape, train" in result.stderr
+
+
+@pytest.mark.parametrize("value", ["1.5", "true", '"many"', "[1]"])
+def test_a_value_of_another_kind_in_a_config_file_is_refused(config_of, tcam, tmp_path, value):
+    config_of("build", *LEAST["build"])
+    (tmp_path / "c.toml").write_text(f"batch_size = {value}\n")
+    result = tcam("build", *LEAST["build"], "--config", tmp_path / "c.toml")
+    assert result.exit_code == 2 and "--batch-size" in result.stderr
+
+
+@pytest.mark.parametrize("content", [b"seed = ", b"\xff\xfe", None])
+def test_a_config_file_that_cannot_be_read_is_named(config_of, tcam, tmp_path, content):
+    config_of("verify", "cache")
+    if content is not None:
+        (tmp_path / "c.toml").write_bytes(content)
+    result = tcam("verify", "cache", "--config", tmp_path / "c.toml")
+    assert result.exit_code == 2 and "c.toml" in result.stderr
+
+
+def test_quiet_is_silent_on_stderr_and_loud_without(tcam, small_data, tmp_path):
+    arguments = ["manifest", small_data, "--layout", "folders", "--out", tmp_path / "m"]
+    assert "single frame" in tcam(*arguments).stderr
+    quiet = tcam(*arguments, "--quiet")
+    assert (quiet.stderr, quiet.exit_code) == ("", 0) and "3 classes" in quiet.stdout
+
+
+def test_quiet_still_says_warnings(tcam, small_data, tmp_path):
+    (tmp_path / "data/empty").mkdir(parents=True)
+    (tmp_path / "data/dog").symlink_to(small_data / "dog")
+    result = tcam("manifest", tmp_path / "data", "--layout", "folders", "--out", tmp_path / "m", "--quiet")
+    assert "1 class(es) with no video left out, such as empty" in result.stderr

@@ -1,0 +1,46 @@
+"""Tests of `tcam-cache manifest`: the config that its stage is given, and its result."""
+
+import json
+from pathlib import Path
+
+from tcam_cache.config import ManifestConfig
+from tcam_cache.datasets import read_manifest
+
+
+def test_what_is_not_said_is_left_to_the_config(config_of):
+    config = config_of("manifest", "data", "--layout", "folders", "--out", "m.jsonl")
+    assert config == ManifestConfig(source=Path("data"), layout="folders", out=Path("m.jsonl"))
+
+
+def test_every_option_reaches_its_setting(config_of):
+    config = config_of(
+        "manifest", "data", "--layout", "folders", "--out", "m.jsonl", "--annotations", "a.csv", "--check",
+        "--workers", 3, "--seed", 4, "--device", "cpu",
+    )  # fmt: skip
+    assert config == ManifestConfig(
+        source=Path("data"),
+        layout="folders",
+        out=Path("m.jsonl"),
+        annotations=Path("a.csv"),
+        check=True,
+        workers=3,
+        seed=4,
+        device="cpu",
+    )
+
+
+def test_a_data_set_is_indexed_and_counted(tcam, small_data, small_manifest, tmp_path):
+    annotations = small_data / "annotations.csv"
+    given = ["manifest", small_data, "--layout", "folders", "--annotations", annotations]
+    result = tcam(*given, "--out", tmp_path / "m.jsonl", "--check", "--workers", 0, "--json")
+    values = json.loads(result.stdout)
+    assert values["digest"] == read_manifest(tmp_path / "m.jsonl").digest()
+    assert values["check"]["frames"] == 35 and values["splits"]["val"]["boxes"] == 6
+    assert (tmp_path / "m.jsonl").read_text() == small_manifest.read_text()
+
+
+def test_what_check_found_is_said_in_words(tcam, small_data, tmp_path):
+    result = tcam(
+        "manifest", small_data, "--layout", "folders", "--out", tmp_path / "m", "--check", "--workers", 0
+    )
+    assert result.exit_code == 0 and "35 frames of 11 shots decoded, 0 cannot be read" in result.stdout

@@ -1,0 +1,33 @@
+"""Tests of `tcam-cache predict`: the config that its stage is given, and its result."""
+
+import json
+from pathlib import Path
+
+from tcam_cache.config import PredictConfig
+
+PLACES = {"run": Path("run"), "source": Path("images"), "out": Path("out")}
+
+
+def test_what_is_not_said_is_left_to_the_config(config_of):
+    assert config_of("predict", "run", "images", "--out", "out") == PredictConfig(**PLACES)
+
+
+def test_every_option_reaches_its_setting(config_of):
+    config = config_of(
+        "predict", "run", "images", "--out", "out", "--threshold", 0.25, "--batch-size", 3, "--no-overlays",
+        "--workers", 4, "--device", "cpu",
+    )  # fmt: skip
+    settings = {"threshold": 0.25, "batch_size": 3, "overlays": False, "workers": 4, "device": "cpu"}
+    assert config == PredictConfig(**PLACES, **settings)
+
+
+def test_boxes_are_written_and_counted(tcam, small_run, small_data, tmp_path):
+    result = tcam("predict", small_run, small_data / "dog", "--out", tmp_path, "--workers", 0, "--json")
+    assert json.loads(result.stdout)["frames"] == 7
+    assert len((tmp_path / "boxes.csv").read_text().splitlines()) == 8
+
+
+def test_a_folder_without_an_image_is_named(tcam, small_run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    result = tcam("predict", small_run, tmp_path / "empty", "--out", tmp_path / "out")
+    assert result.exit_code == 1 and "there is no image in" in result.stderr and "empty" in result.stderr

@@ -74,7 +74,8 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
     classifier = seeded_classifier(
         config.arch, manifest.classes, config.output_stride, config.seed, config.dilated, network
     )
-    run = RunFolder.begin(fit_folder(config.out), config.to_json(), config.resume)
+    inputs = {"manifest": manifest.digest()}
+    run = RunFolder.begin(fit_folder(config.out), config.to_json(), config.resume, inputs)
     index = {name: number for number, name in enumerate(manifest.classes)}
     samples = TrainingSamples(manifest.split(config.train_split), index, source, config)
     task = ClassifierTask(classifier, config, device)

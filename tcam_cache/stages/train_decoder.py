@@ -72,7 +72,7 @@ def train_decoder(config: TrainConfig) -> TrainReport:
     device, workers = find_device(config.device), worker_count(config.workers)
     file = parse_classifier_file(cache.attachment(CLASSIFIER_NAME), f"{config.cache}/{CLASSIFIER_NAME}")
     classifier, decoder = new_networks(file, config)
-    run = RunFolder.begin(config.out, config.to_json(), config.resume)
+    run = RunFolder.begin(config.out, config.to_json(), config.resume, {"cache": cache.fingerprint})
     write_bytes(run.path / CLASSIFIER_NAME, cache.attachment(CLASSIFIER_NAME))
     index = {name: number for number, name in enumerate(file.classes)}
     samples = TrainingSamples(shots, index, source, config, cache.pack(), config.neighbours, config.window)

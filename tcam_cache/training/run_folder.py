@@ -23,8 +23,16 @@ class RunFolder:
         self.path = Path(path)
 
     @classmethod
-    def begin(cls, path: Path, config: Mapping[str, Any], resume: bool) -> "RunFolder":
+    def begin(
+        cls, path: Path, config: Mapping[str, Any], resume: bool, inputs: Mapping[str, str] | None = None
+    ) -> "RunFolder":
         """Start a run in an empty or absent folder, or go on with the one that is there.
+
+        Args:
+            path: the folder.
+            config: the run's settings.
+            resume: whether to go on with a run.
+            inputs: hashes of what the run learns from; they may not change when it goes on.
 
         Raises:
             RunError: the folder holds a run and `resume` is not set, holds something else, holds no run to go
@@ -34,13 +42,13 @@ class RunFolder:
         if run.path.is_file():
             raise RunError(f"{path} is a file. Give a folder.")
         if run._file("config.json").is_file():
-            run._check_resumable(config, resume)
+            run._check_resumable({**config, "inputs": dict(inputs or {})}, resume)
         elif run.path.is_dir() and not all(file.name.endswith(PARTIAL) for file in run.path.iterdir()):
             raise RunError(f"{path} holds something that is not a run. Give an empty or new folder.")
         elif resume:
             raise RunError(f"there is no run in {path} to resume. Leave out --resume to start one.")
         make_folder(run.path)
-        write_json(run._file("config.json"), dict(config))
+        write_json(run._file("config.json"), {**config, "inputs": dict(inputs or {})})
         return run
 
     @classmethod
@@ -61,7 +69,8 @@ class RunFolder:
         Raises:
             RunError: they cannot be read.
         """
-        return self._parsed("config.json", json.loads)
+        values = self._parsed("config.json", json.loads)
+        return {key: value for key, value in values.items() if key != "inputs"}
 
     def save(self, name: str, state: Mapping[str, Any]) -> None:
         """Write `name`.pt atomically."""
@@ -113,7 +122,8 @@ class RunFolder:
     def _check_resumable(self, config: Mapping[str, Any], resume: bool) -> None:
         if not resume:
             raise RunError(f"{self.path} already holds a run. Add --resume to go on, or give another folder.")
-        then = {key: value for key, value in self.config().items() if key not in FREE_ON_RESUME}
+        stored = self._parsed("config.json", json.loads)
+        then = {key: value for key, value in stored.items() if key not in FREE_ON_RESUME}
         now = {key: value for key, value in config.items() if key not in FREE_ON_RESUME}
         changed = differences(now, then)
         if changed:

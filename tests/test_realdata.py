@@ -1,0 +1,124 @@
+"""A cut-down run of every stage on real videos beside the checkout; skipped where they are absent."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).parents[2] / "shared/data"
+WEIGHTS = DATA / "weights/squeezenet1_0-imagenet-deepcompression.pth"
+EVERY = 8
+
+pytestmark = [
+    pytest.mark.realdata,
+    pytest.mark.skipif(not DATA.is_dir(), reason="the real videos are not beside the checkout"),
+]
+
+
+@pytest.fixture(scope="module")
+def tcam_cache():
+    """Return a function that runs the installed program and returns its JSON result."""
+
+    def run(*args):
+        program = Path(sys.executable).with_name("tcam-cache")
+        done = subprocess.run([program, *map(str, args), "--json"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def annotations(tmp_path_factory):
+    """Every 8th annotated frame of each davis video: what is not annotated, a sampled cache may leave out."""
+    with (DATA / "davis/annotations.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    kept = [row for row in rows if int(row["frame"][-8:-4]) % EVERY == 1]
+    path = tmp_path_factory.mktemp("davis") / "annotations.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(kept)
+    return path
+
+
+@pytest.fixture(scope="module")
+def runs(tcam_cache, annotations):
+    """Every stage on davis, the tags of all its videos known; the printed result of each by its name."""
+    out = annotations.parent
+    manifest, g, cache, run = (out / name for name in ("m.jsonl", "g.pt", "cache", "run"))
+    small = ["--train-split", "all", "--image-size", 128, "--batch-size", 16, "--validate-every", 99]
+    head = ["--arch", "squeezenet1_0", "--weights", WEIGHTS, "--freeze-backbone", "--lr", 0.002]
+    data = DATA / "davis"
+    results = {
+        "manifest": tcam_cache(
+            "manifest", data, "--layout", "folders", "--annotations", annotations, "--out", manifest
+        ),
+        "classifier": tcam_cache(
+            "classifier", manifest, "--out", g, *head, *small, "--epochs", 12, "--frames-per-shot", 4
+        ),
+        "build": tcam_cache(
+            "build", manifest, "--classifier", g, "--out", cache, "--every", EVERY, "--image-size", 128
+        ),
+        "train": tcam_cache(
+            "train", manifest, "--cache", cache, "--out", run, *small, "--epochs", 4, "--frames-per-shot", 8,
+            "--decoder-width", 0.25,
+        ),
+        "verify": tcam_cache("verify", cache),
+    }  # fmt: skip
+    for name, what in (("cams", ["--cache", cache]), ("decoder", ["--run", run])):
+        results[name] = tcam_cache(
+            "evaluate", manifest, *what, "--split", "all", "--out", out / name, "--overlays", 4
+        )
+    return results
+
+
+def centre_box_corloc(path):
+    """Return CorLoc, the mean over classes in percent, of a box over the middle 70 % of width and height."""
+    hits = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            x0, y0, x1, y1 = (float(row[side]) for side in ("xmin", "ymin", "xmax", "ymax"))
+            wide, high = min(x1, 0.85 * 480) - max(x0, 72), min(y1, 0.85 * 270) - max(y0, 40.5)
+            common = max(0, wide) * max(0, high)
+            union = (x1 - x0) * (y1 - y0) + 336 * 189 - common
+            hits.setdefault(row["class"], []).append(common / union > 0.5)
+    return 100 * sum(sum(found) / len(found) for found in hits.values()) / len(hits)
+
+
+def test_every_stage_goes_through_on_real_video(runs, annotations):
+    frames = len(annotations.read_text().splitlines()) - 1
+    assert sum(split["videos"] for split in runs["manifest"]["splits"].values()) == 19
+    assert sum(split["frames"] for split in runs["manifest"]["splits"].values()) == 1264
+    assert (runs["build"]["shots"], runs["build"]["frames"]) == (19, frames)
+    assert runs["build"]["flat_maps"] == 0 and runs["verify"]["missing"] == 0
+    assert (runs["classifier"]["epochs"], runs["train"]["epochs"]) == (12, 4)
+    for name in ("cams", "decoder"):
+        assert runs[name]["frames"] == frames
+        files = {path.name for path in Path(runs[name]["report"]).iterdir()}
+        assert files >= {"metrics.json", "frames.csv", "table.md", "index.html"}
+
+
+def test_the_tags_are_learned_and_the_cams_find_more_than_the_middle_of_the_frame(runs, annotations):
+    centre = centre_box_corloc(annotations)
+    assert 5 < centre < 20
+    assert runs["cams"]["cl_accuracy"] > 90
+    assert runs["cams"]["corloc"]["mean_over_classes"] > 2 * centre
+    assert runs["decoder"]["corloc"]["mean_over_classes"] > centre
+
+
+def test_the_loss_of_the_decoder_falls_on_real_video(runs):
+    log = [json.loads(line) for line in (Path(runs["train"]["run"]) / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["losses"]["cross_entropy"] < log[0]["losses"]["cross_entropy"]
+
+
+def test_yto_mini_is_indexed_in_place_with_every_box(tcam_cache, tmp_path):
+    data = DATA / "yto_mini"
+    given = ["--layout", "folders", "--annotations", data / "annotations.csv", "--out", tmp_path / "m.jsonl"]
+    report = tcam_cache("manifest", data, *given)
+    counts = report["splits"].values()
+    assert len(report["classes"]) == 10
+    assert [sum(split[what] for split in counts) for what in ("shots", "boxes", "videos")] == [177, 1177, 30]

@@ -39,7 +39,7 @@ class Config:
     """What every stage's settings share."""
 
     device: str = setting("auto", help="auto, cpu, cuda, cuda:N or mps")
-    seed: int = setting(0, help="same seed, same result", least=0)
+    seed: int = setting(0, help="same seed, same result", least=0, most=2**63 - 1)
 
     def __post_init__(self) -> None:
         for spec in fields(self):

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from tcam_cache.cams import Classifier, ClassifierFile, read_classifier_file
-from tcam_cache.config import TrainConfig
+from tcam_cache.config import TrainConfig, fixed_threshold
+from tcam_cache.errors import ConfigError, RunError
 from tcam_cache.training import Decoder, RunFolder
 
 CLASSIFIER_NAME = "classifier.pt"
@@ -45,16 +46,33 @@ def open_localizer(path: Path, device: torch.device) -> Localizer:
     """Open a run folder at its best checkpoint.
 
     Raises:
-        RunError: there is no run, or it has no finished epoch.
+        RunError: there is no run, it has no finished epoch, or its files do not belong together.
     """
     run = RunFolder.open(path)
     config = TrainConfig.from_json(run.config())
     classifier, decoder = new_networks(read_classifier_file(run.path / CLASSIFIER_NAME), config)
-    decoder.load_state_dict(run.load(BEST)["model"])
-    chosen = run.path / THRESHOLD_NAME
+    try:
+        decoder.load_state_dict(run.load(BEST)["model"])
+    except (KeyError, RuntimeError) as error:
+        raise RunError(
+            f"{path}/{BEST}.pt is no decoder on the encoder in {CLASSIFIER_NAME}: the files of two runs were "
+            "mixed. Restore them, or train anew in another folder."
+        ) from error
     return Localizer(
         classifier.to(device, memory_format=torch.channels_last),
         decoder.eval().requires_grad_(False).to(device, memory_format=torch.channels_last),
         config,
-        json.loads(chosen.read_text()) if chosen.is_file() else None,
+        _threshold(run.path / THRESHOLD_NAME),
     )
+
+
+def _threshold(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        chosen = json.loads(path.read_text())
+        return {**chosen, "value": fixed_threshold(str(chosen["value"]))}
+    except (ValueError, TypeError, KeyError, ConfigError) as error:
+        raise RunError(
+            f"{path} is damaged. Delete it and give --threshold, or train anew in another folder."
+        ) from error

@@ -10,6 +10,7 @@ from PIL import Image
 from tcam_cache.config import EvaluateConfig, PredictConfig
 from tcam_cache.errors import ConfigError, FrameError, RunError
 from tcam_cache.stages.evaluate import evaluate
+from tcam_cache.stages.fit_classifier import fit_folder
 from tcam_cache.stages.predict import predict
 
 
@@ -121,4 +122,19 @@ def test_a_run_without_a_finished_epoch_is_named(config, small_run, tmp_path):
     run = shutil.copytree(small_run, tmp_path / "run")
     (run / "best.pt").unlink()
     with pytest.raises(RunError, match=r"has no best\.pt"):
+        predict(config(run=run))
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "[1]", '{"value": "high"}', '{"value": 2}'])
+def test_a_damaged_threshold_is_named(config, small_run, tmp_path, content):
+    run = shutil.copytree(small_run, tmp_path / "run")
+    (run / "threshold.json").write_text(content)
+    with pytest.raises(RunError, match=r"threshold\.json is damaged"):
+        predict(config(run=run))
+
+
+def test_files_of_two_runs_are_not_mixed(config, small_run, small_classifier, tmp_path):
+    run = shutil.copytree(small_run, tmp_path / "run")
+    shutil.copy(fit_folder(small_classifier) / "last.pt", run / "best.pt")
+    with pytest.raises(RunError, match=r"best\.pt is no decoder on the encoder in classifier\.pt"):
         predict(config(run=run))

@@ -32,16 +32,22 @@ CLASSIFIER = {
     "arch": "resnet18",
     "weights": "none",
     "output_stride": 16,
-    "optimiser": "adamw",
-    "lr": 1e-3,
+    "lr": 0.02,
     "lr_last_stage": 1.0,
-    "weight_decay": 0.01,
-    "lr_step": 3,
-    "lr_decay": 0.5,
-    "epochs": 8,
-    "validate_every": 4,
+    "lr_step": 4,
+    "lr_decay": 0.6,
+    "epochs": 12,
+    "validate_every": 6,
 }
-DECODER = {"epochs": 6, "decoder_width": 0.5, "validate_every": 3}
+DECODER = {
+    "optimiser": "adamw",
+    "lr": 2e-3,
+    "lr_step": 3,
+    "lr_decay": 0.4,
+    "epochs": 6,
+    "decoder_width": 0.25,
+    "validate_every": 6,
+}
 SAMPLING = {"image_size": 96, "frames_per_shot": 9, "batch_size": 16}
 
 

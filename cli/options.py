@@ -84,7 +84,8 @@ def _given(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
 
 def _argument(config_class: type[Config], spec: Field) -> Callable:
     required = spec.default is MISSING
-    metavar = spec.name.upper() if required else f"[{spec.name.upper()}]"
+    name = spec.metadata["shown"] or spec.name.upper()
+    metavar = name if required else f"[{name}]"
     return click.argument(spec.name, type=_type_of(config_class, spec), metavar=metavar, required=required)
 
 

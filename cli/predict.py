@@ -8,7 +8,7 @@ from tcam_cache_cli.options import stage_command
 
 @stage_command(PredictConfig, "run", "source")
 def command(config: PredictConfig) -> Any:
-    """Draw boxes around the object in the frames of SOURCE, with the decoder of RUN."""
+    """Draw boxes around the object in the frames of INPUT, with the decoder of RUN."""
     from tcam_cache.stages.predict import predict
 
     return predict(config)

@@ -29,9 +29,14 @@ def setting(
     choices: tuple[str, ...] = (),
     least: float | None = None,
     most: float | None = None,
+    shown: str | None = None,
 ) -> Any:
-    """Declare one field of a config: its default, its one-line help, and which values have a meaning."""
-    return field(default=default, metadata={"help": help, "choices": choices, "least": least, "most": most})
+    """Declare one field of a config: its default, its one-line help, and which values have a meaning.
+
+    `shown` is its name on the command line where it stands without an option.
+    """
+    facts = {"help": help, "choices": choices, "least": least, "most": most, "shown": shown}
+    return field(default=default, metadata=facts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +74,7 @@ class Config:
 class ManifestConfig(Config):
     """Index a data set in place."""
 
-    source: Path = setting(help="the data set's root folder")
+    source: Path = setting(help="the data set's root folder", shown="ROOT")
     layout: str = setting(help="how the folders are laid out", choices=LAYOUTS)
     out: Path = setting(help="the manifest to write, JSON lines")
     annotations: Path | None = setting(None, help="CSV: frame,class,xmin,ymin,xmax,ymax[,split]")
@@ -146,6 +151,27 @@ class BuildConfig(DataConfig):
     shard: str | None = setting(None, help="i/N: this machine's share of the shots, 0 <= i < N")
     jobs: int = setting(1, help="processes that each run the classifier", least=1)
     dry_run: bool = setting(False, help="say frames, bytes and hours, write nothing")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_shard(self.shard)
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """Return (i, N) of a share "i/N" of the shots; None is the whole, 0/1.
+
+    Raises:
+        ConfigError: it is not of that form, or i is not below N.
+
+    >>> parse_shard("2/3")
+    (2, 3)
+    """
+    if text is None:
+        return 0, 1
+    parts = text.split("/")
+    if len(parts) == 2 and all(part.isdecimal() for part in parts) and int(parts[0]) < int(parts[1]):
+        return int(parts[0]), int(parts[1])
+    raise ConfigError(f"got shard {text!r}; expected i/N with 0 <= i < N, such as 0/4.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,7 +270,7 @@ class PredictConfig(Config):
     """Boxes for new frames."""
 
     run: Path = setting(help="run folder written by `tcam-cache train`")
-    source: Path = setting(help="an image, or a folder of images")
+    source: Path = setting(help="an image, or a folder of images", shown="INPUT")
     out: Path = setting(help="the folder to write")
     threshold: float | None = setting(None, help="tau in [0, 1); default: the run's own, from val", least=0)
     batch_size: int = setting(32, help="frames in a forward pass", least=1)

@@ -13,7 +13,7 @@ import torch
 
 from tcam_cache.cache import CachePlan, CamWriter
 from tcam_cache.cams import Classifier, ClassifierFile, read_classifier_file
-from tcam_cache.config import BuildConfig
+from tcam_cache.config import BuildConfig, parse_shard
 from tcam_cache.datasets import Manifest, manifest_text
 from tcam_cache.errors import ConfigError, FrameError
 from tcam_cache.progress import QUIET, progress_bar
@@ -120,23 +120,6 @@ def build_cache(config: BuildConfig) -> BuildReport:
             faults,
         )
     return _report(config, plan, counts, began)
-
-
-def parse_shard(text: str | None) -> tuple[int, int]:
-    """Return (i, N) of a share "i/N" of the shots; None is the whole, 0/1.
-
-    Raises:
-        ConfigError: it is not of that form, or i is not below N.
-
-    >>> parse_shard("2/3")
-    (2, 3)
-    """
-    if text is None:
-        return 0, 1
-    parts = text.split("/")
-    if len(parts) == 2 and all(part.isdecimal() for part in parts) and int(parts[0]) < int(parts[1]):
-        return int(parts[0]), int(parts[1])
-    raise ConfigError(f"got shard {text!r}; expected i/N with 0 <= i < N, such as 0/4.")
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class RunFolder:
         Raises:
             RunError: they cannot be read.
         """
-        values = self._parsed("config.json", json.loads)
+        values = self._parsed("config.json", _json_object)
         return {key: value for key, value in values.items() if key != "inputs"}
 
     def save(self, name: str, state: Mapping[str, Any]) -> None:
@@ -122,7 +122,7 @@ class RunFolder:
     def _check_resumable(self, config: Mapping[str, Any], resume: bool) -> None:
         if not resume:
             raise RunError(f"{self.path} already holds a run. Add --resume to go on, or give another folder.")
-        stored = self._parsed("config.json", json.loads)
+        stored = self._parsed("config.json", _json_object)
         then = {key: value for key, value in stored.items() if key not in FREE_ON_RESUME}
         now = {key: value for key, value in config.items() if key not in FREE_ON_RESUME}
         changed = differences(now, then)
@@ -131,6 +131,13 @@ class RunFolder:
                 f"the run in {self.path} was started with other settings. Give those, or another folder.",
                 changed,
             )
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError(f"expected settings by name, got a {type(values).__name__}")
+    return values
 
 
 def _json_lines(text: str) -> list[dict[str, Any]]:

@@ -7,10 +7,10 @@ from PIL import Image
 
 from tcam_cache.cache import CamCache
 from tcam_cache.cams import read_classifier_file
-from tcam_cache.config import ManifestConfig
+from tcam_cache.config import ManifestConfig, parse_shard
 from tcam_cache.datasets import read_manifest
 from tcam_cache.errors import CacheError, ConfigError, FrameError
-from tcam_cache.stages.build_cache import build_cache, parse_shard
+from tcam_cache.stages.build_cache import build_cache
 from tcam_cache.stages.index_dataset import index_dataset
 
 

@@ -14,7 +14,6 @@ from tcam_cache.errors import StorageError
 REFUSALS = {
     errno.EACCES: "no write permission",
     errno.EPERM: "no write permission",
-    errno.ENOENT: "its folder is not there and cannot be made",
     errno.EROFS: "the file system is read-only",
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",

@@ -52,8 +52,8 @@ def atomic_file(path: Path | str) -> Iterator[IO[bytes]]:
         StorageError: the file system refuses the write.
     """
     path = Path(path)
+    make_folder(path.parent)
     with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
         partial = Path(name)
         try:
@@ -85,9 +85,16 @@ def write_json(path: Path | str, value: Any) -> None:
 
 
 def make_folder(path: Path | str) -> Path:
-    """Make a folder and its parents, and return it."""
+    """Make a folder and its parents, and return it.
+
+    Raises:
+        StorageError: the file system refuses it, or has no such place.
+    """
     with storage_errors(path):
-        Path(path).mkdir(parents=True, exist_ok=True)
+        try:
+            Path(path).mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:
+            raise StorageError(f"cannot make the folder {path} there. Choose another.") from error
     return Path(path)
 
 

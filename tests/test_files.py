@@ -150,3 +150,13 @@ def test_a_name_that_is_too_long_is_a_storage_error(tmp_path):
 def test_other_errors_of_the_system_are_not_called_refusals():
     with pytest.raises(FileNotFoundError), storage_errors("g.pt"):
         Path("nowhere/at/all").read_bytes()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
+    def nowhere(self, *args, **kwargs):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", nowhere)
+    for write in (make_folder, lambda path: write_bytes(path / "g.pt", b"")):
+        with pytest.raises(StorageError, match=f"cannot make the folder {tmp_path / 'new'}"):
+            write(tmp_path / "new")

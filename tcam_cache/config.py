@@ -12,7 +12,10 @@ from tcam_cache.window import MODES
 ARCHITECTURES = (
     "resnet18", "resnet34", "resnet50", "vgg16", "squeezenet1_0", "squeezenet1_1", "mobilenet_v3_large",
 )  # fmt: skip
-METHODS = ("layercam",)
+METHODS = ("cam", "gradcam", "gradcam++", "smooth-gradcam++", "xgradcam", "layercam")
+TARGETS = ("tag", "prediction")
+BACKENDS = ("loky", "dask")
+PRECISIONS = ("none", "bf16")
 LAYOUTS = ("folders",)
 SPLIT_CHOICES = ("train", "val", "test", "all")
 THRESHOLDS = ("val", "oracle", "oracle-per-class", "otsu")
@@ -145,16 +148,32 @@ class BuildConfig(DataConfig):
     classifier: Path = setting(help="classifier file written by `tcam-cache classifier`")
     out: Path = setting(help="the cache folder")
     method: str = setting("layercam", help="CAM method", choices=METHODS)
+    layers: str = setting("last", help="backbone layers by commas, such as layer3,layer4: their maximum")
+    target: str = setting("tag", help="the class whose CAM is stored", choices=TARGETS)
     every: int = setting(1, help="cache every K-th frame of a shot, and all annotated ones", least=1)
     batch_size: int = setting(32, help="frames of one shot in a forward pass", least=1)
     image_size: int = setting(224, help="frames are squashed to this side", least=32)
     shard: str | None = setting(None, help="i/N: this machine's share of the shots, 0 <= i < N")
-    jobs: int = setting(1, help="processes that each run the classifier", least=1)
+    jobs: int | None = setting(
+        None, help="processes that each run the classifier; default: 1, with dask all workers", least=1
+    )
+    threads: int | None = setting(
+        None, help="computing threads of each process; default: all cores, shared out among --jobs", least=1
+    )
+    backend: str = setting("loky", help="what runs the jobs: this machine, or a cluster", choices=BACKENDS)
+    scheduler: str | None = setting(None, help="address of the dask scheduler, such as tcp://host:8786")
+    compile: bool = setting(False, help="run the classifier through torch.compile")
+    amp: str = setting("none", help="precision of the classifier's forward pass", choices=PRECISIONS)
     dry_run: bool = setting(False, help="say frames, bytes and hours, write nothing")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         parse_shard(self.shard)
+        if (self.backend == "dask") != (self.scheduler is not None):
+            raise ConfigError(
+                f"got backend {self.backend!r} and scheduler {self.scheduler!r}; expected --backend dask and "
+                "--scheduler ADDRESS together, or neither."
+            )
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:

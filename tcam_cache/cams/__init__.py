@@ -7,17 +7,20 @@ from tcam_cache.cams.classifier_file import (
     parse_classifier_file,
     read_classifier_file,
 )
-from tcam_cache.cams.layercam import CLOSED_FORMS, Cams, cams_of_tags, layer_cam, normalise
+from tcam_cache.cams.extractor import CamExtractor
+from tcam_cache.cams.folding import fold_batch_norm
+from tcam_cache.cams.layers import find_layers
+from tcam_cache.cams.normalise import Cams, normalise
 from tcam_cache.cams.weights import pretrained_network, weights_hash
 
 __all__ = [
     "CHECKPOINTS",
-    "CLOSED_FORMS",
+    "CamExtractor",
     "Cams",
     "Classifier",
     "ClassifierFile",
-    "cams_of_tags",
-    "layer_cam",
+    "find_layers",
+    "fold_batch_norm",
     "normalise",
     "parse_classifier_file",
     "pretrained_network",

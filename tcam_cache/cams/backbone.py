@@ -1,6 +1,6 @@
 """Backbones as a list of stages, one per stride, so that any of them serves CAMs and a U-Net alike."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
@@ -23,16 +23,31 @@ def torchvision_network(arch: str, weights: str | None = None) -> nn.Module:
     return torchvision_models().get_model(arch, weights=weights)
 
 
-def feature_layers(network: nn.Module) -> list[nn.Module]:
-    """Return a network's layers before pooling, in order.
+def feature_layers(network: nn.Module) -> dict[str, nn.Module]:
+    """Return a network's layers before pooling by torchvision's names, in the order they run.
 
     VGG's last max pooling belongs to its old head and is dropped, as weakly supervised localization does.
     """
     if hasattr(network, "features"):
-        layers = list(network.features)
-        return layers[:-1] if isinstance(layers[-1], nn.MaxPool2d) else layers
+        layers = {f"features.{name}": layer for name, layer in network.features.named_children()}
+        if isinstance(network.features[-1], nn.MaxPool2d):
+            layers.popitem()
+        return layers
     names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
-    return [getattr(network, name) for name in names]
+    return {name: getattr(network, name) for name in names}
+
+
+def chained(layers: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Return the layers with every `nn.Sequential` among them taken apart, so that each is a place to stop.
+
+    >>> list(chained({"stem": nn.ReLU(), "layer1": nn.Sequential(nn.ReLU(), nn.Tanh())}))
+    ['stem', 'layer1.0', 'layer1.1']
+    """
+    found: dict[str, nn.Module] = {}
+    for name, layer in layers.items():
+        parts = {f"{name}.{part}": child for part, child in layer.named_children()}
+        found |= chained(parts) if isinstance(layer, nn.Sequential) else {name: layer}
+    return found
 
 
 def split_into_stages(layers: Iterable[nn.Module]) -> list[nn.Sequential]:

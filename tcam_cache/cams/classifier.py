@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from tcam_cache.cams.backbone import (
+    chained,
     feature_layers,
     limit_output_stride,
     split_into_stages,
@@ -40,13 +41,15 @@ class Classifier(nn.Module):
         network: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        stages = split_into_stages(feature_layers(network or torchvision_network(arch)))
+        layers = feature_layers(network or torchvision_network(arch))
+        stages = split_into_stages(layers.values())
         self.arch, self.dilated = arch, dilated
         self.classes = tuple(classes)
         self.output_stride = limit_output_stride(stages, output_stride, arch, dilated)
         self.channels = stage_channels(stages)
         self.full_resolution = stage_stride(stages[0]) == 1
         self.stages = nn.ModuleList(stages)
+        self._names = tuple(layers)
         self.head = nn.Linear(self.channels[-1], len(self.classes))
         # From zero, weights hold what the tags taught and nothing else: CAMs are made of them.
         nn.init.zeros_(self.head.weight)
@@ -54,9 +57,22 @@ class Classifier(nn.Module):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
 
+    def layers(self) -> dict[str, nn.Module]:
+        """Return every layer of the backbone by torchvision's name, in the order they run one after another.
+
+        >>> list(Classifier("squeezenet1_1", ("cat", "dog")).layers())[:3]
+        ['features.0', 'features.1', 'features.2']
+        """
+        in_order = (layer for stage in self.stages for layer in stage)
+        return chained(dict(zip(self._names, in_order, strict=True)))
+
+    def standardised(self, images: torch.Tensor) -> torch.Tensor:
+        """Return what the first layer takes, for (B, 3, H, W) RGB images in [0, 1]."""
+        return (images - self.mean) / self.std
+
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return each stage's output, shallow to deep, for (B, 3, H, W) RGB images in [0, 1]."""
-        values = (images - self.mean) / self.std
+        values = self.standardised(images)
         outputs = []
         for stage in self.stages:
             values = stage(values)

@@ -1,7 +1,9 @@
 """Frames in batches, decoded and squashed by worker processes, for every stage that only looks at them."""
 
 import sys
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -85,6 +87,31 @@ def in_batches(frames: Sequence[ShotFrame], batch_size: int) -> list[list[ShotFr
     [[1, 2], [3]]
     """
     return [list(frames[start : start + batch_size]) for start in range(0, len(frames), batch_size)]
+
+
+class ShotBatches(Sequence[list[ShotFrame]]):
+    """Every frame of some shots in batches of one shot each, as even as can be, made when they are asked for.
+
+    >>> shot = Shot("a/1", "a", "a/1", "train", "a/1", tuple("abcde"))
+    >>> [[t for _, t in batch] for batch in ShotBatches([shot], batch_size=3)]
+    [[0, 1, 2], [3, 4]]
+    """
+
+    def __init__(self, shots: Sequence[Shot], batch_size: int) -> None:
+        self._shots = shots
+        self._ends = list(accumulate(-(-len(shot) // batch_size) for shot in shots))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, index: int) -> list[ShotFrame]:
+        place = bisect_right(self._ends, range(len(self))[index])
+        first = self._ends[place - 1] if place else 0
+        shot, parts = self._shots[place], self._ends[place] - first
+        part = range(len(self))[index] - first
+        # The first of uneven batches are the larger ones.
+        start, stop = (-(-len(shot) * at // parts) for at in (part, part + 1))
+        return [(shot, t) for t in range(start, stop)]
 
 
 def only_readable(batches: Iterable[FrameBatch]) -> Iterator[FrameBatch]:

@@ -8,10 +8,9 @@ import torch
 from torch import nn
 
 from tcam_cache.cache import CamCache
-from tcam_cache.cams import Classifier
+from tcam_cache.cams import CamExtractor, Classifier
 from tcam_cache.records import FrameSource, Shot
 from tcam_cache.stages.loading import ShotFrame, as_images, in_batches, load_batches, only_readable
-from tcam_cache.stages.shot_cams import frame_cams
 from tcam_cache.training import resize_maps
 
 # Side of the map that boxes are taken from, as in the WSOL protocol.
@@ -79,10 +78,11 @@ def classifier_maps(
     workers: int,
 ) -> Iterator[FrameMap]:
     """Yield the LayerCAM of each frame's tag, upsampled to `map_size`."""
-    device = classifier.mean.device
+    device, extractor = classifier.mean.device, CamExtractor(classifier)
     for batch in only_readable(load_batches(in_batches(frames, batch_size), source, image_size, workers)):
-        tags = torch.tensor([classifier.classes.index(shot.tag) for shot, _ in batch.frames], device=device)
-        cams, logits = frame_cams(classifier, as_images(batch.rgb, device), tags, "layercam")
+        tags = [classifier.classes.index(shot.tag) for shot, _ in batch.frames]
+        with torch.inference_mode():
+            cams, logits = extractor(as_images(batch.rgb, device), tags)
         scores = resize_maps(cams.maps, map_size).cpu().numpy()
         yield from _frame_maps(
             batch.frames, scores, logits.cpu().numpy(), batch.sizes, cams.flat.cpu().numpy()

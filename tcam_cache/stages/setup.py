@@ -1,6 +1,8 @@
 """What every stage does first: find the device, the workers, the data set and its frames."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -30,6 +32,17 @@ def find_device(name: str) -> torch.device:
 def worker_count(workers: int | None) -> int:
     """Return how many processes load frames: as asked for, else all cores but the one that computes."""
     return max(1, (os.cpu_count() or 2) - 1) if workers is None else workers
+
+
+@contextmanager
+def computing_threads(count: int | None) -> Iterator[None]:
+    """Let torch compute with that many threads, and as before afterwards; None changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def open_data(config: DataConfig) -> tuple[Manifest, ImageFrames]:

@@ -1,57 +1,122 @@
-"""The CAMs of frames, and of whole shots, from the frozen classifier."""
+"""The CAMs of whole shots: computed batch by batch, finished and written while the next are computed."""
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
 
-from tcam_cache.cams import Cams, Classifier, cams_of_tags
-from tcam_cache.records import Shot, ShotCams
-from tcam_cache.stages.loading import FrameBatch, as_images
+from tcam_cache.cams import CamExtractor, Cams
+from tcam_cache.records import FrameSource, Shot, ShotCams
+from tcam_cache.stages.loading import FrameBatch, ShotBatches, as_images, load_batches
+
+# Shots that wait to be written: enough to ride out a slow disk, few enough to keep memory flat.
+WAITING_SHOTS = 4
+
+Part = tuple[Cams, torch.Tensor]
 
 
-class ShotResult(NamedTuple):
-    """What came of one shot.
+@dataclass(frozen=True)
+class Counts:
+    """What came of some shots.
 
     Attributes:
-        cams: of every frame, or None where a frame could not be read.
-        faults: what could not be read, one text each.
-        mixed: its frames differ in size.
+        frames: whose CAMs were stored.
+        flat: maps among them that are constant.
+        mixed: shots whose frames differ in size.
+        faults: frames that could not be read, one text each; their shots are not stored.
     """
 
-    cams: ShotCams | None
-    faults: list[str]
-    mixed: bool
+    frames: int = 0
+    flat: int = 0
+    mixed: int = 0
+    faults: tuple[str, ...] = ()
+
+    def __add__(self, other: "Counts") -> "Counts":
+        both = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Counts(*(mine + theirs for mine, theirs in both))
 
 
-@torch.inference_mode()
-def frame_cams(
-    classifier: Classifier, images: torch.Tensor, tag: int | torch.Tensor, method: str
-) -> tuple[Cams, torch.Tensor]:
-    """Return the CAMs of one tag (or one per frame) and the (B, C) logits, in one forward pass."""
-    activations = classifier.features(images)[-1]
-    tags = torch.as_tensor(tag, device=images.device).expand(len(images))
-    return cams_of_tags(classifier, activations, tags, method), classifier.logits(activations)
+def store_cams(
+    extractor: CamExtractor,
+    shots: Sequence[Shot],
+    source: FrameSource,
+    write: Callable[[str, ShotCams], None],
+    *,
+    target: str,
+    image_size: int,
+    batch_size: int,
+    workers: int,
+    on_frames: Callable[[int], object],
+) -> Counts:
+    """Compute and write the CAMs of shots; decoding, the forward pass and writing overlap.
+
+    Batches hold frames of one shot only, so that they depend on the shot alone: whichever shots are done
+    already, and whoever does the others, every number is the same.
+
+    Args:
+        extractor: computes them.
+        shots: whose CAMs are wanted.
+        source: reads their frames.
+        write: takes a shot's id and its CAMs; called in a thread of its own, shot by shot.
+        target: "tag" or "prediction".
+        image_size: side that frames are squashed to.
+        batch_size: frames in a forward pass, at most.
+        workers: processes that decode; 0 decodes in this one.
+        on_frames: told the number of frames each time some are done.
+
+    Raises:
+        StorageError: what `write` raises; the shots that were handed to it before are written.
+    """
+    counts, waiting = Counts(), deque[Future[Counts]]()
+    loaded = load_batches(ShotBatches(shots, batch_size), source, image_size, workers)
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        for shot, batches in groupby(loaded, key=lambda batch: batch.frames[0][0]):
+            wanted = extractor.classifier.classes.index(shot.tag) if target == "tag" else target
+            parts, faults, mixed = _computed(extractor, batches, wanted, on_frames)
+            if faults:
+                counts += Counts(faults=faults)
+                continue
+            waiting.append(thread.submit(_finish, shot.id, parts, mixed, write))
+            while len(waiting) > WAITING_SHOTS:
+                counts += waiting.popleft().result()
+        return sum((future.result() for future in waiting), counts)
 
 
-def shot_cams(
-    classifier: Classifier, shot: Shot, batches: Iterable[FrameBatch], device: torch.device, method: str
-) -> ShotResult:
-    """Return the CAMs of a shot's tag; after an unreadable frame the others are only looked at."""
-    tag = classifier.classes.index(shot.tag)
-    parts: list[tuple[Cams, torch.Tensor]] = []
-    faults: list[str] = []
+def _computed(
+    extractor: CamExtractor,
+    batches: Iterable[FrameBatch],
+    target: int | str,
+    on_frames: Callable[[int], object],
+) -> tuple[list[Part], tuple[str, ...], bool]:
+    """Return what the classifier says of one shot, its unreadable frames, and whether frame sizes differ."""
+    device = extractor.classifier.mean.device
+    parts: list[Part] = []
+    faults: tuple[str, ...] = ()
     sizes: set[tuple[int, ...]] = set()
     for batch in batches:
         faults += batch.faults
         sizes.update(map(tuple, batch.sizes.tolist()))
+        # After an unreadable frame the others are only looked at.
         if not faults:
-            parts.append(frame_cams(classifier, as_images(batch.rgb, device), tag, method))
-    return ShotResult(None if faults else _joined(parts), faults, len(sizes) > 1)
+            with torch.inference_mode():
+                parts.append(extractor(as_images(batch.rgb, device), target))
+        on_frames(len(batch.frames))
+    return parts, faults, len(sizes) > 1
 
 
-def _joined(parts: Sequence[tuple[Cams, torch.Tensor]]) -> ShotCams:
+def _finish(
+    shot_id: str, parts: Sequence[Part], mixed: bool, write: Callable[[str, ShotCams], None]
+) -> Counts:
+    cams = _joined(parts)
+    write(shot_id, cams)
+    return Counts(len(cams.cams), int(cams.flat.sum()), int(mixed))
+
+
+def _joined(parts: Sequence[Part]) -> ShotCams:
     def column(values: Iterable[torch.Tensor]) -> np.ndarray:
         return torch.cat(list(values)).cpu().numpy()
 
@@ -60,5 +125,5 @@ def _joined(parts: Sequence[tuple[Cams, torch.Tensor]]) -> ShotCams:
         raw_min=column(cam.raw_min for cam, _ in parts),
         raw_max=column(cam.raw_max for cam, _ in parts),
         flat=column(cam.flat for cam, _ in parts),
-        logits=column(logits for _, logits in parts),
+        logits=column(logits for _, logits in parts).astype(np.float32),
     )

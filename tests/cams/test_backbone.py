@@ -107,7 +107,7 @@ def test_at_its_native_stride_a_classifier_computes_what_torchvision_does(arch):
     model = Classifier(arch, ("a", "b"), native, network=network).freeze()
     images = torch.rand(2, 3, 64, 80)
     values = (images - model.mean) / model.std
-    for layer in feature_layers(network):
+    for layer in feature_layers(network).values():
         values = layer(values)
     assert torch.equal(model.features(images)[-1], values)
 
@@ -139,7 +139,7 @@ def test_dilated_features_at_every_fourth_position_are_those_of_the_strided_netw
 
 def test_vgg_leaves_its_last_pooling_to_its_old_head():
     with torch.device("meta"):
-        layers = feature_layers(torchvision_network("vgg16"))
+        layers = list(feature_layers(torchvision_network("vgg16")).values())
     assert isinstance(layers[-1], nn.ReLU)
 
 

@@ -1,0 +1,163 @@
+"""CAMs of frames from a frozen classifier: any method, any layer, any class of each frame."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from tcam_cache.cams.classifier import Classifier
+from tcam_cache.cams.closed_forms import CLOSED_FORMS, closed_form
+from tcam_cache.cams.fusion import DEEP_STAGES, fused
+from tcam_cache.cams.gradient_forms import GRADIENT_FORMS
+from tcam_cache.cams.layers import LAST, check_spatial, find_layers, shallow_layers
+from tcam_cache.cams.normalise import Cams, normalise
+from tcam_cache.cams.targets import ALL, Targets, checked_targets, chosen_classes
+from tcam_cache.errors import ConfigError
+
+# Smooth Grad-CAM++: how many noisy inputs, and their noise in units of the standardised input; the choice of
+# its implementations. Every frame gets the same noise, so that no map depends on the frames beside it.
+SMOOTH = "smooth-gradcam++"
+SMOOTH_RUNS, SMOOTH_NOISE, SMOOTH_SEED = 4, 0.3, 0
+
+# The activations (B, K, h, w) of each chosen layer, and the (B, C) logits, in one graph.
+Run = tuple[list[torch.Tensor], torch.Tensor]
+
+
+class CamExtractor:
+    """Turns frames into normalised CAMs and logits by one forward pass, and a partial backward where needed.
+
+    At the last layer before a GAP + linear head every method has a closed form: one matrix product. Elsewhere
+    the frozen network runs to the shallowest layer without gradients, and only what lies behind it is
+    differentiated, for the whole batch at once. No hook is set, no weight gets a gradient, and it works under
+    `torch.no_grad()` and `torch.inference_mode()` alike.
+
+    >>> model = Classifier("squeezenet1_1", ("cat", "dog")).freeze()
+    >>> cams, logits = CamExtractor(model, "layercam")(torch.rand(2, 3, 64, 64), [0, 1])
+    >>> cams.maps.shape, logits.shape
+    (torch.Size([2, 7, 7]), torch.Size([2, 2]))
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        method: str = "layercam",
+        layers: Sequence[str] = (LAST,),
+        *,
+        compiled: bool = False,
+        amp: torch.dtype | None = None,
+    ) -> None:
+        """Choose what is extracted.
+
+        Args:
+            classifier: in evaluation mode.
+            method: one of `CLOSED_FORMS`.
+            layers: names of its layers, or "last"; the maps of several are fused by their maximum.
+            compiled: run the forward pass through `torch.compile`.
+            amp: the precision of the network's forward pass, such as `torch.bfloat16`; the arithmetic of the
+                CAMs themselves stays in single precision.
+
+        Raises:
+            ConfigError: an unknown method or layer, a method that has no form at that layer, or a classifier
+                in training mode.
+        """
+        if method not in CLOSED_FORMS:
+            raise ConfigError(f"unknown CAM method {method!r}. Those that exist: {', '.join(CLOSED_FORMS)}.")
+        if classifier.training:
+            raise ConfigError("the classifier is in training mode. Call its freeze() first.")
+        self.classifier, self.method, self._amp = classifier, method, amp
+        self.layers = find_layers(classifier, layers)
+        modules = classifier.layers()
+        self.is_closed = self.layers == (list(modules)[-1],) and isinstance(classifier.head, nn.Linear)
+        if method not in GRADIENT_FORMS and not self.is_closed:
+            raise ConfigError(
+                f"{method} is made of the head's weights: it needs one linear layer right behind the layer. "
+                f"Got {', '.join(self.layers)} and a {type(classifier.head).__name__}. Take the last layer, "
+                f"or one of {', '.join(GRADIENT_FORMS)}."
+            )
+        shallow = shallow_layers(classifier, DEEP_STAGES)
+        self._shallow = [name in shallow for name in self.layers]
+        ends = [list(modules).index(name) + 1 for name in self.layers]
+        before, *self._behind = [
+            nn.Sequential(*list(modules.values())[start:end])
+            for start, end in pairwise([0, *ends, len(modules)])
+        ]
+        # One program for every batch size: which one runs may not depend on the batches that came before.
+        self._before = torch.compile(before, dynamic=True) if compiled else before
+
+    def __call__(self, images: torch.Tensor, targets: Targets) -> tuple[Cams, torch.Tensor]:
+        """Return the CAMs of a batch and its (B, C) logits.
+
+        Args:
+            images: (B, 3, H, W) RGB in [0, 1].
+            targets: one class index for all frames, one for each, "prediction" or "all" (maps (B, C, h, w)).
+
+        Raises:
+            ConfigError: a class index out of range, or a layer whose activations are not spatial.
+        """
+        wanted = checked_targets(targets, len(images), self.classifier.classes)
+        with torch.no_grad():
+            values = self.classifier.standardised(images)
+            activations = self._activations(values)
+        check_spatial(self.classifier, self.layers[0], activations)
+        maps, logits = (self._closed if self.is_closed else self._by_gradient)(values, activations, wanted)
+        return normalise(maps if wanted == ALL else maps[:, 0]), logits
+
+    @torch.no_grad()
+    def _closed(
+        self, _values: torch.Tensor, activations: torch.Tensor, targets: str | torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = self.classifier.logits(activations)
+        head = self.classifier.head.weight[chosen_classes(targets, logits)]
+        return closed_form(self.method, activations, head), logits
+
+    # Inference mode forbids gradients for good, so it is left for what needs them.
+    @torch.inference_mode(False)
+    @torch.enable_grad()
+    def _by_gradient(
+        self, values: torch.Tensor, activations: torch.Tensor, targets: str | torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        clean = self._run(activations)
+        classes = chosen_classes(targets, clean[1].detach()).clone()
+        runs = [clean] if self.method != SMOOTH else [self._run(one) for one in self._noisy(values)]
+        maps = [
+            self._map_of(clean[0], runs, classes[:, column], column + 1 < classes.shape[1])
+            for column in range(classes.shape[1])
+        ]
+        return torch.stack(maps, 1), clean[1].detach()
+
+    def _map_of(
+        self, activations: list[torch.Tensor], runs: list[Run], classes: torch.Tensor, again: bool
+    ) -> torch.Tensor:
+        form = GRADIENT_FORMS[self.method]
+        scores = [logits.gather(1, classes[:, None]).sum() for _, logits in runs]
+        gradients = [
+            torch.autograd.grad(score, layers, retain_graph=again)
+            for score, (layers, _) in zip(scores, runs, strict=True)
+        ]
+        with torch.no_grad():
+            of_layers = map(torch.stack, zip(*gradients, strict=True))
+            maps = [form(*of_layer) for of_layer in zip(activations, of_layers, strict=True)]
+            return maps[0] if len(maps) == 1 else fused(maps, self._shallow)
+
+    def _run(self, activations: torch.Tensor) -> Run:
+        layers = [activations.detach().clone().requires_grad_()]
+        with self._autocast(activations):
+            # A layer may work in place, so each gets a copy: what is kept here stays what it was.
+            for part in self._behind:
+                layers.append(part(layers[-1].clone()).to(activations.dtype))
+        *kept, deepest = layers
+        return kept, self.classifier.logits(deepest)
+
+    def _noisy(self, values: torch.Tensor) -> list[torch.Tensor]:
+        generator = torch.Generator().manual_seed(SMOOTH_SEED)
+        noise = SMOOTH_NOISE * torch.randn(SMOOTH_RUNS, *values.shape[1:], generator=generator)
+        with torch.no_grad():
+            return [self._activations(values + one.to(values)) for one in noise]
+
+    def _activations(self, values: torch.Tensor) -> torch.Tensor:
+        with self._autocast(values):
+            return self._before(values).to(values.dtype)
+
+    def _autocast(self, values: torch.Tensor) -> torch.autocast:
+        return torch.autocast(values.device.type, self._amp, enabled=self._amp is not None)

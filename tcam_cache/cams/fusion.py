@@ -1,0 +1,43 @@
+"""CAMs of several layers in one map: the elementwise maximum (Jiang et al. 2021, Sec. III-C)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional
+
+# The paper's gamma, and how many stages at the end count as deep: there it scales S1 to S3 of five.
+GAMMA = 2.0
+DEEP_STAGES = 2
+
+
+def fused(maps: Sequence[torch.Tensor], shallow: Sequence[bool]) -> torch.Tensor:
+    """Return the maximum of several layers' maps, each in units of its own maximum, at the finest resolution.
+
+    A shallow layer's map has few high values, so it is scaled first: tanh(gamma M / max M).
+
+    Args:
+        maps: (..., h, w) raw maps, not negative, of one layer each; resolutions may differ.
+        shallow: which of them are of shallow layers.
+
+    >>> deep, shallow = torch.tensor([[[0.0, 4.0]]]), torch.tensor([[[1.0, 0.5]]])
+    >>> [round(value, 3) for value in fused([deep, shallow], [False, True]).flatten().tolist()]
+    [0.964, 1.0]
+    """
+    size = max((one.shape[-2:] for one in maps), key=lambda shape: shape[0] * shape[1])
+    return torch.stack(
+        [_resized(_scaled(one, below), size) for one, below in zip(maps, shallow, strict=True)]
+    ).amax(0)
+
+
+def _scaled(maps: torch.Tensor, shallow: bool) -> torch.Tensor:
+    highest = maps.amax((-2, -1), keepdim=True)
+    unit = maps / torch.where(highest > 0, highest, 1.0)
+    return torch.tanh(GAMMA * unit) if shallow else unit
+
+
+def _resized(maps: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    if maps.shape[-2:] == size:
+        return maps
+    flat = maps.reshape(-1, 1, *maps.shape[-2:])
+    resized = functional.interpolate(flat, size=tuple(size), mode="bilinear", align_corners=False)
+    return resized.reshape(*maps.shape[:-2], *size)

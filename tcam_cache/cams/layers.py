@@ -1,0 +1,67 @@
+"""The layers of a backbone that CAMs can be taken of, by torchvision's names."""
+
+from collections.abc import Sequence
+
+import torch
+
+from tcam_cache.cams.backbone import chained
+from tcam_cache.cams.classifier import Classifier
+from tcam_cache.errors import ConfigError
+
+LAST = "last"
+# What comes after the features, by its names here and in torchvision: it has no position in the frame.
+NOT_SPATIAL = ("head", "fc", "classifier", "avgpool", "pool", "flatten")
+
+
+def find_layers(classifier: Classifier, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return the full names of layers, each once, in the order they run.
+
+    Args:
+        classifier: whose layers they are.
+        wanted: names such as "layer3.1"; "layer3" is its last part, "last" the deepest layer.
+
+    Raises:
+        ConfigError: there is no such layer, or it is not spatial; those that exist are listed.
+
+    >>> from tcam_cache.cams import Classifier
+    >>> find_layers(Classifier("resnet18", ("cat", "dog")), ["last", "layer2"])
+    ('layer2.1', 'layer4.1')
+    """
+    names = list(classifier.layers())
+    found, faults = set(), []
+    for name in wanted:
+        fitting = names if name == LAST else [one for one in names if f"{one}.".startswith(f"{name}.")]
+        if fitting:
+            found.add(fitting[-1])
+        elif name.split(".")[0] in NOT_SPATIAL:
+            faults.append(f"{name}: comes after pooling, its activation is not spatial")
+        else:
+            faults.append(f"{name or 'an empty name'}: no such layer")
+    if faults or not found:
+        raise ConfigError(
+            f"got {len(faults)} layer(s) of {classifier.arch} that no CAM can be taken of; expected some of: "
+            f"{LAST}, {', '.join(names)}.",
+            faults,
+        )
+    return tuple(name for name in names if name in found)
+
+
+def shallow_layers(classifier: Classifier, deep_stages: int) -> frozenset[str]:
+    """Return the names of all layers before the last `deep_stages` stages."""
+    first = classifier.stages[: max(0, len(classifier.stages) - deep_stages)]
+    count = sum(len(chained({"": stage})) for stage in first)
+    return frozenset(list(classifier.layers())[:count])
+
+
+def check_spatial(classifier: Classifier, name: str, activations: torch.Tensor) -> None:
+    """Make sure that a layer's activations (B, K, h, w) tell one place from another.
+
+    Raises:
+        ConfigError: they have a single position; a map of it would be constant.
+    """
+    if activations.ndim != 4 or activations.shape[-2] * activations.shape[-1] < 2:
+        raise ConfigError(
+            f"layer {name} of {classifier.arch} gives activations of shape {tuple(activations.shape)}: "
+            "they are not spatial. Take larger frames, a smaller output stride, or an earlier layer: "
+            f"{', '.join(classifier.layers())}."
+        )

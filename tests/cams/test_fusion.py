@@ -1,0 +1,29 @@
+import math
+
+import torch
+
+from tcam_cache.cams.fusion import fused
+
+
+def test_each_map_is_taken_in_units_of_its_own_maximum():
+    one, other = torch.tensor([[[8.0, 2.0]]]), torch.tensor([[[0.1, 0.1]]])
+    assert fused([one, other], [False, False]).tolist() == [[[1.0, 1.0]]]
+    assert fused([one], [False]).tolist() == [[[1.0, 0.25]]]
+
+
+def test_a_shallow_map_is_scaled_by_tanh():
+    found = fused([torch.tensor([[[1.0, 0.5, 0.0]]])], [True])
+    expected = [math.tanh(2), math.tanh(1), 0]
+    torch.testing.assert_close(found, torch.tensor([[expected]]))
+
+
+def test_the_finest_resolution_wins_and_the_others_are_interpolated():
+    coarse, fine = torch.tensor([[[1.0]]]), torch.zeros(1, 2, 3)
+    assert fused([coarse, fine], [False, False]).tolist() == [[[1.0] * 3] * 2]
+    ramp = fused([torch.tensor([[[0.0, 1.0]]]), torch.zeros(1, 1, 4)], [False, False])
+    assert ramp.tolist() == [[[0.0, 0.25, 0.75, 1.0]]]
+
+
+def test_a_map_of_zeros_stays_zero_and_frames_stand_alone():
+    maps = torch.tensor([[[0.0, 0.0]], [[2.0, 4.0]]])
+    assert fused([maps], [False]).tolist() == [[[0.0, 0.0]], [[0.5, 1.0]]]

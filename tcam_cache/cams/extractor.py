@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import torch
 from torch import nn
+from torch._dynamo.exc import TorchDynamoException
 
 from tcam_cache.cams.classifier import Classifier
 from tcam_cache.cams.closed_forms import CLOSED_FORMS, closed_form
@@ -156,8 +157,15 @@ class CamExtractor:
             return [self._activations(values + one.to(values)) for one in noise]
 
     def _activations(self, values: torch.Tensor) -> torch.Tensor:
-        with self._autocast(values):
-            return self._before(values).to(values.dtype)
+        try:
+            with self._autocast(values):
+                return self._before(values).to(values.dtype)
+        except TorchDynamoException as error:
+            reason = str(error).strip().split("\n")[0]
+            raise ConfigError(
+                f"torch.compile cannot compile the classifier here ({reason}). Leave compiling out, "
+                "or install a C++ compiler."
+            ) from error
 
     def _autocast(self, values: torch.Tensor) -> torch.autocast:
         return torch.autocast(values.device.type, self._amp, enabled=self._amp is not None)

@@ -89,7 +89,7 @@ def _check_classes(manifest: Manifest, file: ClassifierFile) -> None:
 
 def _extractor(config: BuildConfig, file: ClassifierFile) -> CamExtractor:
     classifier = file.classifier("best_localization")
-    layers = find_layers(classifier, config.layers.split(","))
+    layers = find_layers(classifier, [name.strip() for name in config.layers.split(",")])
     classifier = fold_batch_norm(classifier, spared=layers)
     classifier = classifier.to(find_device(config.device), memory_format=torch.channels_last)
     return CamExtractor(

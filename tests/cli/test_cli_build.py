@@ -29,18 +29,27 @@ def test_what_is_not_said_is_left_to_the_config(config_of):
 
 def test_every_option_reaches_its_setting(config_of):
     config = config_of(
-        "build", "m", "--classifier", "g.pt", "--out", "cache", "--method", "layercam", "--every", 3,
+        "build", "m", "--classifier", "g.pt", "--out", "cache", "--method", "gradcam++",
+        "--layers", "layer2,layer3", "--target", "prediction", "--every", 3,
         "--batch-size", 4, "--image-size", 96, "--shard", "1/2", "--jobs", 5, "--dry-run", "--root", "data",
+        "--threads", 9, "--backend", "dask", "--scheduler", "tcp://host:1", "--compile", "--amp", "bf16",
         "--workers", 6, "--device", "cuda:1", "--seed", 7,
     )  # fmt: skip
     assert config == BuildConfig(
         **PLACES,
-        method="layercam",
+        method="gradcam++",
+        layers="layer2,layer3",
+        target="prediction",
         every=3,
         batch_size=4,
         image_size=96,
         shard="1/2",
         jobs=5,
+        threads=9,
+        backend="dask",
+        scheduler="tcp://host:1",
+        compile=True,
+        amp="bf16",
         dry_run=True,
         root=Path("data"),
         workers=6,

@@ -7,7 +7,7 @@ from PIL import Image
 
 from tcam_cache.cache import CamCache
 from tcam_cache.cams import read_classifier_file
-from tcam_cache.config import ManifestConfig, parse_shard
+from tcam_cache.config import METHODS, ManifestConfig, parse_shard
 from tcam_cache.datasets import read_manifest
 from tcam_cache.errors import CacheError, ConfigError, FrameError
 from tcam_cache.stages.build_cache import build_cache
@@ -108,7 +108,15 @@ def test_a_dry_run_says_frames_bytes_and_hours_and_writes_nothing(build_config):
 
 
 @pytest.mark.parametrize(
-    ("given", "field"), [({"image_size": 96}, "input.size: 96, not 64"), ({"every": 2}, "every: 2, not 1")]
+    ("given", "field"),
+    [
+        ({"image_size": 96}, "input.size: 96, not 64"),
+        ({"every": 2}, "every: 2, not 1"),
+        ({"method": "xgradcam"}, "method: xgradcam, not layercam"),
+        ({"layers": "features.7"}, "layers: ['features.7'], not ['features.12']"),
+        ({"target": "prediction"}, "target: prediction, not tag"),
+        ({"amp": "bf16"}, "numerics.amp: bf16, not none"),
+    ],
 )
 def test_another_setting_in_the_same_folder_is_refused_by_name(build_config, given, field):
     build_cache(build_config(shard="0/4"))
@@ -126,6 +134,56 @@ def test_another_classifier_in_the_same_folder_is_refused_by_name(build_config, 
     file.save(tmp_path / "other.pt")
     with pytest.raises(CacheError, match=r"classifier\.weights: "):
         build_cache(build_config(classifier=tmp_path / "other.pt"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_builds_a_cache_of_its_own(build_config, small_cache, method):
+    build_cache(build_config(method=method, shard="0/4"))
+    cache, layercam = CamCache.open(build_config().out), CamCache.open(small_cache)
+    assert cache.settings["method"] == method
+    different = [
+        not np.array_equal(cache.cams(shot.id), layercam.cams(shot.id))
+        for shot in cache.shots()
+        if shot.complete
+    ]
+    assert len(different) == 3 and all(different) == (method != "layercam")
+
+
+def test_several_layers_are_built_at_the_finest_resolution(build_config):
+    build_cache(build_config(layers="features.4, last", shard="0/4", batch_size=2))
+    cache = CamCache.open(build_config().out)
+    assert cache.settings["layers"] == ["features.4", "features.12"]
+    assert cache.map_size == (15, 15) and cache.verify() == ()
+
+
+def test_the_network_is_compiled_when_that_is_asked_for(build_config, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda module, dynamic: compiled.append(dynamic) or module)
+    build_cache(build_config(compile=True, shard="0/4"))
+    assert compiled == [True]
+    assert CamCache.open(build_config().out).settings["numerics"] == {"amp": "none", "compile": True}
+
+
+def test_the_number_of_threads_holds_for_the_build_alone(build_config):
+    before = torch.get_num_threads()
+    build_cache(build_config(threads=2, shard="0/4"))
+    assert torch.get_num_threads() == before
+    assert CamCache.open(build_config().out).recorded["threads"] == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"layers": "layer9"}, "(?s)features.0, features.1.*layer9: no such layer"),
+        ({"layers": "head"}, "not spatial"),
+        ({"layers": ""}, "an empty name"),
+        ({"method": "cam", "layers": "features.4"}, "cam is made of the head's weights"),
+    ],
+)
+def test_a_layer_that_gives_no_map_is_refused_before_anything_is_written(build_config, given, said):
+    with pytest.raises(ConfigError, match=said):
+        build_cache(build_config(**given))
+    assert not build_config().out.exists()
 
 
 def test_a_classifier_that_does_not_know_a_class_is_refused(build_config, data_copy, tmp_path):

@@ -75,6 +75,8 @@ def load_batches(
         num_workers=workers,
         collate_fn=_as_it_is,
         multiprocessing_context=START_METHOD if workers else None,
+        # Pinned pages let the copy to the device run beside the forward pass.
+        pin_memory=torch.cuda.is_available(),
     )
     for frames, (rgb, sizes, faults) in zip(batches, loader, strict=True):
         yield FrameBatch(tuple(frames), rgb, sizes, tuple(faults))

@@ -10,11 +10,18 @@ import statistics
 import sys
 import time
 import warnings
+from functools import partial
 
 import torch
 
 from tcam_cache.cams import CamExtractor, fold_batch_norm, seeded_classifier
 from tcam_cache.cams.torchvision_import import torchvision_models
+
+torchvision_models()  # first: the peers cannot import torchvision beside every build of torch
+with warnings.catch_warnings(action="ignore"):
+    import pytorch_grad_cam
+    import torchcam.methods
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
 CLASSES = tuple(f"c{number}" for number in range(10))
 ROUNDS = {8: 5, 32: 3}
@@ -32,59 +39,58 @@ def cpu_rates(batch, actions):
     return {name: batch / statistics.median(times) for name, times in seconds.items()}
 
 
-def peers(torch_cam, grad_cam, model, images, tags):
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+def forward(network, images):
+    with torch.inference_mode():
+        network(images)
 
-    layer = list(model.layers().values())[-1]
 
-    def by_torch_cam():
-        with torch_cam.LayerCAM(model, target_layer=layer) as extractor:
-            extractor(tags, model(images.clone().requires_grad_()))
+def extract(extractor, images, tags):
+    with torch.inference_mode():
+        extractor(images, tags)
 
-    def by_grad_cam():
-        with grad_cam.LayerCAM(model, [layer]) as extractor:
-            extractor(images, [ClassifierOutputTarget(tag) for tag in tags])
 
-    return {"torch-cam": by_torch_cam, "grad-cam": by_grad_cam}
+def by_torch_cam(network, images, tags):
+    with torchcam.methods.LayerCAM(network, target_layer=last_layer(network)) as extractor:
+        extractor(tags, network(images.clone().requires_grad_()))
+
+
+def by_grad_cam(network, images, tags):
+    with pytorch_grad_cam.LayerCAM(network, [last_layer(network)]) as extractor:
+        extractor(images.clone().requires_grad_(), [ClassifierOutputTarget(tag) for tag in tags])
+
+
+def last_layer(network):
+    return list(network.layers().values())[-1]
+
+
+def actions_of(model, frozen, batch):
+    """What is timed, by name."""
+    images = torch.rand(batch, 3, 224, 224)
+    last = images.to(memory_format=torch.channels_last)
+    tags = [number % len(CLASSES) for number in range(batch)]
+    actions = {"plain forward": partial(forward, frozen, last)}
+    for method in ("cam", "gradcam++", "layercam"):
+        actions[method] = partial(extract, CamExtractor(frozen, method), last, tags)
+    for layer in ("layer3", "layer2"):
+        extractor = CamExtractor(frozen, "layercam", [layer])
+        actions[f"layercam at {layer}"] = partial(extract, extractor, last, tags)
+    actions["plain forward, as it comes"] = partial(forward, model, images)
+    for label, network, values in (("as it comes", model, images), ("same network", frozen, last)):
+        actions[f"torch-cam, {label}"] = partial(by_torch_cam, network, values, tags)
+        actions[f"grad-cam, {label}"] = partial(by_grad_cam, network, values, tags)
+    return actions
 
 
 def main(arch="resnet50"):
     warnings.simplefilter("ignore")
-    torchvision_models()
-    import pytorch_grad_cam
-    import torchcam.methods
-
     torch.set_num_threads(1)
     print(f"{arch}, 224 pixels, one thread, frames a CPU second (ratio to the plain forward pass)")
     for output_stride in (32, 8):
         model = seeded_classifier(arch, CLASSES, output_stride, seed=0).eval()
         torch.nn.init.normal_(model.head.weight)
         frozen = fold_batch_norm(model).to(memory_format=torch.channels_last)
-        ours = {method: CamExtractor(frozen, method) for method in ("cam", "gradcam++", "layercam")}
-        ours |= {
-            f"layercam at {layer}": CamExtractor(frozen, "layercam", [layer])
-            for layer in ("layer3", "layer2")
-        }
-        for batch in (8, 32):
-            images = torch.rand(batch, 3, 224, 224)
-            last = images.to(memory_format=torch.channels_last)
-            tags = [number % len(CLASSES) for number in range(batch)]
-
-            def forward(network, values):
-                with torch.inference_mode():
-                    network(values)
-
-            def extract(extractor, values=last, tags=tags):
-                with torch.inference_mode():
-                    extractor(values, tags)
-
-            actions = {"plain forward": lambda last=last: forward(frozen, last)}
-            actions |= {name: lambda one=one: extract(one) for name, one in ours.items()}
-            actions["plain forward, as it comes"] = lambda images=images: forward(model, images)
-            for label, network, values in (("as it comes", model, images), ("same network", frozen, last)):
-                found = peers(torchcam.methods, pytorch_grad_cam, network, values, tags)
-                actions |= {f"{name}, {label}": action for name, action in found.items()}
-            rates = cpu_rates(batch, actions)
+        for batch in ROUNDS:
+            rates = cpu_rates(batch, actions_of(model, frozen, batch))
             plain = rates["plain forward"]
             print(f"output stride {output_stride}, batch {batch}")
             for name, rate in rates.items():

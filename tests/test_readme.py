@@ -23,11 +23,14 @@ def test_every_command_is_in_the_readme(readme, command):
     assert re.search(rf"^\| `{command}[ `]", readme, re.MULTILINE)
 
 
-def test_the_python_of_the_readme_runs_on_a_cache(readme, small_cache, capsys):
-    (block,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    block = block.replace("demo/cache", str(small_cache)).replace("cat/0001/001", "bird/0001/001")
-    exec(compile(block, "README.md", "exec"), {})
-    assert "bird/0001/001" in capsys.readouterr().out
+def test_the_python_of_the_readme_runs(readme, small_cache, small_classifier, capsys):
+    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        block = block.replace("demo/cache", str(small_cache)).replace("demo/g.pt", str(small_classifier))
+        exec(compile(block.replace("cat/0001/001", "bird/0001/001"), "README.md", "exec"), {})
+    said = capsys.readouterr().out
+    assert "bird/0001/001" in said and "torch.Size([4, 3, 27, 27])" in said
 
 
 def test_ci_calls_exactly_the_test_command_of_the_readme(readme):

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from tcam_cache.config import Config
 from tcam_cache.errors import ConfigError, TcamCacheError
+from tcam_cache.place import Place, place
 from tcam_cache.progress import QUIET
 
 
@@ -111,9 +112,18 @@ def _type_of(config_class: type[Config], spec: Field) -> Any:
     if spec.metadata["choices"]:
         return click.Choice(spec.metadata["choices"])
     hint = typing.get_type_hints(config_class)[spec.name]
+    if set(typing.get_args(Place)) <= set(typing.get_args(hint)):
+        return _PlaceType()
     if isinstance(hint, types.UnionType):
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
     return click.Path(path_type=Path) if hint is Path else hint
+
+
+class _PlaceType(click.ParamType):
+    name = "folder|url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+        return place(value)
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tcam_cache.errors import ConfigError
+from tcam_cache.place import Place, place, was_url
 from tcam_cache.window import MODES
 
 ARCHITECTURES = (
@@ -51,8 +52,9 @@ class Config:
 
     def __post_init__(self) -> None:
         for spec in fields(self):
-            if Path in _kinds(spec) and isinstance(value := getattr(self, spec.name), str):
-                object.__setattr__(self, spec.name, Path(value))
+            value, kinds = getattr(self, spec.name), _kinds(spec)
+            if Path in kinds and isinstance(value, Path | str):
+                object.__setattr__(self, spec.name, place(value) if str in kinds else Path(value))
         wrong = [message for spec in fields(self) if (message := _fault(spec, getattr(self, spec.name)))]
         if wrong:
             raise ConfigError(f"{type(self).__name__} has {len(wrong)} setting(s) out of range.", wrong)
@@ -146,7 +148,7 @@ class BuildConfig(DataConfig):
     """Stage 1: run the frozen classifier over every frame and store the CAMs."""
 
     classifier: Path = setting(help="classifier file written by `tcam-cache classifier`")
-    out: Path = setting(help="the cache folder")
+    out: Place = setting(help="the cache: a folder, or a URL such as s3://bucket/cache")
     method: str = setting("layercam", help="CAM method", choices=METHODS)
     layers: str = setting("last", help="backbone layers by commas, such as layer3,layer4: their maximum")
     target: str = setting("tag", help="the class whose CAM is stored", choices=TARGETS)
@@ -174,6 +176,8 @@ class BuildConfig(DataConfig):
                 f"got backend {self.backend!r} and scheduler {self.scheduler!r}; expected --backend dask and "
                 "--scheduler ADDRESS together, or neither."
             )
+        if str(self.out).startswith("memory:") and (self.jobs not in (None, 1) or self.backend == "dask"):
+            raise ConfigError(f"{self.out} is the memory of one process. Build it with --jobs 1.")
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:
@@ -197,7 +201,7 @@ def parse_shard(text: str | None) -> tuple[int, int]:
 class TrainConfig(FitConfig):
     """Stage 2: train the decoder f on pseudo-labels from CAM-TMP (TCAM Eq. 1-5)."""
 
-    cache: Path = setting(help="cache folder written by `tcam-cache build`")
+    cache: Place = setting(help="cache written by `tcam-cache build`: a folder, or a URL")
     out: Path = setting(help="the run folder to write")
     preset: str = setting(
         "recommended", help="which of the method's versions", choices=("recommended", "paper", "authors")
@@ -254,7 +258,7 @@ class EvaluateConfig(DataConfig):
 
     out: Path = setting(help="the report folder to write")
     run: Path | None = setting(None, help="run folder written by `tcam-cache train`")
-    cache: Path | None = setting(None, help="cache folder: score the cached CAMs themselves")
+    cache: Place | None = setting(None, help="cache, a folder or a URL: score the cached CAMs themselves")
     split: str = setting("test", help="the split that is scored", choices=SPLIT_CHOICES)
     val_split: str = setting("val", help="the split that chose tau, for --cache", choices=SPLIT_CHOICES)
     threshold: str = setting("val", help="val, oracle, oracle-per-class, otsu, or a number in [0, 1)")
@@ -301,7 +305,7 @@ class PredictConfig(Config):
 class InspectConfig(Config):
     """Look into a cache."""
 
-    cache: Path = setting(help="the cache folder")
+    cache: Place = setting(help="the cache: a folder, or a URL")
     shot: str | None = setting(None, help="a shot's id, such as bird/0001/001")
     png: Path | None = setting(None, help="write the shot's frames with their CAMs as one picture")
     root: Path | None = setting(None, help="where the data set lies now, if not where the manifest says")
@@ -311,7 +315,7 @@ class InspectConfig(Config):
 class VerifyConfig(Config):
     """Check every byte of a cache."""
 
-    cache: Path = setting(help="the cache folder")
+    cache: Place = setting(help="the cache: a folder, or a URL")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -327,6 +331,8 @@ def _fault(spec: Any, value: Any) -> str | None:
         return f"{spec.name}: got {value!r}, expected {' or '.join(kind.__name__ for kind in kinds)}"
     if value is None:
         return None
+    if isinstance(value, Path) and was_url(value):
+        return f"{spec.name}: got the URL {value}, expected a path on this machine"
     if choices and value not in choices:
         return f"{spec.name}: got {value!r}, expected one of {', '.join(choices)}"
     if least is not None and not value >= least:

@@ -14,8 +14,10 @@ from tcam_cache.config import (
     Config,
     EvaluateConfig,
     FitConfig,
+    InspectConfig,
     PredictConfig,
     TrainConfig,
+    VerifyConfig,
     fixed_threshold,
     train_config,
 )
@@ -97,6 +99,7 @@ def test_all_settings_out_of_range_are_named_at_once():
         ({"dilate": 1}, "dilate: got 1, expected bool"),
         ({"workers": "all"}, "workers: got 'all', expected int or NoneType"),
         ({"manifest": 3}, "manifest: got 3, expected Path"),
+        ({"cache": 3}, "cache: got 3, expected Path or str"),
         ({"window": ["before"]}, "window: got ['before'], expected str"),
     ],
 )
@@ -111,6 +114,43 @@ def test_a_path_may_be_given_as_text_and_a_number_without_a_point():
     assert settings == TrainConfig(**PLACES, root=Path("data"), lr=1.0)
     assert settings.root == Path("data")
     assert isinstance(settings.out, Path)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("s3://bucket/cams/", "s3://bucket/cams"),
+        ("memory://cams", "memory://cams"),
+        ("file:///data/cams", Path("/data/cams")),
+        ("cams", Path("cams")),
+        (Path("cams"), Path("cams")),
+    ],
+)
+def test_a_cache_may_be_given_as_a_url_which_stays_text_through_json(given, kept):
+    for settings in (
+        TrainConfig(manifest="m", cache=given, out="run"),
+        EvaluateConfig(manifest="m", cache=given, out="report"),
+        InspectConfig(cache=given),
+        VerifyConfig(cache=given),
+    ):
+        assert settings.cache == kept
+        again = type(settings).from_json(json.loads(json.dumps(settings.to_json())))
+        assert again == settings and type(again.cache) is type(kept)
+    assert BuildConfig(manifest="m", classifier="g.pt", out=given).out == kept
+
+
+def test_a_setting_that_is_no_cache_takes_no_url():
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig(manifest=Path("s3://bucket/m"), cache="s3://bucket/cams", out="s3://bucket/run")
+    assert caught.value.offenders == (
+        "manifest: got the URL s3:/bucket/m, expected a path on this machine",
+        "out: got the URL s3:/bucket/run, expected a path on this machine",
+    )
+
+
+def test_the_memory_of_one_process_cannot_be_built_by_several():
+    with pytest.raises(ConfigError, match="memory://cams is the memory of one process"):
+        BuildConfig(manifest="m", classifier="g.pt", out="memory://cams", jobs=2)
 
 
 def test_text_that_is_not_a_path_stays_text():

@@ -1,6 +1,8 @@
 """The Zarr arrays of one cache: opened when first needed, read in whole slices, written in whole chunks."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,7 @@ import zarr
 from tcam_cache.cache.index import ShotIndex
 from tcam_cache.cache.layout import ARRAYS, CAM, STATS
 from tcam_cache.cache.objects import Objects
-from tcam_cache.errors import CacheError
-from tcam_cache.files import storage_errors
+from tcam_cache.errors import CacheError, StorageError
 
 
 class Arrays:
@@ -37,29 +38,42 @@ class Arrays:
 
         Raises:
             CacheError: the array is missing or damaged.
+            StorageError: the store does not answer, or refuses.
         """
-        # A damaged chunk or metadata file can surface as nearly any exception of Zarr and its codecs.
-        try:
+        with self._damages(name):
             return np.asarray(self._array(name)[rows])
-        except Exception as error:
-            raise CacheError(
-                f"{self._objects.root / ARRAYS / name} is missing or damaged ({error}). "
-                "Run `tcam-cache verify` to list the damage."
-            ) from error
+
+    def metadata(self, name: str) -> dict[str, Any]:
+        """Return the metadata of one array.
+
+        Raises:
+            CacheError: the array is missing or damaged.
+        """
+        with self._damages(name):
+            return self._array(name).metadata.to_dict()
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes of the group that holds the arrays.
+
+        Raises:
+            CacheError: the group is missing or damaged.
+        """
+        with self._damages("zarr.json"):
+            store = self._objects.zarr_store(ARRAYS, read_only=True)
+            return zarr.open_group(store, mode="r", zarr_format=3).attrs.asdict()
 
     def write(self, start: int, maps: np.ndarray, stats: np.ndarray) -> None:
         """Write one shot's rows, padded with NaN to whole chunks, so that no writer reads another's chunk.
 
         Raises:
-            StorageError: the file system refuses the write.
+            StorageError: the write is refused.
         """
         for name, values in ((CAM, maps), (STATS, stats)):
             array = self._array(name)
             rows = -(-len(values) // array.chunks[0]) * array.chunks[0]
             padded = np.full((rows, *values.shape[1:]), np.nan, values.dtype)
             padded[: len(values)] = values
-            with storage_errors(self._objects.root / ARRAYS / name):
-                array[start : start + rows] = padded
+            array[start : start + rows] = padded
 
     def index(self, classes: tuple[str, ...]) -> ShotIndex:
         """Return the index of the shots, as it is stored."""
@@ -67,6 +81,19 @@ class Arrays:
         starts, lengths, labels = (self.column(name).tolist() for name in ("shot_start", "row_size", "label"))
         tags = tuple(classes[label] for label in labels)
         return ShotIndex(names, tags, videos, splits, tuple(starts), tuple(lengths))
+
+    @contextmanager
+    def _damages(self, name: str) -> Iterator[None]:
+        # A damaged chunk or metadata file can surface as nearly any exception of Zarr and its codecs.
+        try:
+            yield
+        except StorageError:
+            raise
+        except Exception as error:
+            where = self._objects.where(f"{ARRAYS}/{name}")
+            raise CacheError(
+                f"{where} is missing or damaged ({error}). Run `tcam-cache verify` to list the damage."
+            ) from error
 
     def _array(self, name: str) -> zarr.Array:
         if self._opened[0] != os.getpid():

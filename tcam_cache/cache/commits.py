@@ -50,17 +50,17 @@ class CommitLog:
     def get(self, position: int) -> Commit | None:
         """Return the record of a shot, or None when there is none, or one that belongs to another cache."""
         if position not in self._seen:
-            commit = self._parse(self._objects.get(self.name(position)))
-            if not commit or (commit.fingerprint, commit.shot) != (self._fingerprint, self._ids[position]):
-                return None
-            self._seen[position] = commit
-        return self._seen[position]
+            self._keep(position, self._objects.get(self.name(position)))
+        return self._seen.get(position)
 
     def all(self) -> dict[int, Commit]:
         """Return every record of this cache by its shot's position, in order."""
         names = set(self._objects.names(FOLDER))
         listed = [position for position in range(len(self._ids)) if f"{position:06d}.json" in names]
-        return {position: commit for position in listed if (commit := self.get(position))}
+        unread = {self.name(position): position for position in listed if position not in self._seen}
+        for name, data in self._objects.get_all(unread).items():
+            self._keep(unread[name], data)
+        return {position: self._seen[position] for position in listed if position in self._seen}
 
     def put(self, position: int, commit: Commit) -> None:
         """Write a record: from now on the shot exists."""
@@ -75,6 +75,11 @@ class CommitLog:
     def name(position: int) -> str:
         """Return the name of a shot's record."""
         return f"{FOLDER}/{position:06d}.json"
+
+    def _keep(self, position: int, data: bytes | None) -> None:
+        commit = self._parse(data)
+        if commit and (commit.fingerprint, commit.shot) == (self._fingerprint, self._ids[position]):
+            self._seen[position] = commit
 
     @staticmethod
     def _parse(data: bytes | None) -> Commit | None:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -11,27 +10,30 @@ import numpy as np
 from tcam_cache.cache.arrays import Arrays
 from tcam_cache.cache.commits import Commit, CommitLog
 from tcam_cache.cache.index import ShotIndex
-from tcam_cache.cache.layout import ARRAYS
-from tcam_cache.cache.marker import NAME, Marker
+from tcam_cache.cache.layout import ARRAYS, CachePlan
+from tcam_cache.cache.locate import objects_at
+from tcam_cache.cache.marker import MEND, NAME, Marker
 from tcam_cache.cache.objects import Objects
 from tcam_cache.errors import CacheError
+from tcam_cache.place import Place
 from tcam_cache.provenance import sha256_of
+from tcam_cache.records import Shot
 
 
 @dataclass(frozen=True)
 class Contents:
-    """One cache on disk, read only."""
+    """One cache, read only."""
 
     objects: Objects
     marker: Marker
     arrays: Arrays
 
     @classmethod
-    def open(cls, path: Path | str) -> Self:
-        """Open the cache in a folder; see `CamCache.open`."""
-        objects = Objects(Path(path).absolute())
+    def open(cls, path: Place) -> Self:
+        """Open the cache at a place; see `CamCache.open`."""
+        objects = objects_at(path)
         marker = Marker.read(objects)
-        if marker is None and not objects.root.exists():
+        if marker is None and objects.kind() is None:
             raise CacheError(f"there is no folder {path}. Make a cache with `tcam-cache build`.")
         if marker is None:
             raise CacheError(
@@ -50,19 +52,23 @@ class Contents:
         index = self.arrays.index(self.marker.classes)
         if index.digest != self.marker.index:
             raise CacheError(
-                f"the index of shots in {self.objects.root / ARRAYS} is not the one that {NAME} names: "
-                "it is damaged. Build the cache again."
+                f"the index of shots in {self.objects.where(ARRAYS)} is not the one that {NAME} names: "
+                f"it is damaged. To mend that, {MEND}."
             )
         return index
 
     @cached_property
     def log(self) -> CommitLog:
         """The commit records."""
-        return self.fresh_log()
-
-    def fresh_log(self) -> CommitLog:
-        """Return the commit records, none of them read yet."""
         return CommitLog(self.objects, self.marker.fingerprint, self.index.ids)
+
+    @cached_property
+    def plan(self) -> CachePlan:
+        """The plan that it was made from, but for the names of the frames."""
+        index, marker = self.index, self.marker
+        columns = zip(index.ids, index.tags, index.videos, index.splits, index.lengths, strict=True)
+        shots = (Shot(*names, folder="", frames=("",) * length) for *names, length in columns)
+        return CachePlan(marker.classes, tuple(shots), marker.map_size, marker.settings, marker.recorded)
 
     def digest(self, commits: Mapping[int, Commit]) -> str:
         """Return the SHA-256 of the fingerprint and the digests of these commits, by shot."""
@@ -78,7 +84,7 @@ class Contents:
         position = self.index.position(shot_id)
         if self.log.get(position) is None:
             raise CacheError(
-                f"shot {shot_id!r} is not finished in {self.objects.root}. "
+                f"shot {shot_id!r} is not finished in {self.objects.where()}. "
                 "Run the same `tcam-cache build` again: it resumes."
             )
         return position
@@ -87,7 +93,7 @@ class Contents:
         """Return values read of a finished shot, or raise `CacheError` where a chunk of them is gone."""
         if np.isnan(values).any():
             raise CacheError(
-                f"shot {shot_id!r} is finished, yet a chunk of it is missing below {self.objects.root}. "
+                f"shot {shot_id!r} is finished, yet a chunk of it is missing below {self.objects.where()}. "
                 "Run `tcam-cache verify` to list the damage."
             )
         return values

@@ -22,7 +22,7 @@ class CacheInfo:
     """What is in a cache.
 
     Attributes:
-        path: its folder.
+        path: its folder or URL.
         fingerprint: SHA-256 of format version and settings.
         classes: the classifier's classes, in the order of its logits.
         map_size: (h, w) of the CAMs.
@@ -86,7 +86,7 @@ def cache_info(contents: Contents) -> CacheInfo:
         return Tally(len(positions), len(done), sum(c.frames for c in done), sum(c.flat for c in done))
 
     return CacheInfo(
-        path=str(contents.objects.root),
+        path=contents.objects.where(),
         fingerprint=marker.fingerprint,
         classes=marker.classes,
         map_size=marker.map_size,

@@ -112,6 +112,13 @@ def empty_arrays(plan: CachePlan) -> dict[str, bytes]:
     same bytes. The group's own metadata comes first: it tells our debris from a stranger's folder.
     """
     memory: dict[str, Any] = {}
+    empty_group(plan, memory)
+    names = sorted(memory, key=lambda name: (name != "zarr.json", name))
+    return {f"{ARRAYS}/{name}": memory[name].to_bytes() for name in names}
+
+
+def empty_group(plan: CachePlan, memory: dict[str, Any] | None = None) -> zarr.Group:
+    """Return the Zarr group of an empty cache, made in memory."""
     marked = {
         "format_version": FORMAT_VERSION,
         "fingerprint": plan.fingerprint,
@@ -132,8 +139,7 @@ def empty_arrays(plan: CachePlan) -> dict[str, bytes]:
     _fill(group, "stat", "stat", np.array(columns, object))
     _fill(group, "y", "y", (np.arange(height) + 0.5) / height)
     _fill(group, "x", "x", (np.arange(width) + 0.5) / width)
-    names = sorted(memory, key=lambda name: (name != "zarr.json", name))
-    return {f"{ARRAYS}/{name}": memory[name].to_bytes() for name in names}
+    return group
 
 
 def _aligned(length: int) -> int:

@@ -11,6 +11,8 @@ from tcam_cache.errors import CacheError
 
 NAME = "cache.json"
 FORMAT = "tcam_cache"
+# What is made with a cache is made anew where there is no marker; the commit records vouch for the shots.
+MEND = f"delete {NAME} and run the same `tcam-cache build` again: finished shots stay"
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Marker:
         data = objects.get(NAME)
         if data is None:
             return None
-        where = objects.root / NAME
+        where = objects.where(NAME)
         try:
             values = json.loads(data)
             form, version = values.pop("format"), values.pop("format_version")
@@ -84,5 +86,5 @@ class Marker:
         objects.put(NAME, (json.dumps(values, indent=2) + "\n").encode())
 
 
-def _damaged(where: Any) -> CacheError:
-    return CacheError(f"{where} is damaged: it is not the JSON of a CAM cache. Build the cache again.")
+def _damaged(where: str) -> CacheError:
+    return CacheError(f"{where} is damaged: it is not the JSON of a CAM cache. To mend that, {MEND}.")

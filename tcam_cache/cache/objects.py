@@ -1,93 +1,73 @@
-"""Named objects below one root: the only place of this room that touches the file system."""
+"""Named objects below one place: all that this room asks of a disk or of a store elsewhere."""
 
-import asyncio
-import os
-import time
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zarr.storage import LocalStore
-
-from tcam_cache import files
-from tcam_cache.errors import CacheError
+from tcam_cache.place import Place
 
 if TYPE_CHECKING:
-    from zarr.abc.buffer import Buffer
-
-PARTIAL = ".partial"
+    from zarr.abc.store import Store
 
 
-@dataclass(frozen=True)
-class Objects:
-    """Put and get whole objects by name, with "/" between folders; a put is atomic and durable."""
+class Objects(ABC):
+    """Put and get whole objects by name, with "/" between folders; a put is atomic. Picklable."""
 
-    root: Path
+    @property
+    @abstractmethod
+    def place(self) -> Place:
+        """Where they lie."""
 
+    @abstractmethod
+    def where(self, name: str = "") -> str:
+        """Return how an object is named in messages."""
+
+    @abstractmethod
+    def kind(self) -> str | None:
+        """Tell whether a "folder" or a "file" stands at the place, or nothing."""
+
+    @abstractmethod
     def put(self, name: str, data: bytes) -> None:
         """Write one object: whole, or not at all.
 
         Raises:
-            StorageError: the file system refuses the write.
+            StorageError: the write is refused.
         """
-        files.write_bytes(self.root / name, data)
 
+    @abstractmethod
     def get(self, name: str) -> bytes | None:
-        """Return one object, or None when there is none."""
-        try:
-            return (self.root / name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise _unreadable(self.root / name, error) from error
+        """Return one object, or None when there is none.
 
+        Raises:
+            CacheError: it cannot be read.
+            StorageError: the store elsewhere does not answer, or refuses.
+        """
+
+    def get_all(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Return those of some objects that are there, by name."""
+        return {name: data for name in names if (data := self.get(name)) is not None}
+
+    @abstractmethod
     def names(self, folder: str = "") -> tuple[str, ...]:
         """Return the names right below a folder, sorted, without unfinished writes."""
-        try:
-            found = [entry.name for entry in (self.root / folder).iterdir()]
-        except (FileNotFoundError, NotADirectoryError):
-            return ()
-        except OSError as error:
-            raise _unreadable(self.root / folder, error) from error
-        return tuple(sorted(name for name in found if not name.endswith(PARTIAL)))
 
+    @abstractmethod
     def sweep(self, older_than: float) -> None:
         """Remove unfinished writes whose last change is that many seconds ago; younger ones may be alive."""
-        for path, facts in self._files():
-            if path.name.endswith(PARTIAL) and facts.st_mtime < time.time() - older_than:
-                with files.storage_errors(path):
-                    path.unlink(missing_ok=True)
 
+    @abstractmethod
     def size(self) -> tuple[int, int]:
         """Return the bytes and the number of all objects."""
-        sizes = [facts.st_size for _, facts in self._files()]
-        return sum(sizes), len(sizes)
 
-    def zarr_store(self, folder: str, *, read_only: bool) -> LocalStore:
+    @abstractmethod
+    def zarr_store(self, folder: str, *, read_only: bool) -> "Store":
         """Return the Zarr store of a folder."""
-        return _DurableStore(self.root / folder, read_only=read_only)
 
-    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
-        for folder, _, names in os.walk(self.root):
-            for name in names:
-                path = Path(folder, name)
-                # A living writer renames its unfinished files under our eyes.
-                with suppress(FileNotFoundError):
-                    yield path, path.stat()
+    @abstractmethod
+    def derived(self, folder: str) -> Path:
+        """Return the folder on this machine for files made from the objects; it need not exist yet.
 
-
-def _unreadable(path: Path, error: OSError) -> CacheError:
-    return CacheError(f"cannot read {path}: {error.strerror}. Mend that, or name another cache.")
-
-
-class _DurableStore(LocalStore):
-    # Chunks reach the disk before the commit record that vouches for them, even if the power fails.
-
-    def set_sync(self, key: str, value: "Buffer") -> None:
-        self._check_writable()
-        files.write_bytes(self.root / key, value.to_bytes())
-
-    async def set(self, key: str, value: "Buffer") -> None:
-        await asyncio.to_thread(self.set_sync, key, value)
+        Raises:
+            StorageError: there is no such place.
+        """

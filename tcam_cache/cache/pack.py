@@ -19,7 +19,7 @@ import numpy as np
 from tcam_cache.cache.commits import Commit, content_digest
 from tcam_cache.cache.contents import Contents
 from tcam_cache.cache.index import ShotIndex
-from tcam_cache.errors import CacheError
+from tcam_cache.errors import CacheError, StorageError
 from tcam_cache.files import atomic_file, storage_errors
 from tcam_cache.progress import progress_bar
 from tcam_cache.window import window_indices
@@ -82,7 +82,7 @@ class PackedCams:
 def pack(contents: Contents) -> PackedCams:
     """Write the pack of a cache where it is not there yet; see `CamCache.pack`."""
     commits = _finished(contents)
-    packed = _planned(contents, commits)
+    packed = PackedCams(_path(contents, commits), _index(contents, commits))
     if not packed.is_whole(contents.marker.map_size):
         _write(packed.path, contents, commits)
     for old in packed.path.parent.glob("*.npy"):
@@ -93,11 +93,11 @@ def pack(contents: Contents) -> PackedCams:
 
 
 def pack_elsewhere(contents: Contents) -> PackedCams:
-    """Write the pack of a cache that lies on a read-only disk into a temporary folder of this process."""
+    """Write the pack of a cache into a temporary folder of this process: nowhere else is there room."""
     commits = _finished(contents)
     with storage_errors(tempfile.gettempdir()):
         folder = Path(tempfile.mkdtemp(prefix="tcam_cache-"))
-    packed = PackedCams(folder / "cams.npy", _planned(contents, commits).index)
+    packed = PackedCams(folder / "cams.npy", _index(contents, commits))
     weakref.finalize(packed, _remove, folder, os.getpid())
     _write(packed.path, contents, commits)
     return packed
@@ -105,22 +105,31 @@ def pack_elsewhere(contents: Contents) -> PackedCams:
 
 def existing_pack(contents: Contents) -> PackedCams | None:
     """Return the pack of what is finished, unread and unchecked, or None when there is none."""
-    packed = _planned(contents, contents.log.all())
+    commits = contents.log.all()
+    try:
+        packed = PackedCams(_path(contents, commits), _index(contents, commits))
+    except StorageError:
+        return None
     return packed if packed.path.exists() else None
 
 
 def _finished(contents: Contents) -> dict[int, Commit]:
     commits = contents.log.all()
     if not commits:
-        raise CacheError(f"no shot of {contents.objects.root} is finished yet. Run `tcam-cache build` first.")
+        raise CacheError(
+            f"no shot of {contents.objects.where()} is finished yet. Run `tcam-cache build` first."
+        )
     return commits
 
 
-def _planned(contents: Contents, commits: dict[int, Commit]) -> PackedCams:
+def _path(contents: Contents, commits: dict[int, Commit]) -> Path:
+    return contents.objects.derived(FOLDER) / f"{contents.digest(commits)}.npy"
+
+
+def _index(contents: Contents, commits: dict[int, Commit]) -> ShotIndex:
     index = contents.index.chosen(tuple(commits))
     starts = tuple(accumulate(index.lengths, initial=0))[:-1]
-    name = f"{contents.digest(commits)}.npy"
-    return PackedCams(contents.objects.root / FOLDER / name, replace(index, starts=starts))
+    return replace(index, starts=starts)
 
 
 def _write(path: Path, contents: Contents, commits: dict[int, Commit]) -> None:
@@ -142,7 +151,7 @@ def _checked(contents: Contents, commits: dict[int, Commit]) -> Iterator[np.ndar
             rows = slice(index.starts[position] - first, index.rows(position).stop - first)
             if content_digest(maps[rows], stats[rows]) != commits[position].sha256:
                 raise CacheError(
-                    f"shot {index.ids[position]!r} of {contents.objects.root} is not what was committed. "
+                    f"shot {index.ids[position]!r} of {contents.objects.where()} is not what was committed. "
                     "Run `tcam-cache verify` to list the damage."
                 )
             yield maps[rows]

@@ -4,7 +4,6 @@ import hashlib
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -13,10 +12,11 @@ from tcam_cache.cache import pack as packs
 from tcam_cache.cache.contents import Contents
 from tcam_cache.cache.info import CacheInfo, cache_info
 from tcam_cache.cache.layout import CAM, STAT_COLUMNS, STATS
-from tcam_cache.cache.marker import NAME
+from tcam_cache.cache.marker import MEND, NAME
 from tcam_cache.cache.pack import PackedCams
 from tcam_cache.cache.verify import verify
 from tcam_cache.errors import CacheError, StorageError
+from tcam_cache.place import Place
 from tcam_cache.window import window_indices
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class ShotStats:
 
 
 class CamCache:
-    """A cache of class activation maps on disk, read only; a `records.CamSource`.
+    """A cache of class activation maps, read only; a `records.CamSource`.
 
     It is picklable, opened anew in every process that uses it, and may be read by many threads at once.
     """
@@ -84,11 +84,15 @@ class CamCache:
         self._contents = contents
 
     @classmethod
-    def open(cls, path: Path | str) -> Self:
-        """Open the cache in a folder, complete or not.
+    def open(cls, path: Place) -> Self:
+        """Open the cache in a folder or at a URL that fsspec knows, complete or not.
+
+        s3:// takes its endpoint and credentials from AWS_ENDPOINT_URL, AWS_PROFILE, AWS_ACCESS_KEY_ID, ...
 
         Raises:
-            CacheError: the folder is missing, or holds no cache, a damaged one, or another format version.
+            CacheError: nothing is there, no cache, a damaged one, or another format version; or the URL's
+                protocol is unknown or needs a package that is not installed.
+            StorageError: the store does not answer, or refuses.
         """
         return cls(Contents.open(path))
 
@@ -100,9 +104,9 @@ class CamCache:
         return f"CamCache({str(self.path)!r}, {len(self.classes)} classes, {height}x{width} maps)"
 
     @property
-    def path(self) -> Path:
-        """The cache's folder."""
-        return self._contents.objects.root
+    def path(self) -> Place:
+        """The cache's folder, or its URL as text."""
+        return self._contents.objects.place
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -218,7 +222,8 @@ class CamCache:
         data = self._contents.objects.get(name)
         if data is None or hashlib.sha256(data).hexdigest() != attached[name]:
             raise CacheError(
-                f"{self.path / name} is gone, or not the file that {NAME} names. Build the cache again."
+                f"{self._contents.objects.where(name)} is gone, or not the file that {NAME} names. "
+                f"To mend that, {MEND}."
             )
         return data
 
@@ -233,17 +238,20 @@ class CamCache:
     def pack(self) -> PackedCams:
         """Return the finished CAMs as one memory-mapped file, made now where it is not there yet.
 
-        It lies in the cache, or in a temporary folder where the cache cannot be written to.
+        It lies in the cache's folder; that of a cache elsewhere in ~/.cache/tcam_cache (or $XDG_CACHE_HOME),
+        for the next call to find; in a temporary folder where neither can be written to.
 
         Raises:
             CacheError: no shot is finished, or one is damaged.
             StorageError: there is no room for it anywhere.
         """
         try:
-            return packs.pack(self._contents)
+            packed = packs.pack(self._contents)
         except StorageError as error:
-            logger.warning("packing into a temporary folder: %s", error)
-            return packs.pack_elsewhere(self._contents)
+            logger.warning("packing into a temporary folder: %s", error.message)
+            packed = packs.pack_elsewhere(self._contents)
+        logger.info("the packed CAMs of %s are in %s", self.path, packed.path)
+        return packed
 
     def _shot(self, position: int, complete: bool) -> CachedShot:
         index = self._contents.index

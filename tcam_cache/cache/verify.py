@@ -1,4 +1,4 @@
-"""Compare everything on disk with what was committed, and name every damage."""
+"""Compare everything that is stored with what was committed, and name every damage."""
 
 import hashlib
 
@@ -6,28 +6,36 @@ import numpy as np
 
 from tcam_cache.cache.commits import Commit, CommitLog, content_digest
 from tcam_cache.cache.contents import Contents
-from tcam_cache.cache.marker import NAME
+from tcam_cache.cache.layout import ARRAYS, CAM, STATS, empty_group
+from tcam_cache.cache.marker import MEND, NAME
 from tcam_cache.cache.pack import PackedCams, existing_pack
 from tcam_cache.errors import CacheError
 from tcam_cache.progress import progress_bar
 
 
-def verify(contents: Contents) -> tuple[str, ...]:
+def verify(opened: Contents) -> tuple[str, ...]:
     """Return one line per damage; see `CamCache.verify`."""
+    # What this process has read already is read again.
     try:
-        log = contents.fresh_log()
+        contents = Contents.open(opened.objects.place)
     except CacheError as error:
         return (error.message,)
     problems = _attachment_problems(contents)
+    try:
+        plan = contents.plan
+    except CacheError:
+        return (*problems, f"{ARRAYS}: the index of shots is missing or damaged; {MEND}")
+    if plan.fingerprint != contents.marker.fingerprint:
+        return (*problems, f"{NAME}: its fingerprint is not that of its settings; {MEND}")
+    arrays = _array_problems(contents)
+    problems += arrays.values()
     problems += [
         f"{name}: is no commit record of this cache; delete it and run the same build again"
-        for name in log.strangers()
+        for name in contents.log.strangers()
     ]
-    commits, packed = log.all(), existing_pack(contents)
-    with progress_bar(len(commits), "verifying the CAMs", "shot") as bar:
-        for position, commit in commits.items():
-            problems += _shot_problems(contents, position, commit)
-            bar.update()
+    if not arrays.keys() & {CAM, STATS}:
+        problems += _all_shot_problems(contents)
+    packed = existing_pack(contents)
     if packed and not problems:
         problems += _pack_problems(contents, packed)
     return tuple(problems)
@@ -38,9 +46,39 @@ def _attachment_problems(contents: Contents) -> list[str]:
     for name, digest in contents.marker.attachments.items():
         data = contents.objects.get(name)
         if data is None:
-            problems.append(f"{name}: is gone, though {NAME} names it; build the cache again")
+            problems.append(f"{name}: is gone, though {NAME} names it; {MEND}")
         elif hashlib.sha256(data).hexdigest() != digest:
-            problems.append(f"{name}: is not the file that {NAME} names; build the cache again")
+            problems.append(f"{name}: is not the file that {NAME} names; {MEND}")
+    return problems
+
+
+def _array_problems(contents: Contents) -> dict[str, str]:
+    """Compare metadata, index and coordinates with a new cache of the same plan; damages by array."""
+    problems, wanted, stored = {}, empty_group(contents.plan), contents.arrays
+    try:
+        sound = stored.attributes() == wanted.attrs.asdict()
+    except CacheError:
+        sound = False
+    if not sound:
+        problems["zarr.json"] = f"{ARRAYS}/zarr.json: is missing, or not what {NAME} says; {MEND}"
+    for name, array in wanted.arrays():
+        try:
+            sound = stored.metadata(name) == array.metadata.to_dict()
+            if name not in (CAM, STATS):
+                sound = sound and np.array_equal(stored.column(name), array[:])
+        except CacheError:
+            sound = False
+        if not sound:
+            problems[name] = f"{ARRAYS}/{name}: is missing or damaged; {MEND}"
+    return problems
+
+
+def _all_shot_problems(contents: Contents) -> list[str]:
+    problems, commits = [], contents.log.all()
+    with progress_bar(len(commits), "verifying the CAMs", "shot") as bar:
+        for position, commit in commits.items():
+            problems += _shot_problems(contents, position, commit)
+            bar.update()
     return problems
 
 
@@ -59,13 +97,12 @@ def _shot_problems(contents: Contents, position: int, commit: Commit) -> list[st
 
 
 def _pack_problems(contents: Contents, packed: PackedCams) -> list[str]:
-    name = packed.path.relative_to(contents.objects.root)
     cure = "delete it, it will be made again"
     if not packed.is_whole(contents.marker.map_size):
-        return [f"{name}: is cut short; {cure}"]
+        return [f"{packed.path}: is cut short; {cure}"]
     for shot_id in packed.index.ids:
         rows = contents.index.rows(contents.index.position(shot_id))
         maps, _ = contents.arrays.read(rows)
         if not np.array_equal(maps.astype(np.float32), packed.cams(shot_id)):
-            return [f"{name}: differs from the cache at shot {shot_id}; {cure}"]
+            return [f"{packed.path}: differs from the cache at shot {shot_id}; {cure}"]
     return []

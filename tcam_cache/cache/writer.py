@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -11,9 +10,11 @@ import numpy as np
 from tcam_cache.cache.arrays import Arrays
 from tcam_cache.cache.commits import Commit, CommitLog, content_digest
 from tcam_cache.cache.layout import ARRAYS, CachePlan, empty_arrays
+from tcam_cache.cache.locate import objects_at
 from tcam_cache.cache.marker import Marker
 from tcam_cache.cache.objects import Objects
 from tcam_cache.errors import CacheError, ConfigError
+from tcam_cache.place import Place
 from tcam_cache.provenance import differences
 from tcam_cache.records import Shot, ShotCams
 
@@ -42,24 +43,23 @@ class CamWriter:
         self._log = CommitLog(objects, plan.fingerprint, self._index.ids)
 
     @classmethod
-    def create(
-        cls, path: Path | str, plan: CachePlan, attachments: Mapping[str, bytes] | None = None
-    ) -> Self:
-        """Create a cache in a folder, or resume the one that is there.
+    def create(cls, path: Place, plan: CachePlan, attachments: Mapping[str, bytes] | None = None) -> Self:
+        """Create a cache in a folder or at a URL, or resume the one that is there.
 
         Args:
-            path: the cache's folder; absent, empty, or holding the same plan's cache.
+            path: where the cache lies; absent, empty, or holding the same plan's cache.
             plan: what the cache will hold.
             attachments: files kept beside the arrays, by name; a resumed cache keeps those it has.
 
         Raises:
-            CacheError: the folder holds a cache of other settings or shots, or something else.
-            StorageError: the file system refuses a write.
+            CacheError: a cache of other settings or shots is there, or something else; or nobody knows the
+                protocol.
+            StorageError: a write is refused.
         """
-        objects = Objects(Path(path).absolute())
+        objects = objects_at(path)
         marker = Marker.read(objects)
         if marker is None:
-            _refuse_strangers(objects)
+            _refuse_strangers(objects, plan)
             _make(objects, plan, attachments or {})
             marker = Marker.read(objects)
         _refuse_others(objects, plan, marker)
@@ -94,7 +94,7 @@ class CamWriter:
 
         Raises:
             CacheError: the shot is not in the plan, or its numbers are not what a cache holds.
-            StorageError: the file system refuses a write; every committed shot stays good.
+            StorageError: a write is refused; every committed shot stays good.
         """
         position = self._index.position(shot_id)
         faults = _faults(cams, self._index.lengths[position], self._plan)
@@ -120,10 +120,12 @@ def _make(objects: Objects, plan: CachePlan, attachments: Mapping[str, bytes]) -
     Marker.of(plan, digests).put(objects)
 
 
-def _refuse_strangers(objects: Objects) -> None:
-    """Go on only in a new or empty folder, or in what an interrupted creation left."""
-    if objects.root.exists() and not objects.root.is_dir():
-        raise CacheError(f"{objects.root} is a file; expected a folder for the cache. Choose another name.")
+def _refuse_strangers(objects: Objects, plan: CachePlan) -> None:
+    """Go on in a new or empty place, in what an interrupted creation left, or where shots of the plan are."""
+    if objects.kind() == "file":
+        raise CacheError(
+            f"{objects.where()} is a file; expected a folder for the cache. Choose another name."
+        )
     found = objects.names()
     if not found or (found == (ARRAYS,) and not objects.names(ARRAYS)):
         return
@@ -131,9 +133,9 @@ def _refuse_strangers(objects: Objects) -> None:
         ours = "tcam_cache" in json.loads(objects.get(f"{ARRAYS}/zarr.json") or b"{}")["attributes"]
     except (ValueError, KeyError, TypeError):
         ours = False
-    if not ours:
+    if not ours and not CommitLog(objects, plan.fingerprint, plan.index.ids).all():
         raise CacheError(
-            f"{objects.root} holds something else than a CAM cache; nothing was changed. "
+            f"{objects.where()} holds something else than a CAM cache; nothing was changed. "
             "Choose another folder.",
             found,
         )
@@ -150,7 +152,7 @@ def _refuse_others(objects: Objects, plan: CachePlan, marker: Marker) -> None:
         named += plan.index.differences(Arrays(objects).index(theirs.classes))
     if named or ours.fingerprint != theirs.fingerprint:
         raise CacheError(
-            f"{objects.root} holds a cache made with other settings; nothing was changed. "
+            f"{objects.where()} holds a cache made with other settings; nothing was changed. "
             "Choose another folder, or give the settings it was made with.",
             named,
         )

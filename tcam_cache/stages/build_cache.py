@@ -30,7 +30,7 @@ class BuildReport:
     """What a build did, or would do.
 
     Attributes:
-        cache: the cache folder.
+        cache: the cache's folder or URL.
         shots: of the whole cache.
         frames: of the whole cache.
         built_frames: computed by this call; the others were there already or belong to other shards.

@@ -7,7 +7,7 @@ import numpy as np
 
 from tcam_cache.cache import CachedShot, CamCache
 from tcam_cache.config import InspectConfig
-from tcam_cache.datasets import ImageFrames, read_manifest
+from tcam_cache.datasets import ImageFrames, parse_manifest
 from tcam_cache.errors import ConfigError
 from tcam_cache.evaluation.overlays import contact_sheet, label, overlay_cam, save_image, scale_to_width
 
@@ -79,7 +79,8 @@ def _shot_values(cache: CamCache, shot: CachedShot) -> dict[str, Any]:
 
 
 def _sheet(cache: CamCache, cached: CachedShot, config: InspectConfig) -> np.ndarray:
-    manifest = read_manifest(cache.path / MANIFEST_NAME, config.root)
+    attached = cache.attachment(MANIFEST_NAME)
+    manifest = parse_manifest(attached, f"{cache.path}/{MANIFEST_NAME}", config.root)
     source, shot, cams = ImageFrames(manifest.root), manifest.shot(cached.id), cache.cams(cached.id)
     tiles = []
     for t in np.linspace(0, len(shot) - 1, min(len(shot), SHOWN_FRAMES), dtype=int):

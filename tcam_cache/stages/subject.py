@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ import numpy as np
 from tcam_cache.cache import CamCache
 from tcam_cache.config import EvaluateConfig
 from tcam_cache.datasets import Manifest
-from tcam_cache.errors import CacheError
+from tcam_cache.errors import CacheError, StorageError
+from tcam_cache.place import Place
 from tcam_cache.records import FrameSource
 from tcam_cache.stages.loading import ShotFrame
 from tcam_cache.stages.localizer import open_localizer
@@ -127,10 +127,10 @@ def _run_subject(
     return subject, manifest
 
 
-def _cache_of_run(path: Path, manifest: Manifest) -> tuple[CamCache | None, Manifest]:
+def _cache_of_run(path: Place, manifest: Manifest) -> tuple[CamCache | None, Manifest]:
     # The CAMs are only shown beside the decoder's maps: a run is scored just as well without them.
     try:
         cache = CamCache.open(path)
         return cache, sampled_as(cache, manifest)
-    except CacheError:
+    except (CacheError, StorageError):
         return None, manifest

@@ -13,7 +13,7 @@ class VerifyReport:
     """What was checked: a cache without a fault.
 
     Attributes:
-        cache: the cache folder.
+        cache: the cache's folder or URL.
         shots: finished shots, each equal to its commit record.
         missing: shots that are not finished yet.
     """
@@ -37,6 +37,7 @@ def verify_cache(config: VerifyConfig) -> VerifyReport:
 
     Raises:
         CacheError: something was damaged; everything is listed.
+        StorageError: the store that holds it does not answer.
     """
     cache = CamCache.open(config.cache)
     problems = cache.verify()

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcam_cache.cache import CamCache, CamWriter
-from tcam_cache.cache.objects import Objects
+from tcam_cache.cache.folder_objects import FolderObjects
 from tcam_cache.errors import CacheError
 from tcam_cache.window import MODES, window_indices
 
@@ -176,9 +176,9 @@ def test_another_programs_marker_is_refused(path, plan):
 
 def test_opening_reads_nothing_but_the_marker(cache, monkeypatch):
     read = []
-    get = Objects.get
-    monkeypatch.setattr(Objects, "get", lambda self, name: read.append(name) or get(self, name))
-    monkeypatch.setattr(Objects, "zarr_store", None)
+    get = FolderObjects.get
+    monkeypatch.setattr(FolderObjects, "get", lambda self, name: read.append(name) or get(self, name))
+    monkeypatch.setattr(FolderObjects, "zarr_store", None)
     CamCache.open(cache.path)
     assert read == ["cache.json"]
 

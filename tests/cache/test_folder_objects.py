@@ -1,17 +1,17 @@
-"""Tests of the objects that a cache is made of."""
+"""Tests of the objects of a folder."""
 
 import os
 import time
 
 import pytest
 
-from tcam_cache.cache.objects import Objects
+from tcam_cache.cache.folder_objects import FolderObjects
 from tcam_cache.errors import CacheError, StorageError
 
 
 @pytest.fixture
 def objects(tmp_path):
-    return Objects(tmp_path)
+    return FolderObjects(tmp_path)
 
 
 def test_what_is_put_is_got_listed_and_counted(objects):

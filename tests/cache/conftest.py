@@ -85,6 +85,31 @@ def cache(path, _whole):
     return CamCache.open(path)
 
 
+@pytest.fixture
+def url(monkeypatch, tmp_path):
+    """Where the cache of a test lies that is in memory; what is derived from it lies in the test's folder."""
+    memory = pytest.importorskip("fsspec.implementations.memory").MemoryFileSystem
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    yield "memory://some/cache"
+    memory.store.clear()
+    memory.pseudo_dirs[:] = [""]
+
+
+@pytest.fixture
+def system(url, monkeypatch):
+    """Return the class of the store in memory as `real`, and a way to replace its methods for one test."""
+    memory = pytest.importorskip("fsspec.implementations.memory").MemoryFileSystem
+
+    class System:
+        real = memory
+
+        @staticmethod
+        def setattr(name, method):
+            monkeypatch.setattr(memory, name, method)
+
+    return System
+
+
 @pytest.fixture(name="plan_of", scope="session")
 def _plan_of():
     return plan_of

@@ -120,6 +120,104 @@ def test_a_damaged_index_is_found_and_never_used(cache, array, damage):
         cache.cams(SHOT)
 
 
+@pytest.mark.parametrize("array", ["class", "stat", "y", "x"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_coordinate_is_found(cache, array, damage):
+    damage(cache.path / f"cams.zarr/{array}/c.0")
+    (problem,) = cache.verify()
+    assert problem.startswith(f"cams.zarr/{array}: is missing or damaged; delete cache.json")
+
+
+def test_a_coordinate_with_a_sound_chunk_of_other_values_is_found(cache):
+    for name in ("c.0", "zarr.json"):
+        shutil.copy(cache.path / f"cams.zarr/y/{name}", cache.path / f"cams.zarr/x/{name}")
+    assert [problem.split(":")[0] for problem in cache.verify()] == ["cams.zarr/x"]
+
+
+ARRAYS = ["cam", "frame_stats", "class", "stat", "y", "x"]
+INDEX = ["shot", "shot_start", "row_size", "label", "video", "split"]
+
+
+@pytest.mark.parametrize("array", ARRAYS + INDEX)
+@pytest.mark.parametrize("damage", [delete, cut, empty])
+def test_damaged_metadata_of_an_array_is_found(cache, array, damage):
+    damage(cache.path / f"cams.zarr/{array}/zarr.json")
+    (problem,) = cache.verify()
+    assert problem.startswith("cams.zarr: the index of shots" if array in INDEX else f"cams.zarr/{array}: is")
+
+
+@pytest.mark.parametrize("array", ARRAYS + INDEX)
+@pytest.mark.parametrize(
+    "change",
+    [{"dimension_names": None}, {"attributes": {"more": 1}}, {"shape": [3]}, {"data_type": "float64"},
+     {"codecs": [{"name": "bytes", "configuration": {"endian": "little"}}]}],
+    ids=["names", "attributes", "shape", "type", "codecs"],
+)  # fmt: skip
+def test_metadata_that_says_something_else_is_found(cache, array, change):
+    file = cache.path / f"cams.zarr/{array}/zarr.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    assert len(cache.verify()) == 1
+
+
+@pytest.mark.parametrize("key", ["fill_value", "chunk_grid"])
+def test_another_fill_value_or_chunk_of_the_maps_is_found(cache, key):
+    file = cache.path / "cams.zarr/cam/zarr.json"
+    change = {
+        "fill_value": {"fill_value": 0.0},
+        "chunk_grid": {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [64, 4, 6]}}},
+    }
+    file.write_text(json.dumps(json.loads(file.read_text()) | change[key]))
+    assert [problem.split(":")[0] for problem in cache.verify()] == ["cams.zarr/cam"]
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, lambda file: file.write_text("[]")])
+def test_damaged_metadata_of_the_group_is_found(cache, damage):
+    damage(cache.path / "cams.zarr/zarr.json")
+    (problem,) = cache.verify()
+    assert problem.startswith("cams.zarr/zarr.json: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"fingerprint": "0" * 64}, "cache.json: its fingerprint"),
+        ({"settings": {"method": "gradcam"}}, "cache.json: its fingerprint"),
+        ({"map_size": [6, 4]}, "cams.zarr/"),
+        ({"classes": ["bird", "cat", "boat"]}, "cams.zarr: the index of shots"),
+        ({"classes": ["bird"]}, "cams.zarr: the index of shots"),
+        ({"index": "0" * 64}, "cams.zarr: the index of shots"),
+    ],
+)
+def test_a_marker_that_says_something_else_is_found(cache, change, found):
+    file = cache.path / "cache.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    problems = CamCache.open(cache.path).verify()
+    assert problems and all(problem.startswith(found) for problem in problems)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cams.zarr/zarr.json",
+        "cams.zarr/cam/zarr.json",
+        "cams.zarr/shot/c.0",
+        "cams.zarr/x/c.0",
+        "classifier.pt",
+    ],
+)
+def test_what_is_made_with_a_cache_is_mended_by_the_advice_and_finished_shots_stay(
+    cache, plan, build_all, tree, name, damage
+):
+    before = tree(cache.path)
+    damage(cache.path / name)
+    (problem,) = cache.verify()
+    assert "delete cache.json and run the same `tcam-cache build` again" in problem
+    (cache.path / "cache.json").unlink()
+    assert CamWriter.create(cache.path, plan, {"classifier.pt": b"weights"}).pending() == ()
+    assert tree(cache.path) == before
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_attachment_is_found_and_never_handed_out(cache, damage):
     damage(cache.path / "classifier.pt")
@@ -136,17 +234,25 @@ def test_a_damaged_pack_is_found(cache, damage):
     assert problem.startswith(str(cache.path / "pack"))
 
 
-def test_damaged_metadata_of_the_arrays_is_found(cache):
+def test_maps_whose_metadata_are_damaged_are_never_read(cache):
     (cache.path / "cams.zarr/cam/zarr.json").write_text("{")
-    cache = CamCache.open(cache.path)
-    (problem,) = cache.verify()
-    assert problem.startswith("cams.zarr/cam: is missing or damaged; delete cache.json and run")
     with pytest.raises(CacheError, match="damaged"):
-        cache.cams(SHOT)
+        CamCache.open(cache.path).cams(SHOT)
+
+
+def test_damage_since_the_cache_was_opened_is_found(cache):
+    assert cache.verify() == ()
+    cache.cams(SHOT)
+    (cache.path / "cams.zarr/cam/zarr.json").write_text("{")
+    assert len(cache.verify()) == 1
+    (cache.path / "cache.json").write_text("{")
+    (problem,) = cache.verify()
+    assert problem.startswith(f"{cache.path / 'cache.json'} is damaged")
 
 
 def test_several_damages_are_all_listed(cache):
     delete(cache.path / MAPS)
     flip(cache.path / "cams.zarr/frame_stats/c.0.0")
     cut(cache.path / "classifier.pt")
-    assert len(cache.verify()) == 3
+    flip(cache.path / "cams.zarr/y/c.0")
+    assert len(cache.verify()) == 4

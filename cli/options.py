@@ -15,10 +15,10 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from tcam_cache.config import Config
 from tcam_cache.errors import ConfigError, TcamCacheError
 from tcam_cache.place import Place, place
 from tcam_cache.progress import QUIET
+from tcam_cache.settings import Config
 
 
 class StageCommand(click.Command):

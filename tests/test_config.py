@@ -36,6 +36,8 @@ def with_required(kind, **given):
     }
     if kind is EvaluateConfig:
         needed["run"] = Path("run")
+    if given.get("backend") == "dask":
+        needed["scheduler"] = "tcp://host:8786"
     return kind(**{**needed, **given})
 
 

@@ -99,7 +99,9 @@ class BuildConfig(DataConfig):
     """Stage 1: run the frozen classifier over every frame and store the CAMs."""
 
     classifier: Path = setting(help="classifier file written by `tcam-cache classifier`")
-    out: Place = setting(help="the cache: a folder, or a URL such as s3://bucket/cache")
+    out: Place = setting(
+        help="the cache: a folder, or a URL such as s3://bucket/cache (by AWS_ENDPOINT_URL, AWS_PROFILE, ...)"
+    )
     method: str = setting("layercam", help="CAM method", choices=METHODS)
     layers: str = setting("last", help="backbone layers by commas, such as layer3,layer4: their maximum")
     target: str = setting("tag", help="the class whose CAM is stored", choices=TARGETS)

@@ -79,7 +79,9 @@ class Arrays:
         """Return the index of the shots, as it is stored."""
         names, videos, splits = (tuple(map(str, self.column(name))) for name in ("shot", "video", "split"))
         starts, lengths, labels = (self.column(name).tolist() for name in ("shot_start", "row_size", "label"))
-        tags = tuple(classes[label] for label in labels)
+        # A label that is no class comes of damage, which the digest of the index shows.
+        known = dict(enumerate(classes))
+        tags = tuple(known.get(label, "") for label in labels)
         return ShotIndex(names, tags, videos, splits, tuple(starts), tuple(lengths))
 
     @contextmanager

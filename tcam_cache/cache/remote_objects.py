@@ -63,12 +63,13 @@ class RemoteObjects(Objects):
     def get_all(self, names: Iterable[str]) -> dict[str, bytes]:
         """Return those of some objects that are there, by name, read many at a time."""
         with self._connected("read") as (system, root):
-            paths = {f"{root}/{name}": name for name in names}
-            found = system.cat(list(paths), on_error="return") if paths else {}
+            wanted = list(names)
+            paths = [f"{root}/{name}" for name in wanted]
+            found = dict(zip(wanted, system.cat_ranges(paths, None, None, on_error="return"), strict=True))
             for content in found.values():
                 if isinstance(content, Exception) and not isinstance(content, ABSENT):
                     raise content
-        return {paths[path]: content for path, content in found.items() if isinstance(content, bytes)}
+        return {name: content for name, content in found.items() if isinstance(content, bytes)}
 
     def names(self, folder: str = "") -> tuple[str, ...]:
         """Return the names right below a folder, sorted."""

@@ -38,6 +38,13 @@ def test_what_is_not_there_is_none_and_an_absent_folder_is_empty(objects):
     assert objects.names("nothing") == objects.names("file") == ()
 
 
+def test_names_that_could_be_patterns_are_taken_literally(url):
+    objects = RemoteObjects(f"{url}/run[1]*?")
+    objects.put("a", b"1")
+    assert (objects.get("a"), objects.get_all(["a"]), objects.names()) == (b"1", {"a": b"1"}, ("a",))
+    assert (objects.kind(), objects.size()) == ("folder", (1, 1))
+
+
 def test_a_neighbour_with_a_longer_name_is_not_listed(objects):
     RemoteObjects(objects.url + "er").put("b", b"")
     assert (objects.names(), objects.kind(), objects.size()) == ((), None, (0, 0))

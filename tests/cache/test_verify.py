@@ -139,17 +139,17 @@ INDEX = ["shot", "shot_start", "row_size", "label", "video", "split"]
 
 
 @pytest.mark.parametrize("array", ARRAYS + INDEX)
-@pytest.mark.parametrize("damage", [delete, cut, empty])
+@pytest.mark.parametrize("damage", [delete, cut])
 def test_damaged_metadata_of_an_array_is_found(cache, array, damage):
     damage(cache.path / f"cams.zarr/{array}/zarr.json")
     (problem,) = cache.verify()
     assert problem.startswith("cams.zarr: the index of shots" if array in INDEX else f"cams.zarr/{array}: is")
 
 
-@pytest.mark.parametrize("array", ARRAYS + INDEX)
+@pytest.mark.parametrize("array", [*ARRAYS, "shot"])
 @pytest.mark.parametrize(
     "change",
-    [{"dimension_names": None}, {"attributes": {"more": 1}}, {"shape": [3]}, {"data_type": "float64"},
+    [{"dimension_names": None}, {"attributes": {"more": 1}}, {"shape": [7]}, {"data_type": "int8"},
      {"codecs": [{"name": "bytes", "configuration": {"endian": "little"}}]}],
     ids=["names", "attributes", "shape", "type", "codecs"],
 )  # fmt: skip

@@ -129,6 +129,31 @@ def test_values_of_a_config_file_are_used_and_a_flag_wins(config_of, command, tm
     assert (config.seed, config.device) == (7, "cpu")
 
 
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [("build", "out"), ("train", "cache"), ("evaluate", "cache"), ("inspect", "cache"), ("verify", "cache")],
+)
+def test_a_cache_may_be_a_url_in_a_flag_and_in_a_config_file(config_of, tmp_path, command, name):
+    url, least = "s3://bucket/cache", LEAST[command]
+    if command == "evaluate":
+        least = ["m", "--cache", "cache", "--out", "report"]
+    given = [url if word == "cache" else word for word in least]
+    assert getattr(config_of(command, *given), name) == url
+    assert getattr(config_of(command, *least), name) == Path("cache")
+    without = [word for word in least if word not in ("cache", f"--{name}" if name == "cache" else "")]
+    if command == "build":
+        without = ["m", "--classifier", "g.pt"]
+    (tmp_path / "c.toml").write_text(f'{name} = "{url}/"\n')
+    assert getattr(config_of(command, *without, "--config", tmp_path / "c.toml"), name) == url
+
+
+@pytest.mark.parametrize("given", [["m", "--classifier", "s3://b/g.pt", "--out", "c"]])
+def test_what_is_no_cache_is_refused_as_a_url(config_of, tcam, given):
+    config_of("build", *LEAST["build"])
+    result = tcam("build", *given)
+    assert result.exit_code == 2 and "classifier: got the URL s3:/b/g.pt" in result.stderr
+
+
 def test_a_config_file_may_hold_arguments_flags_and_names_with_dashes(config_of, tmp_path):
     (tmp_path / "c.toml").write_text(
         'manifest = "m"\nclassifier = "g.pt"\nout = "cache"\nimage-size = 96\ndry_run = true\nquiet = true\n'

@@ -1,12 +1,12 @@
 """The frozen settings of every stage. Each default lives here once; the command line reads it from here."""
 
-import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from tcam_cache.errors import ConfigError
+from tcam_cache.settings import Config, setting
 from tcam_cache.window import MODES
 
 ARCHITECTURES = (
@@ -20,54 +20,6 @@ BOX_MODES = ("components", "wsol")
 
 # Upstream's permutohedral lattice returns about 0.6 of the exact Gaussian sum; lambda = 2e-9 was tuned to it.
 LATTICE_GAIN = 0.6
-
-
-def setting(
-    default: Any = MISSING,
-    *,
-    help: str,
-    choices: tuple[str, ...] = (),
-    least: float | None = None,
-    most: float | None = None,
-    shown: str | None = None,
-) -> Any:
-    """Declare one field of a config: its default, its one-line help, and which values have a meaning.
-
-    `shown` is its name on the command line where it stands without an option.
-    """
-    facts = {"help": help, "choices": choices, "least": least, "most": most, "shown": shown}
-    return field(default=default, metadata=facts)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """What every stage's settings share."""
-
-    device: str = setting("auto", help="auto, cpu, cuda, cuda:N or mps")
-    seed: int = setting(0, help="same seed, same result", least=0, most=2**63 - 1)
-
-    def __post_init__(self) -> None:
-        for spec in fields(self):
-            if Path in _kinds(spec) and isinstance(value := getattr(self, spec.name), str):
-                object.__setattr__(self, spec.name, Path(value))
-        wrong = [message for spec in fields(self) if (message := _fault(spec, getattr(self, spec.name)))]
-        if wrong:
-            raise ConfigError(f"{type(self).__name__} has {len(wrong)} setting(s) out of range.", wrong)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the settings as JSON-able values."""
-        return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self).items()}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Return the config that `to_json` wrote; unknown and missing names are a `ConfigError`."""
-        unknown = sorted(set(values) - {spec.name for spec in fields(cls)})
-        if unknown:
-            raise ConfigError(f"{cls.__name__} has no such setting. Remove it or correct its name.", unknown)
-        missing = [spec.name for spec in fields(cls) if spec.default is MISSING and spec.name not in values]
-        if missing:
-            raise ConfigError(f"{cls.__name__} needs settings that have no default. Give them.", missing)
-        return cls(**values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,9 +234,49 @@ class PredictConfig(Config):
 class InspectConfig(Config):
     """Look into a cache."""
 
-    cache: Path = setting(help="the cache folder")
+    cache: Path = setting(help="the cache folder, or an HDF5 file that was exported")
     shot: str | None = setting(None, help="a shot's id, such as bird/0001/001")
-    png: Path | None = setting(None, help="write the shot's frames with their CAMs as one picture")
+    png: Path | None = setting(
+        None, help="one picture: the shot's frames with their CAMs, or some of every class"
+    )
+    gif: Path | None = setting(None, help="the shot, moving: frame, CAM and CAM-TMP side by side")
+    mp4: Path | None = setting(None, help="the same as a video (extra `video`)")
+    fps: float = setting(10, help="frames a second of --gif and --mp4", least=0.1, most=100)
+    root: Path | None = setting(None, help="where the data set lies now, if not where the manifest says")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shot is None and (self.gif or self.mp4):
+            raise ConfigError(
+                "--gif and --mp4 show one shot. Name it: tcam-cache inspect CACHE SHOT --gif FILE."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig(Config):
+    """Write a cache, or one shot of it, into one file for sharing."""
+
+    cache: Path = setting(help="the cache folder, or an HDF5 file that was exported")
+    shot: str | None = setting(None, help="for npz: a shot's id, such as bird/0001/001")
+    format: str = setting(help="h5: the whole cache; npz: one shot", choices=("h5", "npz"))
+    out: Path = setting(help="the file to write")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.shot is None) == (self.format == "npz"):
+            raise ConfigError("npz holds one SHOT, and h5 the whole cache: name a shot for npz only.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportConfig(Config):
+    """Make a cache of CAMs that others stored, one .pt file a frame."""
+
+    manifest: Path = setting(help="manifest written by `tcam-cache manifest`")
+    source: Path = setting(help="the folder of .pt files", shown="FOLDER")
+    out: Path = setting(help="the cache folder")
+    method: str = setting("imported", help="what made the CAMs, such as layercam")
+    classifier: Path | None = setting(None, help="classifier file to keep in the cache; `train` needs one")
+    split: str = setting("all", help="the shots to import; others stay unfinished", choices=SPLIT_CHOICES)
     root: Path | None = setting(None, help="where the data set lies now, if not where the manifest says")
 
 
@@ -300,29 +292,3 @@ class DemoConfig(Config):
     """Write the embedded data set and run every stage on it."""
 
     out: Path = setting(help="the folder to write")
-
-
-def _fault(spec: Any, value: Any) -> str | None:
-    choices, least, most = (spec.metadata[key] for key in ("choices", "least", "most"))
-    if not _fits(value, kinds := _kinds(spec)):
-        return f"{spec.name}: got {value!r}, expected {' or '.join(kind.__name__ for kind in kinds)}"
-    if value is None:
-        return None
-    if choices and value not in choices:
-        return f"{spec.name}: got {value!r}, expected one of {', '.join(choices)}"
-    if least is not None and not value >= least:
-        return f"{spec.name}: got {value}, expected at least {least:g}"
-    if most is not None and not value <= most:
-        return f"{spec.name}: got {value}, expected at most {most:g}"
-    return None
-
-
-def _kinds(spec: Any) -> tuple[type, ...]:
-    return typing.get_args(spec.type) or (spec.type,)
-
-
-def _fits(value: Any, kinds: tuple[type, ...]) -> bool:
-    # To Python true is a number; to whoever wrote it, it is not.
-    if isinstance(value, bool):
-        return bool in kinds
-    return isinstance(value, kinds) or (float in kinds and isinstance(value, int))

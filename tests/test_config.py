@@ -34,6 +34,8 @@ def with_required(kind, **given):
     }
     if kind is EvaluateConfig:
         needed["run"] = Path("run")
+    if given.get("format") == "npz":
+        needed["shot"] = "bird/0001/001"
     return kind(**{**needed, **given})
 
 

@@ -28,7 +28,7 @@ def refuse(number):
     return refused
 
 
-@pytest.mark.parametrize("home", [(os, "fsync"), (os, "replace"), (tempfile, "mkstemp"), (os, "fdopen")])
+@pytest.mark.parametrize("home", [(os, "fsync"), (os, "replace"), (tempfile, "mkstemp"), (Path, "open")])
 @pytest.mark.parametrize(("number", "reason"), REASONS)
 def test_a_refused_write_keeps_the_old_file_and_says_which_file_and_why(
     tmp_path, monkeypatch, home, number, reason

@@ -1,0 +1,83 @@
+"""How a config declares its settings: a default, a one-line help, and which values have a meaning."""
+
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from tcam_cache.errors import ConfigError
+
+
+def setting(
+    default: Any = MISSING,
+    *,
+    help: str,
+    choices: tuple[str, ...] = (),
+    least: float | None = None,
+    most: float | None = None,
+    shown: str | None = None,
+) -> Any:
+    """Declare one field of a config: its default, its one-line help, and which values have a meaning.
+
+    `shown` is its name on the command line where it stands without an option.
+    """
+    facts = {"help": help, "choices": choices, "least": least, "most": most, "shown": shown}
+    return field(default=default, metadata=facts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What every stage's settings share."""
+
+    device: str = setting("auto", help="auto, cpu, cuda, cuda:N or mps")
+    seed: int = setting(0, help="same seed, same result", least=0, most=2**63 - 1)
+
+    def __post_init__(self) -> None:
+        for spec in fields(self):
+            if Path in _kinds(spec) and isinstance(value := getattr(self, spec.name), str):
+                object.__setattr__(self, spec.name, Path(value))
+        wrong = [message for spec in fields(self) if (message := _fault(spec, getattr(self, spec.name)))]
+        if wrong:
+            raise ConfigError(f"{type(self).__name__} has {len(wrong)} setting(s) out of range.", wrong)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as JSON-able values."""
+        return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the config that `to_json` wrote; unknown and missing names are a `ConfigError`."""
+        unknown = sorted(set(values) - {spec.name for spec in fields(cls)})
+        if unknown:
+            raise ConfigError(f"{cls.__name__} has no such setting. Remove it or correct its name.", unknown)
+        missing = [spec.name for spec in fields(cls) if spec.default is MISSING and spec.name not in values]
+        if missing:
+            raise ConfigError(f"{cls.__name__} needs settings that have no default. Give them.", missing)
+        return cls(**values)
+
+
+def _fault(spec: Any, value: Any) -> str | None:
+    choices, least, most = (spec.metadata[key] for key in ("choices", "least", "most"))
+    if not _fits(value, kinds := _kinds(spec)):
+        return f"{spec.name}: got {value!r}, expected {' or '.join(kind.__name__ for kind in kinds)}"
+    if value is None:
+        return None
+    if choices and value not in choices:
+        return f"{spec.name}: got {value!r}, expected one of {', '.join(choices)}"
+    if least is not None and not value >= least:
+        return f"{spec.name}: got {value}, expected at least {least:g}"
+    if most is not None and not value <= most:
+        return f"{spec.name}: got {value}, expected at most {most:g}"
+    return None
+
+
+def _kinds(spec: Any) -> tuple[type, ...]:
+    return typing.get_args(spec.type) or (spec.type,)
+
+
+def _fits(value: Any, kinds: tuple[type, ...]) -> bool:
+    # To Python true is a number; to whoever wrote it, it is not.
+    if isinstance(value, bool):
+        return bool in kinds
+    return isinstance(value, kinds) or (float in kinds and isinstance(value, int))

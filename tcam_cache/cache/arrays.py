@@ -1,6 +1,7 @@
 """The Zarr arrays of one cache: opened when first needed, read in whole slices, written in whole chunks."""
 
 import os
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,34 @@ from tcam_cache.errors import CacheError
 from tcam_cache.files import storage_errors
 
 
-class Arrays:
+class Columns(ABC):
+    """The arrays of one cache by name, whatever keeps them: rows of the frame axis, columns of the index."""
+
+    @abstractmethod
+    def column(self, name: str, rows: slice = slice(None)) -> np.ndarray:
+        """Return some rows of one array.
+
+        Raises:
+            CacheError: the array is missing or damaged.
+        """
+
+    def read(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Return maps (m, h, w) float16 and statistics (m, k) float32 of some rows; NaN where there are none.
+
+        Raises:
+            CacheError: a chunk is damaged.
+        """
+        return self.column(CAM, rows), self.column(STATS, rows)
+
+    def index(self, classes: tuple[str, ...]) -> ShotIndex:
+        """Return the index of the shots, as it is stored."""
+        names, videos, splits = (tuple(map(str, self.column(name))) for name in ("shot", "video", "split"))
+        starts, lengths, labels = (self.column(name).tolist() for name in ("shot_start", "row_size", "label"))
+        tags = tuple(classes[label] for label in labels)
+        return ShotIndex(names, tags, videos, splits, tuple(starts), tuple(lengths))
+
+
+class Arrays(Columns):
     """Reads and writes rows of the frame axis; every process that holds one opens it for itself."""
 
     def __init__(self, objects: Objects, *, read_only: bool = True) -> None:
@@ -23,14 +51,6 @@ class Arrays:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": (-1, {})}
-
-    def read(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Return maps (m, h, w) float16 and statistics (m, k) float32 of some rows; NaN where there are none.
-
-        Raises:
-            CacheError: a chunk is damaged.
-        """
-        return self.column(CAM, rows), self.column(STATS, rows)
 
     def column(self, name: str, rows: slice = slice(None)) -> np.ndarray:
         """Return some rows of one array.
@@ -60,13 +80,6 @@ class Arrays:
             padded[: len(values)] = values
             with storage_errors(self._objects.root / ARRAYS / name):
                 array[start : start + rows] = padded
-
-    def index(self, classes: tuple[str, ...]) -> ShotIndex:
-        """Return the index of the shots, as it is stored."""
-        names, videos, splits = (tuple(map(str, self.column(name))) for name in ("shot", "video", "split"))
-        starts, lengths, labels = (self.column(name).tolist() for name in ("shot_start", "row_size", "label"))
-        tags = tuple(classes[label] for label in labels)
-        return ShotIndex(names, tags, videos, splits, tuple(starts), tuple(lengths))
 
     def _array(self, name: str) -> zarr.Array:
         if self._opened[0] != os.getpid():

@@ -1,6 +1,7 @@
 """What the reader, the pack, the check and the summary share: one cache's marker, index, records, arrays."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Self
 
 import numpy as np
 
-from tcam_cache.cache.arrays import Arrays
+from tcam_cache.cache.arrays import Arrays, Columns
 from tcam_cache.cache.commits import Commit, CommitLog
+from tcam_cache.cache.h5_file import H5Arrays, H5File, H5Objects
 from tcam_cache.cache.index import ShotIndex
-from tcam_cache.cache.layout import ARRAYS
+from tcam_cache.cache.layout import ARRAYS, STATS
 from tcam_cache.cache.marker import NAME, Marker
 from tcam_cache.cache.objects import Objects
 from tcam_cache.errors import CacheError
@@ -20,16 +22,16 @@ from tcam_cache.provenance import sha256_of
 
 @dataclass(frozen=True)
 class Contents:
-    """One cache on disk, read only."""
+    """One cache on disk, read only: a folder, or a file that was exported."""
 
-    objects: Objects
+    objects: Objects | H5Objects
     marker: Marker
-    arrays: Arrays
+    arrays: Columns
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
-        """Open the cache in a folder; see `CamCache.open`."""
-        objects = Objects(Path(path).absolute())
+        """Open the cache in a folder or a file; see `CamCache.open`."""
+        objects, arrays = _opened(Path(path).absolute())
         marker = Marker.read(objects)
         if marker is None and not objects.root.exists():
             raise CacheError(f"there is no folder {path}. Make a cache with `tcam-cache build`.")
@@ -38,7 +40,7 @@ class Contents:
                 f"{path} is not a CAM cache: it holds no {NAME}. Name the folder that `tcam-cache build` "
                 "wrote; if that was interrupted as it began, run it again."
             )
-        return cls(objects, marker, Arrays(objects))
+        return cls(objects, marker, arrays)
 
     @cached_property
     def index(self) -> ShotIndex:
@@ -63,6 +65,31 @@ class Contents:
     def fresh_log(self) -> CommitLog:
         """Return the commit records, none of them read yet."""
         return CommitLog(self.objects, self.marker.fingerprint, self.index.ids)
+
+    def stats(self, positions: Iterable[int]) -> np.ndarray:
+        """Return the (N, k) float32 statistics of every frame of finished shots, one shot after the other.
+
+        Raises:
+            CacheError: a chunk is missing or damaged.
+        """
+        every = self.arrays.column(STATS)
+        kept = [self.sound(self.index.ids[at], every[self.index.rows(at)]) for at in positions]
+        return np.concatenate([every[:0], *kept])
+
+    def attachment(self, name: str) -> bytes:
+        """Return an attached file; see `CamCache.attachment`."""
+        attached = self.marker.attachments
+        if name not in attached:
+            raise CacheError(
+                f"{self.objects.root} has no file {name!r} attached. Those it has are:", attached
+            )
+        data = self.objects.get(name)
+        if data is None or hashlib.sha256(data).hexdigest() != attached[name]:
+            raise CacheError(
+                f"{self.objects.root / name} is gone, or not the file that {NAME} names. "
+                "Build the cache again."
+            )
+        return data
 
     def digest(self, commits: Mapping[int, Commit]) -> str:
         """Return the SHA-256 of the fingerprint and the digests of these commits, by shot."""
@@ -91,3 +118,11 @@ class Contents:
                 "Run `tcam-cache verify` to list the damage."
             )
         return values
+
+
+def _opened(place: Path) -> tuple[Objects | H5Objects, Columns]:
+    if place.is_file():
+        file = H5File(place)
+        return H5Objects(file), H5Arrays(file)
+    objects = Objects(place)
+    return objects, Arrays(objects)

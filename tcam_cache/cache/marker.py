@@ -78,10 +78,14 @@ class Marker:
         except (KeyError, TypeError) as error:
             raise _damaged(where) from error
 
+    def to_bytes(self) -> bytes:
+        """Return the content of cache.json."""
+        values = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
+        return (json.dumps(values, indent=2) + "\n").encode()
+
     def put(self, objects: Objects) -> None:
         """Write the marker, which makes the folder a cache."""
-        values = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
-        objects.put(NAME, (json.dumps(values, indent=2) + "\n").encode())
+        objects.put(NAME, self.to_bytes())
 
 
 def _damaged(where: Any) -> CacheError:

@@ -53,6 +53,10 @@ class Objects:
             raise _unreadable(self.root / folder, error) from error
         return tuple(sorted(name for name in found if not name.endswith(PARTIAL)))
 
+    def cure(self, record: str) -> str:
+        """Say what mends a shot that is not what its commit record vouches for."""
+        return f"delete {record} and run the same build again"
+
     def sweep(self, older_than: float) -> None:
         """Remove unfinished writes whose last change is that many seconds ago; younger ones may be alive."""
         for path, facts in self._files():

@@ -46,7 +46,7 @@ def _attachment_problems(contents: Contents) -> list[str]:
 
 def _shot_problems(contents: Contents, position: int, commit: Commit) -> list[str]:
     record = CommitLog.name(position)
-    cure = f"delete {record} and run the same build again"
+    cure = contents.objects.cure(record)
     try:
         maps, stats = contents.arrays.read(contents.index.rows(position))
     except CacheError as error:

@@ -164,7 +164,7 @@ def _faults(cams: ShotCams, length: int, plan: CachePlan) -> list[str]:
         "raw_min": (length,),
         "raw_max": (length,),
         "flat": (length,),
-        "logits": (length, len(plan.classes)),
+        "logits": (length, len(plan.scored)),
     }
     arrays = {name: np.asarray(getattr(cams, name)) for name in wanted}
     faults = [

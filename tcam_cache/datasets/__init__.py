@@ -6,7 +6,7 @@ from tcam_cache.datasets.demo_set import demo_tags, write_demo
 from tcam_cache.datasets.folders import image_names, index_folders
 from tcam_cache.datasets.images import ImageFrames
 from tcam_cache.datasets.manifest import Manifest
-from tcam_cache.datasets.manifest_file import manifest_text, read_manifest, write_manifest
+from tcam_cache.datasets.manifest_file import manifest_text, parse_manifest, read_manifest, write_manifest
 from tcam_cache.datasets.splits import seeded_splits
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "image_names",
     "index_folders",
     "manifest_text",
+    "parse_manifest",
     "read_annotations",
     "read_manifest",
     "seeded_splits",

@@ -48,9 +48,21 @@ def read_manifest(path: Path | str, root: Path | str | None = None) -> Manifest:
         ManifestError: the file is no manifest, is of a newer version, has broken lines (all are listed),
             contradicts itself, or its root does not exist.
     """
-    path = Path(path)
-    first, *rest = _read_lines(path)
-    header = _header(path, first)
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ManifestError(f"cannot read the manifest {path}: {error.strerror}.") from error
+    return parse_manifest(data, path, root)
+
+
+def parse_manifest(data: bytes, source: Path | str, root: Path | str | None = None) -> Manifest:
+    """Parse the content of a manifest, such as the copy that a cache keeps; `source` is named in errors.
+
+    Raises:
+        ManifestError: as `read_manifest` does.
+    """
+    first, *rest = _lines(data, source)
+    header = _header(source, first)
     shots, broken = [], []
     for number, line in enumerate(rest, start=2):
         try:
@@ -60,9 +72,9 @@ def read_manifest(path: Path | str, root: Path | str | None = None) -> Manifest:
     if not broken and len(shots) != header.get("shots", len(shots)):
         broken.append(f"the file ends after {len(shots)} of {header['shots']} shots")
     if broken:
-        raise ManifestError(f"{path} has {len(broken)} broken line(s). Write the manifest again.", broken)
+        raise ManifestError(f"{source} has {len(broken)} broken line(s). Write the manifest again.", broken)
     return Manifest(
-        root=_existing_root(path, header, root),
+        root=_existing_root(source, header, root),
         layout=str(header["layout"]),
         classes=tuple(header["classes"]),
         shots=tuple(shots),
@@ -81,47 +93,45 @@ def _shot_line(shot: Shot) -> dict[str, Any]:
     }
 
 
-def _read_lines(path: Path) -> list[str]:
+def _lines(data: bytes, source: Path | str) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = data.decode()
     except UnicodeDecodeError as error:
-        raise ManifestError(f"{path} is not a manifest: it is not text.") from error
-    except OSError as error:
-        raise ManifestError(f"cannot read the manifest {path}: {error.strerror}.") from error
+        raise ManifestError(f"{source} is not a manifest: it is not text.") from error
     # Not splitlines: a file name may hold one of the rarer line separators.
-    return text.rstrip("\n").split("\n")
+    return text.replace("\r\n", "\n").rstrip("\n").split("\n")
 
 
-def _header(path: Path, line: str) -> dict[str, Any]:
+def _header(source: Path | str, line: str) -> dict[str, Any]:
     try:
         header = json.loads(line)
     except ValueError:
         header = None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ManifestError(
-            f"{path} is not a manifest: line 1 is no header of the format {FORMAT!r}. "
+            f"{source} is not a manifest: line 1 is no header of the format {FORMAT!r}. "
             "Write one with `tcam-cache manifest`."
         )
     version, classes = header.get("version"), header.get("classes")
     if not isinstance(version, int) or version > VERSION:
         raise ManifestError(
-            f"{path} has manifest version {version!r}; this program reads up to {VERSION}. "
+            f"{source} has manifest version {version!r}; this program reads up to {VERSION}. "
             "Update it, or write the manifest again."
         )
     if not isinstance(classes, list) or not all(isinstance(tag, str) for tag in classes):
-        raise ManifestError(f"{path}: line 1 lists no classes. Write the manifest again.")
+        raise ManifestError(f"{source}: line 1 lists no classes. Write the manifest again.")
     missing = sorted({"root", "layout"} - header.keys())
     if missing:
-        raise ManifestError(f"{path}: line 1 has no {' and no '.join(missing)}. Write the manifest again.")
+        raise ManifestError(f"{source}: line 1 has no {' and no '.join(missing)}. Write the manifest again.")
     return header
 
 
-def _existing_root(path: Path, header: dict[str, Any], root: Path | str | None) -> Path:
+def _existing_root(source: Path | str, header: dict[str, Any], root: Path | str | None) -> Path:
     found = Path(header["root"] if root is None else root)
     if not found.is_dir():
-        source = f"the root in {path}" if root is None else "the given root"
+        named = f"the root in {source}" if root is None else "the given root"
         raise ManifestError(
-            f"{source} is {found}, and no such folder exists. Say where it lies with `--root`."
+            f"{named} is {found}, and no such folder exists. Say where it lies with `--root`."
         )
     return found
 

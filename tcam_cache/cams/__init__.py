@@ -8,7 +8,7 @@ from tcam_cache.cams.classifier_file import (
     read_classifier_file,
 )
 from tcam_cache.cams.layercam import CLOSED_FORMS, Cams, cams_of_tags, layer_cam, normalise
-from tcam_cache.cams.weights import pretrained_network, weights_hash
+from tcam_cache.cams.weights import pretrained_network, read_torch_file, weights_hash
 
 __all__ = [
     "CHECKPOINTS",
@@ -22,6 +22,7 @@ __all__ = [
     "parse_classifier_file",
     "pretrained_network",
     "read_classifier_file",
+    "read_torch_file",
     "seeded_classifier",
     "weights_hash",
 ]

@@ -1,11 +1,12 @@
 """Tests of a cache as an xarray dataset."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tcam_cache.cache import CamCache
+from tcam_cache.cache import CamCache, CamWriter
 from tcam_cache.errors import CacheError, ExtraError
 
 pytest.importorskip("xarray")
@@ -66,3 +67,10 @@ def test_without_xarray_the_extra_is_named(cache, monkeypatch):
     monkeypatch.setitem(sys.modules, "xarray", None)
     with pytest.raises(ExtraError, match=r"tcam-cache\[xarray\]"):
         cache.to_xarray()
+
+
+def test_a_cache_without_logits_has_no_such_variable(path, plan_of, cams_of):
+    plan = plan_of((5,), logits=False)
+    given = replace(cams_of(plan.shots[0]), logits=np.zeros((5, 0), np.float32))
+    CamWriter.create(path, plan).write(plan.shots[0].id, given)
+    assert set(CamCache.open(path).to_xarray().data_vars) == {"cam", "raw_min", "raw_max", "flat"}

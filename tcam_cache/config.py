@@ -254,17 +254,20 @@ class InspectConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig(Config):
-    """Write a cache, or one shot of it, into one file for sharing."""
+    """Write a cache, or one shot of it, in another form."""
 
     cache: Path = setting(help="the cache folder, or an HDF5 file that was exported")
     shot: str | None = setting(None, help="for npz: a shot's id, such as bird/0001/001")
-    format: str = setting(help="h5: the whole cache; npz: one shot", choices=("h5", "npz"))
-    out: Path = setting(help="the file to write")
+    format: str = setting(
+        help="h5: the whole cache as one file; zarr: as a cache folder, the way back; npz: one shot",
+        choices=("h5", "zarr", "npz"),
+    )
+    out: Path = setting(help="the file, or for zarr the folder, to write")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if (self.shot is None) == (self.format == "npz"):
-            raise ConfigError("npz holds one SHOT, and h5 the whole cache: name a shot for npz only.")
+            raise ConfigError("npz holds one SHOT, h5 and zarr the whole cache: name a shot for npz only.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from tcam_cache.cache import pack as packs
 from tcam_cache.cache.contents import Contents
+from tcam_cache.cache.copying import copy_cache
 from tcam_cache.cache.h5_export import export_h5
 from tcam_cache.cache.info import CacheInfo, cache_info
 from tcam_cache.cache.layout import CAM, STAT_COLUMNS, STATS
@@ -259,6 +260,15 @@ class CamCache:
             StorageError: the file system refuses the write.
         """
         export_h5(self._contents, path)
+
+    def to_zarr(self, path: Path | str) -> None:
+        """Write everything finished into a cache folder, such as `build` makes; call it again to resume.
+
+        Raises:
+            CacheError: no shot is finished, or one is damaged, or the folder holds something else.
+            StorageError: the file system refuses the write.
+        """
+        copy_cache(self._contents, path)
 
     def to_xarray(self, files: Mapping[str, Sequence[str]] | None = None) -> "xarray.Dataset":
         """Return everything finished as a dataset with named axes; maps stay on disk until looked at.

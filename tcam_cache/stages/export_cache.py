@@ -1,4 +1,4 @@
-"""Write a cache, or one shot of it, into one file for sharing. Nothing here imports torch."""
+"""Write a cache, or one shot of it, in another form, for sharing. Nothing here imports torch."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ class ExportReport:
     """What was written.
 
     Attributes:
-        out: the file.
+        out: the file or folder.
         shots: in it.
         frames: in it.
         bytes: its size.
@@ -42,7 +42,7 @@ class ExportReport:
 
 
 def export_cache(config: ExportConfig) -> ExportReport:
-    """Write everything finished as HDF5, which opens as a cache, or one shot as the arrays of an .npz.
+    """Write everything finished as HDF5 or as a folder, either opens as a cache, or one shot as an .npz.
 
     Raises:
         CacheError: there is no such cache or shot, or nothing of it is finished.
@@ -50,14 +50,19 @@ def export_cache(config: ExportConfig) -> ExportReport:
     """
     cache = CamCache.open(config.cache)
     if config.shot is None:
-        cache.to_h5(config.out)
+        (cache.to_h5 if config.format == "h5" else cache.to_zarr)(config.out)
         shots = [shot for shot in cache.shots() if shot.complete]
         missing = len(cache.missing())
     else:
         _save_npz(cache, config.shot, config.out)
         shots, missing = [cache.shot(config.shot)], 0
-    size = Path(config.out).stat().st_size
-    return ExportReport(str(config.out), len(shots), sum(map(len, shots)), size, missing)
+    return ExportReport(str(config.out), len(shots), sum(map(len, shots)), _size(config), missing)
+
+
+def _size(config: ExportConfig) -> int:
+    if config.format == "zarr":
+        return CamCache.open(config.out).info().bytes
+    return Path(config.out).stat().st_size
 
 
 def _save_npz(cache: CamCache, shot_id: str, path: Path) -> None:

@@ -26,6 +26,17 @@ def test_the_file_opens_as_the_same_cache(small_cache, exported, same_arrays):
     assert CamCache.open(exported).digest() == CamCache.open(small_cache).digest()
 
 
+def test_there_is_a_way_back_to_a_folder(small_cache, exported, same_arrays, tmp_path):
+    report = export_cache(ExportConfig(cache=exported, format="zarr", out=tmp_path / "back"))
+    assert (report.shots, report.frames) == (11, 35)
+    same_arrays(tmp_path / "back", small_cache)
+    there = {file.relative_to(small_cache) for file in small_cache.rglob("*.json")}
+    assert {file.relative_to(tmp_path / "back") for file in (tmp_path / "back").rglob("*.json")} >= there
+    assert report.bytes == sum(
+        file.stat().st_size for file in (tmp_path / "back").rglob("*") if file.is_file()
+    )
+
+
 def test_an_incomplete_cache_exports_what_is_finished_and_says_so(build_config, tmp_path):
     build_cache(build_config(shard="0/2"))
     report = export_cache(ExportConfig(cache=build_config().out, format="h5", out=tmp_path / "x.h5"))

@@ -6,7 +6,10 @@ import click
 
 from tcam_cache.version import __version__
 
-COMMANDS = ("demo", "manifest", "classifier", "build", "train", "evaluate", "predict", "inspect", "verify")
+COMMANDS = (
+    "demo", "manifest", "classifier", "build", "train", "evaluate", "predict", "inspect", "verify", "export",
+    "import",
+)  # fmt: skip
 
 
 class Stages(click.Group):

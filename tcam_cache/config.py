@@ -258,9 +258,52 @@ class PredictConfig(Config):
 class InspectConfig(Config):
     """Look into a cache."""
 
-    cache: Place = setting(help="the cache: a folder, or a URL")
+    cache: Place = setting(help="the cache: a folder, a URL, or an HDF5 file that was exported")
     shot: str | None = setting(None, help="a shot's id, such as bird/0001/001")
-    png: Path | None = setting(None, help="write the shot's frames with their CAMs as one picture")
+    png: Path | None = setting(
+        None, help="one picture: the shot's frames with their CAMs, or some of every class"
+    )
+    gif: Path | None = setting(None, help="the shot, moving: frame, CAM and CAM-TMP side by side")
+    mp4: Path | None = setting(None, help="the same as a video (extra `video`)")
+    fps: float = setting(10, help="frames a second of --gif and --mp4", least=0.1, most=100)
+    root: Path | None = setting(None, help="where the data set lies now, if not where the manifest says")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shot is None and (self.gif or self.mp4):
+            raise ConfigError(
+                "--gif and --mp4 show one shot. Name it: tcam-cache inspect CACHE SHOT --gif FILE."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig(Config):
+    """Write a cache, or one shot of it, in another form."""
+
+    cache: Place = setting(help="the cache: a folder, a URL, or an HDF5 file that was exported")
+    shot: str | None = setting(None, help="for npz: a shot's id, such as bird/0001/001")
+    format: str = setting(
+        help="h5: the whole cache as one file; zarr: as a cache folder, the way back; npz: one shot",
+        choices=("h5", "zarr", "npz"),
+    )
+    out: Place = setting(help="the file to write; for zarr the folder or the URL")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.shot is None) == (self.format == "npz"):
+            raise ConfigError("npz holds one SHOT, h5 and zarr the whole cache: name a shot for npz only.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportConfig(Config):
+    """Make a cache of CAMs that others stored, one .pt file a frame."""
+
+    manifest: Path = setting(help="manifest written by `tcam-cache manifest`")
+    source: Path = setting(help="the folder of .pt files", shown="FOLDER")
+    out: Place = setting(help="the cache: a folder, or a URL such as s3://bucket/cache")
+    method: str = setting("imported", help="what made the CAMs, such as layercam")
+    classifier: Path | None = setting(None, help="classifier file to keep in the cache; `train` needs one")
+    split: str = setting("all", help="the shots to import; others stay unfinished", choices=SPLIT_CHOICES)
     root: Path | None = setting(None, help="where the data set lies now, if not where the manifest says")
 
 

@@ -37,6 +37,10 @@ class DeviceError(TcamCacheError):
     """A device was asked for that is not there."""
 
 
+class ExtraError(TcamCacheError):
+    """What was asked for needs an optional package that is not installed."""
+
+
 class ManifestError(TcamCacheError):
     """A data set on disk, or a manifest of one, is missing, empty or contradicts itself."""
 

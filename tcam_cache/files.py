@@ -16,6 +16,7 @@ REFUSALS = {
     errno.EPERM: "no write permission",
     errno.EROFS: "the file system is read-only",
     errno.ENOSPC: "the disk is full",
+    errno.EFBIG: "the file would be larger than is allowed",
     errno.EDQUOT: "the disk quota is used up",
     errno.ENOTDIR: "a file stands where a folder is needed",
     errno.EEXIST: "a file stands where a folder is needed",
@@ -43,10 +44,11 @@ def storage_errors(path: Path | str) -> Iterator[None]:
 
 
 @contextmanager
-def atomic_file(path: Path | str) -> Iterator[IO[bytes]]:
-    """Open a binary file that appears under `path`, whole, only when the block ends without an error.
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Name an empty file that becomes `path`, whole, only when the block ends without an error.
 
-    The parent folder is made when absent. A kill at any moment leaves the old file, or none.
+    For programs that open files by name; all others use `atomic_file`. The parent folder is made when absent.
+    A kill at any moment leaves the old file, or none.
 
     Raises:
         StorageError: the file system refuses the write.
@@ -57,15 +59,27 @@ def atomic_file(path: Path | str) -> Iterator[IO[bytes]]:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
         partial = Path(name)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
+            os.close(descriptor)
+            yield partial
+            _to_disk(partial)
             partial.chmod(0o666 & ~_umask())
             partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
+
+
+@contextmanager
+def atomic_file(path: Path | str) -> Iterator[IO[bytes]]:
+    """Open a binary file that appears under `path`, whole, only when the block ends without an error.
+
+    The parent folder is made when absent. A kill at any moment leaves the old file, or none.
+
+    Raises:
+        StorageError: the file system refuses the write.
+    """
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        yield file
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
@@ -96,6 +110,14 @@ def make_folder(path: Path | str) -> Path:
         except FileNotFoundError as error:
             raise StorageError(f"cannot make the folder {path} there. Choose another.") from error
     return Path(path)
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _umask() -> int:

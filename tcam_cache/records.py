@@ -78,7 +78,7 @@ class ShotCams:
         raw_min: (T,) float32, minimum of each map before it was normalised.
         raw_max: (T,) float32, maximum of each map before it was normalised.
         flat: (T,) bool, true where a map was constant and says nothing.
-        logits: (T, C) float32, one column per class in the classifier's order.
+        logits: (T, C) float32, one column per class in the classifier's order; (T, 0) where none was asked.
     """
 
     cams: np.ndarray

@@ -1,4 +1,4 @@
-"""What a config is made of: settings that know their default, their help and their range."""
+"""How a config declares its settings: a default, a one-line help, and which values have a meaning."""
 
 import typing
 from collections.abc import Mapping

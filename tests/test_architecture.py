@@ -14,6 +14,7 @@ ROOMS = {"cache", "cams", "datasets", "evaluation", "training"}
 SHARED = {
     "config",
     "errors",
+    "extras",
     "files",
     "place",
     "progress",
@@ -148,9 +149,10 @@ def test_torchvision_is_imported_in_one_module_of_cams_only():
     assert asking == ["tcam_cache/cams/torchvision_import.py"]
 
 
+TORCHLESS = ("cache_pictures", "export_cache", "index_dataset", "inspect_cache", "verify_cache")
 WITHOUT_TORCH = [
     *(path for folder in ("cache", "datasets", "evaluation") for path in sources(f"tcam_cache/{folder}")),
-    *(LIBRARY / "stages" / f"{name}.py" for name in ("inspect_cache", "verify_cache", "index_dataset")),
+    *(LIBRARY / "stages" / f"{name}.py" for name in TORCHLESS),
     *(LIBRARY / f"{name}.py" for name in sorted(SHARED)),
     *sources("cli"),
 ]
@@ -165,7 +167,7 @@ def test_what_reads_and_scores_never_names_torch(path):
     "statement",
     [
         "from tcam_cache import CamCache, Manifest, cam_tmp; import tcam_cache.evaluation",
-        "from tcam_cache.stages import index_dataset, inspect_cache, verify_cache",
+        f"from tcam_cache.stages import {', '.join(TORCHLESS)}",
         "import tcam_cache_cli.main, tcam_cache_cli.build, tcam_cache_cli.train",
     ],
     ids=["readers", "stages", "commands"],

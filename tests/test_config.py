@@ -38,6 +38,8 @@ def with_required(kind, **given):
         needed["run"] = Path("run")
     if given.get("backend") == "dask":
         needed["scheduler"] = "tcp://host:8786"
+    if given.get("format") == "npz":
+        needed["shot"] = "bird/0001/001"
     return kind(**{**needed, **given})
 
 

@@ -12,7 +12,15 @@ import pytest
 
 from tcam_cache import files
 from tcam_cache.errors import StorageError
-from tcam_cache.files import atomic_file, make_folder, storage_errors, write_bytes, write_json, write_text
+from tcam_cache.files import (
+    atomic_file,
+    atomic_path,
+    make_folder,
+    storage_errors,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 REASONS = [
     (errno.EACCES, "no write permission"),
@@ -28,7 +36,7 @@ def refuse(number):
     return refused
 
 
-@pytest.mark.parametrize("home", [(os, "fsync"), (os, "replace"), (tempfile, "mkstemp"), (os, "fdopen")])
+@pytest.mark.parametrize("home", [(os, "fsync"), (os, "replace"), (tempfile, "mkstemp"), (Path, "open")])
 @pytest.mark.parametrize(("number", "reason"), REASONS)
 def test_a_refused_write_keeps_the_old_file_and_says_which_file_and_why(
     tmp_path, monkeypatch, home, number, reason
@@ -160,3 +168,16 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
     for write in (make_folder, lambda path: write_bytes(path / "g.pt", b"")):
         with pytest.raises(StorageError, match=f"cannot make the folder {tmp_path / 'new'}"):
             write(tmp_path / "new")
+
+
+def test_a_file_written_by_its_name_appears_only_when_the_block_ends(tmp_path):
+    path = tmp_path / "folder/a.h5"
+    with atomic_path(path) as partial:
+        assert partial.parent == path.parent and partial.read_bytes() == b""
+        partial.write_bytes(b"all of it")
+        assert not path.exists()
+    assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == {"a.h5": b"all of it"}
+    with pytest.raises(ZeroDivisionError), atomic_path(path) as partial:
+        partial.write_bytes(b"half")
+        raise ZeroDivisionError
+    assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == {"a.h5": b"all of it"}

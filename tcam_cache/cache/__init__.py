@@ -3,6 +3,7 @@
 from tcam_cache.cache.info import CacheInfo, Tally
 from tcam_cache.cache.layout import FORMAT_VERSION, CachePlan
 from tcam_cache.cache.pack import PackedCams
+from tcam_cache.cache.statistics import CamStatistics
 from tcam_cache.cache.store import CachedShot, CamCache, ShotStats
 from tcam_cache.cache.writer import CamWriter
 
@@ -12,6 +13,7 @@ __all__ = [
     "CachePlan",
     "CachedShot",
     "CamCache",
+    "CamStatistics",
     "CamWriter",
     "PackedCams",
     "ShotStats",

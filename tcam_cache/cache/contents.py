@@ -1,18 +1,20 @@
 """What the reader, the pack, the check and the summary share: one cache's marker, index, records, arrays."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
 import numpy as np
 
-from tcam_cache.cache.arrays import Arrays
+from tcam_cache.cache.arrays import Arrays, Columns
 from tcam_cache.cache.commits import Commit, CommitLog
+from tcam_cache.cache.h5_file import H5Arrays, H5Objects
 from tcam_cache.cache.index import ShotIndex
-from tcam_cache.cache.layout import ARRAYS, CachePlan
+from tcam_cache.cache.layout import ARRAYS, STATS, CachePlan
 from tcam_cache.cache.locate import objects_at
-from tcam_cache.cache.marker import MEND, NAME, Marker
+from tcam_cache.cache.marker import NAME, Marker
 from tcam_cache.cache.objects import Objects
 from tcam_cache.errors import CacheError
 from tcam_cache.place import Place
@@ -22,11 +24,11 @@ from tcam_cache.records import Shot
 
 @dataclass(frozen=True)
 class Contents:
-    """One cache, read only."""
+    """One cache, read only: a folder, a URL, or a file that was exported."""
 
     objects: Objects
     marker: Marker
-    arrays: Arrays
+    arrays: Columns
 
     @classmethod
     def open(cls, path: Place) -> Self:
@@ -40,7 +42,8 @@ class Contents:
                 f"{path} is not a CAM cache: it holds no {NAME}. Name the folder that `tcam-cache build` "
                 "wrote; if that was interrupted as it began, run it again."
             )
-        return cls(objects, marker, Arrays(objects))
+        arrays = H5Arrays(objects.file) if isinstance(objects, H5Objects) else Arrays(objects)
+        return cls(objects, marker, arrays)
 
     @cached_property
     def index(self) -> ShotIndex:
@@ -53,9 +56,14 @@ class Contents:
         if index.digest != self.marker.index:
             raise CacheError(
                 f"the index of shots in {self.objects.where(ARRAYS)} is not the one that {NAME} names: "
-                f"it is damaged. To mend that, {MEND}."
+                f"it is damaged. To mend that, {self.cure}."
             )
         return index
+
+    @property
+    def cure(self) -> str:
+        """What mends damage to all but a single shot."""
+        return self.objects.cure(NAME)
 
     @cached_property
     def log(self) -> CommitLog:
@@ -69,6 +77,31 @@ class Contents:
         columns = zip(index.ids, index.tags, index.videos, index.splits, index.lengths, strict=True)
         shots = (Shot(*names, folder="", frames=("",) * length) for *names, length in columns)
         return CachePlan(marker.classes, tuple(shots), marker.map_size, marker.settings, marker.recorded)
+
+    def stats(self, positions: Iterable[int]) -> np.ndarray:
+        """Return the (N, k) float32 statistics of every frame of finished shots, one shot after the other.
+
+        Raises:
+            CacheError: a chunk is missing or damaged.
+        """
+        every = self.arrays.column(STATS)
+        kept = [self.sound(self.index.ids[at], every[self.index.rows(at)]) for at in positions]
+        return np.concatenate([every[:0], *kept])
+
+    def attachment(self, name: str) -> bytes:
+        """Return an attached file; see `CamCache.attachment`."""
+        attached = self.marker.attachments
+        if name not in attached:
+            raise CacheError(
+                f"{self.objects.where()} has no file {name!r} attached. Those it has are:", attached
+            )
+        data = self.objects.get(name)
+        if data is None or hashlib.sha256(data).hexdigest() != attached[name]:
+            raise CacheError(
+                f"{self.objects.where(name)} is gone, or not the file that {NAME} names. "
+                f"To mend that, {self.cure}."
+            )
+        return data
 
     def digest(self, commits: Mapping[int, Commit]) -> str:
         """Return the SHA-256 of the fingerprint and the digests of these commits, by shot."""

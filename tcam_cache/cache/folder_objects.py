@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from zarr.storage import LocalStore
 
 from tcam_cache import files
-from tcam_cache.cache.objects import Objects
+from tcam_cache.cache.objects import WritableObjects
 from tcam_cache.errors import CacheError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ PARTIAL = ".partial"
 
 
 @dataclass(frozen=True)
-class FolderObjects(Objects):
+class FolderObjects(WritableObjects):
     """The files below a folder; a put is durable, too."""
 
     root: Path

@@ -3,7 +3,7 @@
 cache.json            marker, put last of all when a cache is made: fingerprint, settings, provenance
 cams.zarr/            Zarr v3 group with one frame axis on which every shot starts at a multiple of 128
   cam                 (frame, y, x) float16, NaN where nothing was written
-  frame_stats         (frame, stat) float32: raw_min, raw_max, flat, one logit per class
+  frame_stats         (frame, stat) float32: raw_min, raw_max, flat, one logit per class (if known)
   shot_start row_size label shot video split      (shot)
   class stat y x      coordinates; y and x are pixel centres in [0, 1]
 commits/000000.json   one per finished shot, put last; a shot without one does not exist
@@ -80,6 +80,11 @@ class CachePlan:
         return sha256_of({"format_version": FORMAT_VERSION, **self.settings})
 
     @property
+    def scored(self) -> tuple[str, ...]:
+        """The classes that have logits: all, or none where the settings say that no classifier was asked."""
+        return self.classes if self.settings.get("logits", True) else ()
+
+    @property
     def index(self) -> ShotIndex:
         """Where each shot lies on the frame axis."""
         lengths = [len(shot) for shot in self.shots]
@@ -127,7 +132,7 @@ def empty_group(plan: CachePlan, memory: dict[str, Any] | None = None) -> zarr.G
     group = zarr.create_group(MemoryStore(memory), zarr_format=3, attributes={"tcam_cache": marked})
     index = plan.index
     frames, (height, width) = index.starts[-1] + _aligned(index.lengths[-1]), plan.map_size
-    columns = (*STAT_COLUMNS, *(f"logit:{name}" for name in plan.classes))
+    columns = (*STAT_COLUMNS, *(f"logit:{name}" for name in plan.scored))
     _declare(group, CAM, (frames, height, width), ("frame", "y", "x"), chunk_frames(plan.map_size), "float16")
     _declare(group, STATS, (frames, len(columns)), ("frame", "stat"), ALIGNMENT, "float32")
     _fill(group, "shot_start", "shot", np.array(index.starts, "int64"))

@@ -6,13 +6,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from tcam_cache.cache.layout import FORMAT_VERSION, CachePlan
-from tcam_cache.cache.objects import Objects
+from tcam_cache.cache.objects import Objects, WritableObjects
 from tcam_cache.errors import CacheError
 
 NAME = "cache.json"
 FORMAT = "tcam_cache"
 # What is made with a cache is made anew where there is no marker; the commit records vouch for the shots.
-MEND = f"delete {NAME} and run the same `tcam-cache build` again: finished shots stay"
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Marker:
             values = json.loads(data)
             form, version = values.pop("format"), values.pop("format_version")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _damaged(where) from error
+            raise _damaged(objects) from error
         if form != FORMAT:
             raise CacheError(f"{where} is of format {form!r}, not {FORMAT!r}. Choose another folder.")
         if version != FORMAT_VERSION:
@@ -78,13 +77,20 @@ class Marker:
             sizes = {"classes": tuple(values.pop("classes")), "map_size": tuple(values.pop("map_size"))}
             return cls(**values, **sizes)
         except (KeyError, TypeError) as error:
-            raise _damaged(where) from error
+            raise _damaged(objects) from error
 
-    def put(self, objects: Objects) -> None:
-        """Write the marker, which makes the folder a cache."""
+    def to_bytes(self) -> bytes:
+        """Return the content of cache.json."""
         values = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
-        objects.put(NAME, (json.dumps(values, indent=2) + "\n").encode())
+        return (json.dumps(values, indent=2) + "\n").encode()
+
+    def put(self, objects: WritableObjects) -> None:
+        """Write the marker, which makes the folder a cache."""
+        objects.put(NAME, self.to_bytes())
 
 
-def _damaged(where: str) -> CacheError:
-    return CacheError(f"{where} is damaged: it is not the JSON of a CAM cache. To mend that, {MEND}.")
+def _damaged(objects: Objects) -> CacheError:
+    return CacheError(
+        f"{objects.where(NAME)} is damaged: it is not the JSON of a CAM cache. "
+        f"To mend that, {objects.cure(NAME)}."
+    )

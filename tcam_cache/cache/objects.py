@@ -1,18 +1,21 @@
-"""Named objects below one place: all that this room asks of a disk or of a store elsewhere."""
+"""Named objects below one place: all that this room asks of a disk, a store elsewhere, an exported file."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tcam_cache.errors import StorageError
 from tcam_cache.place import Place
+from tcam_cache.provenance import sha256_of
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
 
 class Objects(ABC):
-    """Put and get whole objects by name, with "/" between folders; a put is atomic. Picklable."""
+    """Get whole objects by name, with "/" between folders. Picklable."""
 
     @property
     @abstractmethod
@@ -26,14 +29,6 @@ class Objects(ABC):
     @abstractmethod
     def kind(self) -> str | None:
         """Tell whether a "folder" or a "file" stands at the place, or nothing."""
-
-    @abstractmethod
-    def put(self, name: str, data: bytes) -> None:
-        """Write one object: whole, or not at all.
-
-        Raises:
-            StorageError: the write is refused.
-        """
 
     @abstractmethod
     def get(self, name: str) -> bytes | None:
@@ -53,21 +48,45 @@ class Objects(ABC):
         """Return the names right below a folder, sorted, without unfinished writes."""
 
     @abstractmethod
-    def sweep(self, older_than: float) -> None:
-        """Remove unfinished writes whose last change is that many seconds ago; younger ones may be alive."""
-
-    @abstractmethod
     def size(self) -> tuple[int, int]:
         """Return the bytes and the number of all objects."""
 
-    @abstractmethod
-    def zarr_store(self, folder: str, *, read_only: bool) -> "Store":
-        """Return the Zarr store of a folder."""
+    def cure(self, name: str) -> str:
+        """Say what mends damage that the marker or a commit record of this name shows."""
+        return f"delete {name} and run the same `tcam-cache build` again: finished shots stay"
 
-    @abstractmethod
     def derived(self, folder: str) -> Path:
-        """Return the folder on this machine for files made from the objects; it need not exist yet.
+        """Return the folder for files made from the objects; it need not exist yet.
+
+        It is one of this user on this machine, the same for every process that asks.
 
         Raises:
             StorageError: there is no such place.
         """
+        try:
+            kept = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        except RuntimeError as error:
+            raise StorageError(
+                "this user has no home folder to keep files in. Set XDG_CACHE_HOME."
+            ) from error
+        return Path(kept, "tcam_cache", f"{folder}-{sha256_of(str(self.place))[:16]}")
+
+
+class WritableObjects(Objects):
+    """Put whole objects, too; a put is atomic."""
+
+    @abstractmethod
+    def put(self, name: str, data: bytes) -> None:
+        """Write one object: whole, or not at all.
+
+        Raises:
+            StorageError: the write is refused.
+        """
+
+    @abstractmethod
+    def sweep(self, older_than: float) -> None:
+        """Remove unfinished writes whose last change is that many seconds ago; younger ones may be alive."""
+
+    @abstractmethod
+    def zarr_store(self, folder: str, *, read_only: bool) -> "Store":
+        """Return the Zarr store of a folder."""

@@ -7,7 +7,6 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import accumulate
@@ -16,7 +15,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from tcam_cache.cache.commits import Commit, content_digest
+from tcam_cache.cache.checked import checked_shots, finished_shots
+from tcam_cache.cache.commits import Commit
 from tcam_cache.cache.contents import Contents
 from tcam_cache.cache.index import ShotIndex
 from tcam_cache.errors import CacheError, StorageError
@@ -25,7 +25,6 @@ from tcam_cache.progress import progress_bar
 from tcam_cache.window import window_indices
 
 FOLDER = "pack"
-BATCH_BYTES = 32 * 1024 * 1024
 
 
 class PackedCams:
@@ -71,17 +70,26 @@ class PackedCams:
         except CacheError:
             return False
 
-    def _rows(self, rows: slice) -> np.ndarray:
+    @property
+    def maps(self) -> np.ndarray:
+        """Every map, (N, h, w) float16, memory-mapped: a shot's begin at its start in the index.
+
+        Raises:
+            CacheError: the file is gone or cut short.
+        """
         process, maps = self._maps
         if maps is None or process != os.getpid():
             maps = _mapped(self.path)
             self._maps = (os.getpid(), maps)
-        return maps[rows].astype(np.float32)
+        return maps
+
+    def _rows(self, rows: slice) -> np.ndarray:
+        return self.maps[rows].astype(np.float32)
 
 
 def pack(contents: Contents) -> PackedCams:
     """Write the pack of a cache where it is not there yet; see `CamCache.pack`."""
-    commits = _finished(contents)
+    commits = finished_shots(contents)
     packed = PackedCams(_path(contents, commits), _index(contents, commits))
     if not packed.is_whole(contents.marker.map_size):
         _write(packed.path, contents, commits)
@@ -94,7 +102,7 @@ def pack(contents: Contents) -> PackedCams:
 
 def pack_elsewhere(contents: Contents) -> PackedCams:
     """Write the pack of a cache into a temporary folder of this process: nowhere else is there room."""
-    commits = _finished(contents)
+    commits = finished_shots(contents)
     with storage_errors(tempfile.gettempdir()):
         folder = Path(tempfile.mkdtemp(prefix="tcam_cache-"))
     packed = PackedCams(folder / "cams.npy", _index(contents, commits))
@@ -113,15 +121,6 @@ def existing_pack(contents: Contents) -> PackedCams | None:
     return packed if packed.path.exists() else None
 
 
-def _finished(contents: Contents) -> dict[int, Commit]:
-    commits = contents.log.all()
-    if not commits:
-        raise CacheError(
-            f"no shot of {contents.objects.where()} is finished yet. Run `tcam-cache build` first."
-        )
-    return commits
-
-
 def _path(contents: Contents, commits: dict[int, Commit]) -> Path:
     return contents.objects.derived(FOLDER) / f"{contents.digest(commits)}.npy"
 
@@ -136,36 +135,9 @@ def _write(path: Path, contents: Contents, commits: dict[int, Commit]) -> None:
     total = sum(contents.index.lengths[position] for position in commits)
     with atomic_file(path) as file, progress_bar(total, "packing the CAMs", "frame") as bar:
         _write_header(file, (total, *contents.marker.map_size))
-        for maps in _checked(contents, commits):
+        for _, maps, _ in checked_shots(contents, commits):
             file.write(np.ascontiguousarray(maps, "<f2"))
             bar.update(len(maps))
-
-
-def _checked(contents: Contents, commits: dict[int, Commit]) -> Iterator[np.ndarray]:
-    """Yield each shot's maps, read many shots at a time and checked against their commits."""
-    index, limit = contents.index, BATCH_BYTES // (2 * np.prod(contents.marker.map_size, dtype=int)) + 1
-    for batch in _batches(index, list(commits), limit):
-        first, last = index.rows(batch[0]).start, index.rows(batch[-1]).stop
-        maps, stats = contents.arrays.read(slice(first, last))
-        for position in batch:
-            rows = slice(index.starts[position] - first, index.rows(position).stop - first)
-            if content_digest(maps[rows], stats[rows]) != commits[position].sha256:
-                raise CacheError(
-                    f"shot {index.ids[position]!r} of {contents.objects.where()} is not what was committed. "
-                    "Run `tcam-cache verify` to list the damage."
-                )
-            yield maps[rows]
-
-
-def _batches(index: ShotIndex, positions: list[int], limit: int) -> Iterator[list[int]]:
-    batch: list[int] = []
-    for position in positions:
-        if batch and index.rows(position).stop - index.starts[batch[0]] > limit:
-            yield batch
-            batch = []
-        batch.append(position)
-    if batch:
-        yield batch
 
 
 def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:

@@ -4,18 +4,15 @@ A put is atomic wherever it makes one object, as in every object store; nothing 
 A connection belongs to a process: it is made when first needed there, and fsspec keeps it for the next call.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zarr.storage import FsspecStore
 
-from tcam_cache.cache.objects import Objects
+from tcam_cache.cache.objects import WritableObjects
 from tcam_cache.errors import CacheError, StorageError, TcamCacheError
-from tcam_cache.provenance import sha256_of
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -26,7 +23,7 @@ S3 = ("s3:", "s3a:")
 
 
 @dataclass(frozen=True)
-class RemoteObjects(Objects):
+class RemoteObjects(WritableObjects):
     """The objects below a URL."""
 
     url: str
@@ -99,16 +96,6 @@ class RemoteObjects(Objects):
 
             wrapped = AsyncFileSystemWrapper(system, asynchronous=True)
         return _NamedStore(wrapped, read_only, f"{root}/{folder}")
-
-    def derived(self, folder: str) -> Path:
-        """Return a folder of this user on this machine, the same for every process that asks."""
-        try:
-            kept = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        except RuntimeError as error:
-            raise StorageError(
-                "this user has no home folder to keep files in. Set XDG_CACHE_HOME."
-            ) from error
-        return Path(kept, "tcam_cache", f"{folder}-{sha256_of(self.url)[:16]}")
 
     @contextmanager
     def _connected(self, deed: str, name: str = "") -> Iterator[tuple["AbstractFileSystem", str]]:

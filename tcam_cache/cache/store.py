@@ -1,23 +1,29 @@
 """Read a CAM cache: shots, CAMs, windows of consecutive CAMs, statistics."""
 
-import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from tcam_cache.cache import pack as packs
 from tcam_cache.cache.contents import Contents
+from tcam_cache.cache.copying import copy_cache
+from tcam_cache.cache.h5_export import export_h5
 from tcam_cache.cache.info import CacheInfo, cache_info
 from tcam_cache.cache.layout import CAM, STAT_COLUMNS, STATS
-from tcam_cache.cache.marker import MEND, NAME
 from tcam_cache.cache.pack import PackedCams
+from tcam_cache.cache.statistics import CamStatistics, cam_statistics
 from tcam_cache.cache.verify import verify
+from tcam_cache.cache.xarray_dataset import to_xarray
 from tcam_cache.errors import CacheError, StorageError
 from tcam_cache.place import Place
 from tcam_cache.window import window_indices
+
+if TYPE_CHECKING:
+    import xarray
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +71,7 @@ class ShotStats:
         raw_min: (T,) float32, minimum of each map before it was normalised.
         raw_max: (T,) float32, maximum of each map before it was normalised.
         flat: (T,) bool, true where a map was constant and says nothing.
-        logits: (T, C) float32, one column per class in the cache's order.
+        logits: (T, C) float32, one column per class in the cache's order; (T, 0) where none was asked.
     """
 
     raw_min: np.ndarray
@@ -85,9 +91,10 @@ class CamCache:
 
     @classmethod
     def open(cls, path: Place) -> Self:
-        """Open the cache in a folder or at a URL that fsspec knows, complete or not.
+        """Open the cache in a folder, at a URL that fsspec knows, or in a file that `to_h5` wrote.
 
-        s3:// takes its endpoint and credentials from AWS_ENDPOINT_URL, AWS_PROFILE, AWS_ACCESS_KEY_ID, ...
+        It need not be complete. s3:// takes its endpoint and credentials from AWS_ENDPOINT_URL, AWS_PROFILE,
+        AWS_ACCESS_KEY_ID, ...
 
         Raises:
             CacheError: nothing is there, no cache, a damaged one, or another format version; or the URL's
@@ -105,7 +112,7 @@ class CamCache:
 
     @property
     def path(self) -> Place:
-        """The cache's folder, or its URL as text."""
+        """The cache's folder or HDF5 file, or its URL as text."""
         return self._contents.objects.place
 
     @property
@@ -210,22 +217,21 @@ class CamCache:
         """Count what is in the cache."""
         return cache_info(self._contents)
 
+    def statistics(self, seed: int = 0) -> dict[str, CamStatistics]:
+        """Return what the finished CAMs look like, by class tag, maps of a random sample of shots where many.
+
+        Raises:
+            CacheError: a chunk is damaged.
+        """
+        return cam_statistics(self._contents, seed)
+
     def attachment(self, name: str) -> bytes:
         """Return a file that was kept beside the arrays, such as "classifier.pt".
 
         Raises:
             CacheError: there is none of that name, or it is not what was attached.
         """
-        attached = self._contents.marker.attachments
-        if name not in attached:
-            raise CacheError(f"{self.path} has no file {name!r} attached. Those it has are:", attached)
-        data = self._contents.objects.get(name)
-        if data is None or hashlib.sha256(data).hexdigest() != attached[name]:
-            raise CacheError(
-                f"{self._contents.objects.where(name)} is gone, or not the file that {NAME} names. "
-                f"To mend that, {MEND}."
-            )
-        return data
+        return self._contents.attachment(name)
 
     def digest(self) -> str:
         """Return the SHA-256 of everything finished: fingerprint and every shot's digest."""
@@ -238,8 +244,8 @@ class CamCache:
     def pack(self) -> PackedCams:
         """Return the finished CAMs as one memory-mapped file, made now where it is not there yet.
 
-        It lies in the cache's folder; that of a cache elsewhere in ~/.cache/tcam_cache (or $XDG_CACHE_HOME),
-        for the next call to find; in a temporary folder where neither can be written to.
+        It lies in the cache's folder; that of a URL or an HDF5 file in ~/.cache/tcam_cache (or
+        $XDG_CACHE_HOME), for the next call to find; in a temporary folder where these cannot be written to.
 
         Raises:
             CacheError: no shot is finished, or one is damaged.
@@ -252,6 +258,38 @@ class CamCache:
             packed = packs.pack_elsewhere(self._contents)
         logger.info("the packed CAMs of %s are in %s", self.path, packed.path)
         return packed
+
+    def to_h5(self, path: Path | str) -> None:
+        """Write everything finished into one HDF5 file, which opens as a cache of the same numbers.
+
+        Raises:
+            CacheError: no shot is finished, or one is damaged.
+            StorageError: the file system refuses the write.
+        """
+        export_h5(self._contents, path)
+
+    def to_zarr(self, path: Place) -> None:
+        """Write everything finished into a cache folder, such as `build` makes; call it again to resume.
+
+        Raises:
+            CacheError: no shot is finished, or one is damaged, or the folder holds something else.
+            StorageError: the file system refuses the write.
+        """
+        copy_cache(self._contents, path)
+
+    def to_xarray(self, files: Mapping[str, Sequence[str]] | None = None) -> "xarray.Dataset":
+        """Return everything finished as a dataset with named axes; maps stay on disk until looked at.
+
+        They are those of `pack`: one after the other along `frame`, nothing between shots.
+
+        Args:
+            files: the frames' file names by shot, where known, for a coordinate `file`.
+
+        Raises:
+            CacheError: no shot is finished, one is damaged, or has another number of file names.
+            ExtraError: xarray is not installed.
+        """
+        return to_xarray(self._contents, self.pack(), files)
 
     def _shot(self, position: int, complete: bool) -> CachedShot:
         index = self._contents.index

@@ -7,10 +7,13 @@ import numpy as np
 from tcam_cache.cache.commits import Commit, CommitLog, content_digest
 from tcam_cache.cache.contents import Contents
 from tcam_cache.cache.layout import ARRAYS, CAM, STATS, empty_group
-from tcam_cache.cache.marker import MEND, NAME
+from tcam_cache.cache.marker import NAME
 from tcam_cache.cache.pack import PackedCams, existing_pack
 from tcam_cache.errors import CacheError
 from tcam_cache.progress import progress_bar
+
+# The other small arrays are the index, whose digest the marker keeps.
+COORDINATES = ("class", "stat", "y", "x")
 
 
 def verify(opened: Contents) -> tuple[str, ...]:
@@ -24,9 +27,15 @@ def verify(opened: Contents) -> tuple[str, ...]:
     try:
         plan = contents.plan
     except CacheError:
-        return (*problems, f"{ARRAYS}: the index of shots is missing or damaged; {MEND}")
+        return (
+            *problems,
+            f"{ARRAYS}: the index of shots is missing or damaged; {contents.cure}",
+        )
     if plan.fingerprint != contents.marker.fingerprint:
-        return (*problems, f"{NAME}: its fingerprint is not that of its settings; {MEND}")
+        return (
+            *problems,
+            f"{NAME}: its fingerprint is not that of its settings; {contents.cure}",
+        )
     arrays = _array_problems(contents)
     problems += arrays.values()
     problems += [
@@ -46,9 +55,9 @@ def _attachment_problems(contents: Contents) -> list[str]:
     for name, digest in contents.marker.attachments.items():
         data = contents.objects.get(name)
         if data is None:
-            problems.append(f"{name}: is gone, though {NAME} names it; {MEND}")
+            problems.append(f"{name}: is gone, though {NAME} names it; {contents.cure}")
         elif hashlib.sha256(data).hexdigest() != digest:
-            problems.append(f"{name}: is not the file that {NAME} names; {MEND}")
+            problems.append(f"{name}: is not the file that {NAME} names; {contents.cure}")
     return problems
 
 
@@ -56,20 +65,20 @@ def _array_problems(contents: Contents) -> dict[str, str]:
     """Compare metadata, index and coordinates with a new cache of the same plan; damages by array."""
     problems, wanted, stored = {}, empty_group(contents.plan), contents.arrays
     try:
-        sound = stored.attributes() == wanted.attrs.asdict()
+        sound = stored.attributes() in (None, wanted.attrs.asdict())
     except CacheError:
         sound = False
     if not sound:
-        problems["zarr.json"] = f"{ARRAYS}/zarr.json: is missing, or not what {NAME} says; {MEND}"
+        problems["zarr.json"] = f"{ARRAYS}/zarr.json: is missing, or not what {NAME} says; {contents.cure}"
     for name, array in wanted.arrays():
         try:
-            sound = stored.metadata(name) == array.metadata.to_dict()
-            if name not in (CAM, STATS):
+            sound = stored.metadata(name) in (None, array.metadata.to_dict())
+            if name in COORDINATES:
                 sound = sound and np.array_equal(stored.column(name), array[:])
         except CacheError:
             sound = False
         if not sound:
-            problems[name] = f"{ARRAYS}/{name}: is missing or damaged; {MEND}"
+            problems[name] = f"{ARRAYS}/{name}: is missing or damaged; {contents.cure}"
     return problems
 
 
@@ -84,7 +93,7 @@ def _all_shot_problems(contents: Contents) -> list[str]:
 
 def _shot_problems(contents: Contents, position: int, commit: Commit) -> list[str]:
     record = CommitLog.name(position)
-    cure = f"delete {record} and run the same build again"
+    cure = contents.objects.cure(record)
     try:
         maps, stats = contents.arrays.read(contents.index.rows(position))
     except CacheError as error:

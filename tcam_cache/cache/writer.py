@@ -10,9 +10,9 @@ import numpy as np
 from tcam_cache.cache.arrays import Arrays
 from tcam_cache.cache.commits import Commit, CommitLog, content_digest
 from tcam_cache.cache.layout import ARRAYS, CachePlan, empty_arrays
-from tcam_cache.cache.locate import objects_at
+from tcam_cache.cache.locate import writable_objects_at
 from tcam_cache.cache.marker import Marker
-from tcam_cache.cache.objects import Objects
+from tcam_cache.cache.objects import WritableObjects
 from tcam_cache.errors import CacheError, ConfigError
 from tcam_cache.place import Place
 from tcam_cache.provenance import differences
@@ -36,7 +36,7 @@ class CamWriter:
     ()
     """
 
-    def __init__(self, objects: Objects, plan: CachePlan) -> None:
+    def __init__(self, objects: WritableObjects, plan: CachePlan) -> None:
         self._plan = plan
         self._index = plan.index
         self._arrays = Arrays(objects, read_only=False)
@@ -56,7 +56,7 @@ class CamWriter:
                 protocol.
             StorageError: a write is refused.
         """
-        objects = objects_at(path)
+        objects = writable_objects_at(path)
         marker = Marker.read(objects)
         if marker is None:
             _refuse_strangers(objects, plan)
@@ -113,14 +113,14 @@ class CamWriter:
         self._log.put(position, commit)
 
 
-def _make(objects: Objects, plan: CachePlan, attachments: Mapping[str, bytes]) -> None:
+def _make(objects: WritableObjects, plan: CachePlan, attachments: Mapping[str, bytes]) -> None:
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in attachments.items()}
     for name, data in (empty_arrays(plan) | dict(attachments)).items():
         objects.put(name, data)
     Marker.of(plan, digests).put(objects)
 
 
-def _refuse_strangers(objects: Objects, plan: CachePlan) -> None:
+def _refuse_strangers(objects: WritableObjects, plan: CachePlan) -> None:
     """Go on in a new or empty place, in what an interrupted creation left, or where shots of the plan are."""
     if objects.kind() == "file":
         raise CacheError(
@@ -141,7 +141,7 @@ def _refuse_strangers(objects: Objects, plan: CachePlan) -> None:
         )
 
 
-def _refuse_others(objects: Objects, plan: CachePlan, marker: Marker) -> None:
+def _refuse_others(objects: WritableObjects, plan: CachePlan, marker: Marker) -> None:
     ours, theirs = Marker.of(plan, {}), marker
     named = differences(ours.settings, theirs.settings)
     named += differences(
@@ -166,7 +166,7 @@ def _faults(cams: ShotCams, length: int, plan: CachePlan) -> list[str]:
         "raw_min": (length,),
         "raw_max": (length,),
         "flat": (length,),
-        "logits": (length, len(plan.classes)),
+        "logits": (length, len(plan.scored)),
     }
     arrays = {name: np.asarray(getattr(cams, name)) for name in wanted}
     faults = [

@@ -11,7 +11,7 @@ from tcam_cache.cams.extractor import CamExtractor
 from tcam_cache.cams.folding import fold_batch_norm
 from tcam_cache.cams.layers import find_layers
 from tcam_cache.cams.normalise import Cams, normalise
-from tcam_cache.cams.weights import pretrained_network, weights_hash
+from tcam_cache.cams.weights import pretrained_network, read_torch_file, weights_hash
 
 __all__ = [
     "CHECKPOINTS",
@@ -25,6 +25,7 @@ __all__ = [
     "parse_classifier_file",
     "pretrained_network",
     "read_classifier_file",
+    "read_torch_file",
     "seeded_classifier",
     "weights_hash",
 ]

@@ -56,7 +56,11 @@ def read_manifest(path: Path | str, root: Path | str | None = None) -> Manifest:
 
 
 def parse_manifest(data: bytes, source: str, root: Path | str | None = None) -> Manifest:
-    """Return the manifest in the bytes of a file, named `source` in errors; see `read_manifest`."""
+    """Parse the content of a manifest, such as the copy that a cache keeps; `source` is named in errors.
+
+    Raises:
+        ManifestError: as `read_manifest` does.
+    """
     first, *rest = _lines(data, source)
     header = _header(source, first)
     shots, broken = [], []
@@ -95,7 +99,7 @@ def _lines(data: bytes, source: str) -> list[str]:
     except UnicodeDecodeError as error:
         raise ManifestError(f"{source} is not a manifest: it is not text.") from error
     # Not splitlines: a file name may hold one of the rarer line separators.
-    return text.rstrip("\n").split("\n")
+    return text.replace("\r\n", "\n").rstrip("\n").split("\n")
 
 
 def _header(source: str, line: str) -> dict[str, Any]:

@@ -95,8 +95,18 @@ def label(pixels: np.ndarray, text: str, size: int = 14) -> np.ndarray:
 
 def scale_to_width(pixels: np.ndarray, width: int) -> np.ndarray:
     """Scale an (H, W, 3) picture to a width, keeping its shape."""
-    height = max(1, round(pixels.shape[0] * width / pixels.shape[1]))
+    return scale(pixels, width, max(1, round(pixels.shape[0] * width / pixels.shape[1])))
+
+
+def scale(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Scale an (H, W, 3) picture to (height, width, 3), whatever its shape."""
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def faded(pixels: np.ndarray) -> np.ndarray:
+    """Return an (H, W, 3) picture in pale grey, for a frame about which nothing is known."""
+    grey = pixels.mean(axis=2, keepdims=True)
+    return np.repeat(np.rint(127 + grey / 2), 3, axis=2).astype(np.uint8)
 
 
 def contact_sheet(tiles: Sequence[np.ndarray], columns: int, gap: int = 6) -> np.ndarray:

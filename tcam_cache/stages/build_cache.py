@@ -12,6 +12,7 @@ from tcam_cache.config import BuildConfig, parse_shard
 from tcam_cache.datasets import manifest_text
 from tcam_cache.errors import FrameError
 from tcam_cache.progress import progress_bar
+from tcam_cache.stages.attached import CLASSIFIER_NAME, MANIFEST_NAME
 from tcam_cache.stages.build_jobs import build_in_jobs
 from tcam_cache.stages.builder import Builder
 from tcam_cache.stages.loading import as_images, in_batches, load_batches
@@ -20,8 +21,6 @@ from tcam_cache.stages.shot_cams import Counts
 
 logger = logging.getLogger(__name__)
 
-CLASSIFIER_NAME = "classifier.pt"
-MANIFEST_NAME = "manifest.jsonl"
 TRIAL_FRAMES = 64
 
 

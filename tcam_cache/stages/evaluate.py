@@ -61,8 +61,8 @@ class EvaluateReport:
             headline = "  <- chosen" if name == metrics.threshold["policy"] else ""
             overlap = f"mean IoU {policy['mean_iou']:.3f}"
             lines.append(f"  {name:16} {tau:10} CorLoc {policy['corloc']:5.1f}  {overlap}{headline}")
-        if metrics.cl_accuracy is not None:
-            lines.append(f"  CL {metrics.cl_accuracy:.1f}, flat maps {metrics.flat_maps:.1f} %")
+        known = "no logits, so no CL" if metrics.cl_accuracy is None else f"CL {metrics.cl_accuracy:.1f}"
+        lines.append(f"  {known}, flat maps {metrics.flat_maps:.1f} %")
         return "\n".join([*lines, f"  {self.report}/index.html"])
 
 

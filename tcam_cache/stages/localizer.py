@@ -10,9 +10,9 @@ import torch
 from tcam_cache.cams import Classifier, ClassifierFile, read_classifier_file
 from tcam_cache.config import TrainConfig, fixed_threshold
 from tcam_cache.errors import ConfigError, RunError
+from tcam_cache.stages.attached import CLASSIFIER_NAME
 from tcam_cache.training import Decoder, RunFolder
 
-CLASSIFIER_NAME = "classifier.pt"
 THRESHOLD_NAME = "threshold.json"
 BEST = "best"
 

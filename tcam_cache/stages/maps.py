@@ -24,7 +24,7 @@ class FrameMap(NamedTuple):
         shot: the frame's shot.
         t: the frame's position in it.
         scores: (S, S) float32 in [0, 1], higher where the object is.
-        logits: (C,) float32 of the classifier, in its order of classes.
+        logits: (C,) float32 of the classifier, in its order of classes; (0,) where none was asked.
         width: of the original frame, in pixels.
         height: of the original frame, in pixels.
         flat: the map is constant and says nothing.

@@ -30,7 +30,7 @@ def sweep_maps(
             item.shot,
             item.t,
             (item.width, item.height),
-            predicted_tag=classes[int(item.logits.argmax())],
+            predicted_tag=classes[int(item.logits.argmax())] if item.logits.size else None,
             mode=mode,
             taus=taus,
         )

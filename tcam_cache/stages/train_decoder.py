@@ -13,7 +13,8 @@ from tcam_cache.errors import ManifestError
 from tcam_cache.evaluation import GRID, choose_tau
 from tcam_cache.files import write_bytes, write_json
 from tcam_cache.records import FrameSource
-from tcam_cache.stages.localizer import BEST, CLASSIFIER_NAME, THRESHOLD_NAME, new_networks
+from tcam_cache.stages.attached import CLASSIFIER_NAME
+from tcam_cache.stages.localizer import BEST, THRESHOLD_NAME, new_networks
 from tcam_cache.stages.maps import MAP_SIZE, annotated_frames, decoder_maps
 from tcam_cache.stages.scoring import Validation, sweep_maps
 from tcam_cache.stages.setup import find_device, open_data, sampled_as, worker_count

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tcam_cache.cache import CamCache, CamWriter, pack
+from tcam_cache.cache import CamCache, CamWriter, checked
 from tcam_cache.errors import CacheError, StorageError
 
 
@@ -60,7 +60,7 @@ def test_nothing_finished_is_nothing_to_pack(path, plan):
 
 @pytest.mark.parametrize("batch_bytes", [0, 20_000, 10**9])
 def test_shots_are_read_in_batches_of_any_size(cache, plan, cams_of, monkeypatch, batch_bytes):
-    monkeypatch.setattr(pack, "BATCH_BYTES", batch_bytes)
+    monkeypatch.setattr(checked, "BATCH_BYTES", batch_bytes)
     packed = cache.pack()
     for shot in plan.shots:
         assert np.array_equal(packed.cams(shot.id), cams_of(shot).cams)

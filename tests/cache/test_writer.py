@@ -166,3 +166,20 @@ def test_all_faults_of_a_shot_are_listed_at_once(path, plan, cams_of):
 def test_a_shot_outside_the_plan_is_refused(path, plan, cams_of):
     with pytest.raises(CacheError, match="no shot 'dog/1'"):
         CamWriter.create(path, plan).write("dog/1", cams_of(plan.shots[0]))
+
+
+def test_a_cache_without_logits_holds_none_and_refuses_them(path, plan_of, cams_of):
+    plan = plan_of((5,), logits=False)
+    writer, shot = CamWriter.create(path, plan), plan.shots[0]
+    with pytest.raises(CacheError) as caught:
+        writer.write(shot.id, cams_of(shot))
+    assert caught.value.offenders == ("logits: got shape (5, 3), expected (5, 0)",)
+    given = replace(cams_of(shot), logits=np.zeros((5, 0), np.float32))
+    writer.write(shot.id, given)
+    cache = CamCache.open(path)
+    assert cache.verify() == () and cache.classes == plan.classes
+    assert cache.stats(shot.id).logits.shape == (5, 0)
+    assert np.array_equal(cache.stats(shot.id).raw_max, given.raw_max)
+    assert cache.statistics()["bird"].agreement is None
+    cache.to_h5(path.parent / "x.h5")
+    assert CamCache.open(path.parent / "x.h5").stats(shot.id).logits.shape == (5, 0)

@@ -15,6 +15,8 @@ STAGES = {
     "predict": ("predict", "predict"),
     "inspect": ("inspect_cache", "inspect_cache"),
     "verify": ("verify_cache", "verify_cache"),
+    "export": ("export_cache", "export_cache"),
+    "import": ("import_cams", "import_cams"),
 }
 
 

@@ -29,8 +29,10 @@ OPTIONS = {
     ],
     "evaluate": ["MANIFEST", "--run", "--cache", "--split", "--threshold", "--boxes", "--out", "--root"],
     "predict": ["RUN", "--out"],
-    "inspect": ["CACHE", "[SHOT]", "--png"],
+    "inspect": ["CACHE", "[SHOT]", "--png", "--gif", "--mp4", "--fps"],
     "verify": ["CACHE"],
+    "export": ["CACHE", "[SHOT]", "--format", "--out"],
+    "import": ["MANIFEST", "FOLDER", "--out", "--method", "--classifier", "--split", "--root"],
 }  # fmt: skip
 LEAST = {
     "demo": ["out"],
@@ -42,6 +44,8 @@ LEAST = {
     "predict": ["run", "images", "--out", "out"],
     "inspect": ["cache"],
     "verify": ["cache"],
+    "export": ["cache", "--format", "h5", "--out", "cache.h5"],
+    "import": ["m", "maps", "--out", "cache"],
 }
 every_command = pytest.mark.parametrize("command", OPTIONS)
 

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tcam_cache.config import InspectConfig
 
 
@@ -11,8 +13,24 @@ def test_what_is_not_said_is_left_to_the_config(config_of):
 
 
 def test_every_option_reaches_its_setting(config_of):
-    config = config_of("inspect", "cache", "bird/1", "--png", "p.png", "--root", "data")
-    assert config == InspectConfig(cache=Path("cache"), shot="bird/1", png=Path("p.png"), root=Path("data"))
+    given = ["--png", "p.png", "--gif", "p.gif", "--mp4", "p.mp4", "--fps", 25, "--root", "data"]
+    config = config_of("inspect", "cache", "bird/1", *given)
+    assert config == InspectConfig(
+        cache=Path("cache"),
+        shot="bird/1",
+        png=Path("p.png"),
+        gif=Path("p.gif"),
+        mp4=Path("p.mp4"),
+        fps=25.0,
+        root=Path("data"),
+    )
+
+
+@pytest.mark.parametrize("option", ["--gif", "--mp4"])
+def test_a_moving_picture_without_a_shot_is_wrong_usage(tcam, small_cache, tmp_path, option):
+    result = tcam("inspect", small_cache, option, tmp_path / "out")
+    assert result.exit_code == 2 and "Name it" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_cache_and_a_shot_of_it_are_shown(tcam, small_cache, tmp_path):

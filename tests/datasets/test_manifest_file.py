@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tcam_cache.datasets import Manifest, read_manifest, write_manifest
+from tcam_cache.datasets import Manifest, parse_manifest, read_manifest, write_manifest
 from tcam_cache.errors import ManifestError, StorageError
 from tcam_cache.records import Box
 
@@ -175,3 +175,10 @@ def test_a_full_disk_leaves_the_old_manifest(manifest, written, monkeypatch):
         write_manifest(manifest.sampled(2), written)
     assert written.read_bytes() == before
     assert [path.name for path in written.parent.iterdir()] == ["m.jsonl"]
+
+
+def test_the_bytes_of_a_manifest_are_parsed_and_their_source_named(manifest, written):
+    assert parse_manifest(written.read_bytes(), "cache/m.jsonl") == manifest
+    assert parse_manifest(written.read_bytes().replace(b"\n", b"\r\n"), "cache/m.jsonl") == manifest
+    with pytest.raises(ManifestError, match=r"cache/m\.jsonl is not a manifest"):
+        parse_manifest(b"\xff", "cache/m.jsonl")

@@ -10,11 +10,13 @@ from tcam_cache.evaluation.overlays import (
     TRUE_COLOUR,
     contact_sheet,
     draw_boxes,
+    faded,
     jet,
     label,
     overlay_cam,
     resize_map,
     save_image,
+    scale,
     scale_to_width,
 )
 from tcam_cache.evaluation.panels import Panel, draw_panel
@@ -127,3 +129,12 @@ def test_both_boxes_are_drawn_on_the_frame_and_on_the_scored_map_only():
 def test_a_missing_prediction_leaves_the_true_box_alone():
     found = colours(draw_panel(make_panel(predicted_box=None), tile_width=60))
     assert TRUE_COLOUR in found and PREDICTED_COLOUR not in found
+
+
+def test_a_picture_is_scaled_to_any_shape():
+    assert scale(GREY, 10, 50).shape == (50, 10, 3)
+
+
+def test_a_faded_picture_is_pale_and_grey_and_keeps_what_is_brighter():
+    pixels = np.array([[[0, 0, 0], [255, 0, 0], [255, 255, 255]]], np.uint8)
+    assert faded(pixels).tolist() == [[[127] * 3, [170] * 3, [254] * 3]]

@@ -59,9 +59,47 @@ def test_a_shot_that_is_not_there_is_named_with_those_alike(small_cache):
     assert "bird/0001/00" in str(caught.value).replace("bird/0001/003", "")
 
 
-def test_a_picture_without_a_shot_is_refused(small_cache, tmp_path):
+def test_a_summary_says_what_the_cams_look_like_and_what_was_read(small_cache):
+    report = inspect_cache(InspectConfig(cache=small_cache, seed=3))
+    cams = json.loads(json.dumps(report.to_json()))["cams"]
+    assert (cams["maps_read"], cams["seed"]) == (35, 3)
+    assert cams["per_class"]["bird"]["frames"] == 14
+    assert 0 < cams["per_class"]["bird"]["mean"] < 1 and 0 <= cams["per_class"]["bird"]["agreement"] <= 1
+    assert "of all 35 frames; mean and area > 0.5 of all" in report.to_text()
+
+
+def test_of_many_maps_the_summary_says_how_many_were_read(small_cache, monkeypatch):
+    monkeypatch.setattr("tcam_cache.cache.statistics.SAMPLE_BYTES", 1)
+    report = inspect_cache(InspectConfig(cache=small_cache))
+    read = report.to_json()["cams"]["maps_read"]
+    assert read < 20 and f"of {read} maps of shots drawn with seed 0" in report.to_text()
+
+
+def test_a_picture_without_a_shot_shows_every_class(small_cache, tmp_path):
+    report = inspect_cache(InspectConfig(cache=small_cache, png=tmp_path / "classes.png"))
+    with Image.open(tmp_path / "classes.png") as image:
+        width, height = image.size
+    assert width == 6 * 246 - 6 and 3 * 210 < height < 3 * 270
+    assert str(tmp_path / "classes.png") in report.to_text()
+
+
+def test_a_shot_moves(small_cache, tmp_path):
+    av = pytest.importorskip("av")
+    places = {"gif": tmp_path / "a.gif", "mp4": tmp_path / "a.mp4"}
+    report = inspect_cache(InspectConfig(cache=small_cache, shot="bird/0001/001", fps=5, **places))
+    with Image.open(places["gif"]) as image:
+        assert (image.n_frames, image.size, image.info["duration"]) == (6, (732, 202), 200)
+    with av.open(places["mp4"]) as container:
+        assert container.streams.video[0].average_rate == 5
+        shapes = [frame.to_ndarray(format="rgb24").shape for frame in container.decode(video=0)]
+    assert shapes == [(202, 732, 3)] * 6
+    assert all(str(path) in report.to_text() for path in places.values())
+
+
+@pytest.mark.parametrize("kind", ["gif", "mp4"])
+def test_what_moves_is_a_shot(small_cache, tmp_path, kind):
     with pytest.raises(ConfigError, match="Name it"):
-        inspect_cache(InspectConfig(cache=small_cache, png=tmp_path / "shot.png"))
+        InspectConfig(cache=small_cache, **{kind: tmp_path / "a"})
 
 
 def test_frames_that_are_gone_are_named_and_a_new_root_helps(build_config, data_copy, small_data, tmp_path):

@@ -1,0 +1,14 @@
+"""`tcam-cache export`."""
+
+from typing import Any
+
+from tcam_cache.config import ExportConfig
+from tcam_cache_cli.options import stage_command
+
+
+@stage_command(ExportConfig, "cache", "shot")
+def command(config: ExportConfig) -> Any:
+    """Write CACHE, or one SHOT of it, in another form, for sharing."""
+    from tcam_cache.stages.export_cache import export_cache
+
+    return export_cache(config)

@@ -1,0 +1,21 @@
+"""Optional packages: imported where they are used, and named with their extra where they are missing."""
+
+import importlib
+from typing import Any
+
+from tcam_cache.errors import ExtraError
+
+
+def optional(package: str, extra: str) -> Any:
+    """Import a package that only an extra of this one installs.
+
+    Raises:
+        ExtraError: it is not installed.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ExtraError(
+            f"this needs the package {package}, which is missing here ({error}). "
+            f'Run `pip install "tcam-cache[{extra}]"`.'
+        ) from error

@@ -12,6 +12,7 @@ import torch
 from tcam_cache.cache import CachePlan, CamWriter
 from tcam_cache.config import BuildConfig
 from tcam_cache.errors import ConfigError
+from tcam_cache.extras import optional
 from tcam_cache.records import Shot
 from tcam_cache.stages.builder import Builder
 from tcam_cache.stages.setup import worker_count
@@ -31,7 +32,8 @@ def build_in_jobs(
     cache for itself, and keeps them for its next task.
 
     Raises:
-        ConfigError: dask is not installed, or no scheduler with workers answers at the address.
+        ConfigError: no scheduler with workers answers at the address.
+        ExtraError: dask is not installed.
     """
     counts = Counts()
     with _processes(config) as jobs:
@@ -53,12 +55,9 @@ def _processes(config: BuildConfig) -> Iterator[int]:
         with joblib.parallel_config(backend="loky"):
             yield config.jobs or 1
         return
+    distributed = optional("distributed", "dask")
     try:
-        from distributed import Client
-    except ImportError as error:
-        raise ConfigError('--backend dask needs dask: pip install "tcam-cache[dask]".') from error
-    try:
-        client = Client(config.scheduler, timeout=CONNECT_SECONDS)
+        client = distributed.Client(config.scheduler, timeout=CONNECT_SECONDS)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"no dask scheduler answers at {config.scheduler} ({error}). Start one with `dask scheduler`."

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tcam_cache.cache import CamCache
-from tcam_cache.errors import ConfigError
+from tcam_cache.errors import ConfigError, ExtraError
 from tcam_cache.records import Shot
 from tcam_cache.stages.build_cache import build_cache
 from tcam_cache.stages.build_jobs import _shares
@@ -94,7 +94,7 @@ def test_a_scheduler_that_does_not_answer_is_named(build_config, monkeypatch):
 
 def test_without_dask_the_extra_is_named(build_config, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ConfigError, match=r'pip install "tcam-cache\[dask\]"'):
+    with pytest.raises(ExtraError, match=r'pip install "tcam-cache\[dask\]"'):
         build_cache(build_config(backend="dask", scheduler="tcp://127.0.0.1:9"))
 
 

@@ -121,3 +121,22 @@ def test_no_cache_is_built_into_it(file, plan):
     with pytest.raises(CacheError, match=r"x\.h5 is a file; expected a folder"):
         CamWriter.create(file, plan)
     assert file.read_bytes() == before
+
+
+def test_a_bit_flipped_anywhere_is_harmless_or_named(file, plan, cams_of):
+    sound, generator = file.read_bytes(), np.random.default_rng(0)
+    damaged, named = file.with_name("damaged.h5"), 0
+    for at in generator.integers(len(sound), size=60):
+        data = bytearray(sound)
+        data[at] ^= 1 << generator.integers(8)
+        damaged.unlink(missing_ok=True)  # Another file: HDF5 takes one that is open for the same.
+        damaged.write_bytes(data)
+        try:
+            cache = CamCache.open(damaged)
+            problems = cache.verify()
+            for shot in plan.shots if not problems else ():
+                assert np.array_equal(cache.cams(shot.id), cams_of(shot).cams)
+        except CacheError:
+            problems = ("named",)
+        named += bool(problems)
+    assert 10 < named < 60

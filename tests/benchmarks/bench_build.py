@@ -7,6 +7,7 @@ what decoding alone and the plain forward pass alone cost in CPU time, shared ou
 """
 
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -77,13 +78,14 @@ def main(arch="squeezenet1_0", output_stride=8, width=640, height=360):
         forward()
         frames = SHOTS * LENGTH
         print(f"{arch}, output stride {output_stride}, {frames} frames of {width} x {height}, {cores} cores")
-        print("round  decode CPU s  forward CPU s  build wall s  frames/s   wall / (CPU sum / cores)")
+        print("round  decode CPU s  forward CPU s  build wall s  frames/s  wall / (CPU sum / cores)  most MB")
         for number in range(ROUNDS):
             (_, decoding), (_, computing) = timed(decode), timed(forward)
             wall, _ = timed(lambda number=number: build(number))
             ratio = wall / ((decoding + computing) / cores)
             line = f"{number:5}  {decoding:12.2f}  {computing:13.2f}  {wall:12.2f}  {frames / wall:8.1f}"
-            print(f"{line}   {ratio:.2f}", flush=True)
+            most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(f"{line}  {ratio:24.2f}  {most:7.0f}", flush=True)
 
 
 if __name__ == "__main__":

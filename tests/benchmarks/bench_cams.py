@@ -1,6 +1,9 @@
-"""Frames a CPU second of every CAM method against the plain forward pass and the peers, in one run.
+"""Frames a second of every CAM method against the plain forward pass and the peers, in one run.
 
-python tests/benchmarks/bench_cams.py [ARCH]     (default resnet50; one thread; 224 pixels)
+python tests/benchmarks/bench_cams.py [ARCH] [DEVICE]     (default resnet50 cpu; 224 pixels)
+
+On a CPU a second is one of CPU time of one thread; on a device it is wall time, and bf16 and compiled
+networks are timed too.
 
 The plain forward pass is that of the network that our maps are made with: BatchNorm folded, channels last.
 Each peer is timed on the classifier as it comes (trainable weights, NCHW) and on that same network (frozen).
@@ -25,17 +28,29 @@ with warnings.catch_warnings(action="ignore"):
 
 CLASSES = tuple(f"c{number}" for number in range(10))
 ROUNDS = {8: 5, 32: 3}
+FASTER = {
+    "bf16": {"amp": torch.bfloat16},
+    "compiled": {"compiled": True},
+    "bf16, compiled": {"amp": torch.bfloat16, "compiled": True},
+}
 
 
-def cpu_rates(batch, actions):
-    """Median frames a CPU second of each action; they take turns, so that load falls on all."""
+def clock(device):
+    if device == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def rates_of(batch, actions, device):
+    """Median frames a second of each action; they take turns, so that load falls on all."""
     seconds = {name: [] for name in actions}
     for turn in range(ROUNDS[batch] + 1):
         for name, action in actions.items():
-            began = time.process_time()
+            began = clock(device)
             action()
             if turn:  # the first turn warms up
-                seconds[name].append(time.process_time() - began)
+                seconds[name].append(clock(device) - began)
     return {name: batch / statistics.median(times) for name, times in seconds.items()}
 
 
@@ -63,9 +78,9 @@ def last_layer(network):
     return list(network.layers().values())[-1]
 
 
-def actions_of(model, frozen, batch):
+def actions_of(model, frozen, batch, device):
     """What is timed, by name."""
-    images = torch.rand(batch, 3, 224, 224)
+    images = torch.rand(batch, 3, 224, 224, device=device)
     last = images.to(memory_format=torch.channels_last)
     tags = [number % len(CLASSES) for number in range(batch)]
     actions = {"plain forward": partial(forward, frozen, last)}
@@ -74,6 +89,9 @@ def actions_of(model, frozen, batch):
     for layer in ("layer3", "layer2"):
         extractor = CamExtractor(frozen, "layercam", [layer])
         actions[f"layercam at {layer}"] = partial(extract, extractor, last, tags)
+    if device != "cpu":
+        for label, options in FASTER.items():
+            actions[f"layercam, {label}"] = partial(extract, CamExtractor(frozen, **options), last, tags)
     actions["plain forward, as it comes"] = partial(forward, model, images)
     for label, network, values in (("as it comes", model, images), ("same network", frozen, last)):
         actions[f"torch-cam, {label}"] = partial(by_torch_cam, network, values, tags)
@@ -81,16 +99,17 @@ def actions_of(model, frozen, batch):
     return actions
 
 
-def main(arch="resnet50"):
+def main(arch="resnet50", device="cpu"):
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    print(f"{arch}, 224 pixels, one thread, frames a CPU second (ratio to the plain forward pass)")
+    unit = "CPU second, one thread" if device == "cpu" else f"second, {torch.cuda.get_device_name(device)}"
+    print(f"{arch}, 224 pixels, frames a {unit} (ratio to the plain forward pass)")
     for output_stride in (32, 8):
-        model = seeded_classifier(arch, CLASSES, output_stride, seed=0).eval()
+        model = seeded_classifier(arch, CLASSES, output_stride, seed=0).eval().to(device)
         torch.nn.init.normal_(model.head.weight)
         frozen = fold_batch_norm(model).to(memory_format=torch.channels_last)
         for batch in ROUNDS:
-            rates = cpu_rates(batch, actions_of(model, frozen, batch))
+            rates = rates_of(batch, actions_of(model, frozen, batch, device), device)
             plain = rates["plain forward"]
             print(f"output stride {output_stride}, batch {batch}")
             for name, rate in rates.items():

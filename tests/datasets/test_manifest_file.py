@@ -164,6 +164,14 @@ def test_contradictions_in_the_file_are_found(written):
         read_manifest(written)
 
 
+def test_the_bytes_of_a_manifest_read_the_same_wherever_they_lay(manifest, written):
+    data = written.read_bytes()
+    assert parse_manifest(data, "s3://b/m") == parse_manifest(data.replace(b"\n", b"\r\n"), "m") == manifest
+    for broken in (data[:-3], b"\xff", b"{}"):
+        with pytest.raises(ManifestError, match="s3://b/m"):
+            parse_manifest(broken, "s3://b/m")
+
+
 def test_a_full_disk_leaves_the_old_manifest(manifest, written, monkeypatch):
     before = written.read_bytes()
 

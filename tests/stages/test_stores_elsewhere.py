@@ -78,6 +78,20 @@ def test_train_packs_on_this_machine_says_where_and_finds_that_pack_again(
         assert scored.exit_code == 0, scored.stderr
 
 
+def test_a_run_is_scored_without_its_cache_when_that_does_not_answer(
+    built, tcam, fails, train, small_manifest, tmp_path, monkeypatch
+):
+    def lost(self, path, *args, **kwargs):
+        raise ConnectionError("connection reset")
+
+    assert tcam(*train, "--cache", URL).exit_code == 0
+    monkeypatch.setattr(memory.MemoryFileSystem, "cat_file", lost)
+    score = ["evaluate", small_manifest, "--workers", 0, "--overlays", 1]
+    assert tcam(*score, "--run", tmp_path / "run", "--out", tmp_path / "report").exit_code == 0
+    said = fails(*score, "--cache", URL, "--out", tmp_path / "other")
+    assert f"cannot read {URL}/cache.json: connection reset" in said
+
+
 def test_nothing_there_and_a_protocol_that_is_none_are_named(fails, train, small_manifest, tmp_path):
     commands = {
         "inspect": ["inspect"],

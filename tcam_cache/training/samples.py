@@ -157,7 +157,8 @@ class EpochBatches:
         for batch in self.loader:
             if isinstance(batch, TcamCacheError):
                 try:
-                    raise batch
+                    # Where tblib is at work (dask brings it) a worker's traceback travels, with its frames.
+                    raise batch.with_traceback(None)
                 finally:
                     del batch  # its traceback holds this frame: the workers would outlive their loader
             yield batch

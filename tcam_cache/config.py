@@ -17,7 +17,7 @@ METHODS = ("cam", "gradcam", "gradcam++", "smooth-gradcam++", "xgradcam", "layer
 TARGETS = ("tag", "prediction")
 BACKENDS = ("loky", "dask")
 PRECISIONS = ("none", "bf16")
-LAYOUTS = ("folders",)
+LAYOUTS = ("folders", "wsol")
 SPLIT_CHOICES = ("train", "val", "test", "all")
 THRESHOLDS = ("val", "oracle", "oracle-per-class", "otsu")
 BOX_MODES = ("components", "wsol")
@@ -34,8 +34,20 @@ class ManifestConfig(Config):
     layout: str = setting(help="how the folders are laid out", choices=LAYOUTS)
     out: Path = setting(help="the manifest to write, JSON lines")
     annotations: Path | None = setting(None, help="CSV: frame,class,xmin,ymin,xmax,ymax[,split]")
+    splits: Path | None = setting(None, help="folder of split files of the layout wsol")
+    write_splits: Path | None = setting(None, help="folder: write the data set as WSOL split files, too")
+    every: int = setting(1, help="keep every K-th frame of a shot, and all annotated ones", least=1)
+    max_per_shot: int | None = setting(None, help="keep so many frames of a shot, evenly spaced", least=1)
+    fraction: float = setting(1.0, help="keep this share of each class's shots, seeded", least=1e-9, most=1)
     check: bool = setting(False, help="decode every frame; list everything missing or broken at once")
     workers: int | None = setting(None, help="processes that decode; default: one per core", least=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.layout == "wsol" and self.splits is None:
+            raise ConfigError("the layout wsol is what split files list: give their folder with --splits.")
+        if self.annotations and self.layout != "folders":
+            raise ConfigError(f"the layout {self.layout} brings its own boxes; leave --annotations out.")
 
 
 @dataclass(frozen=True, kw_only=True)

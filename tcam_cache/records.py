@@ -1,7 +1,7 @@
 """The nouns every room shares: Box, Shot, Frame, and the Protocols that rooms are handed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -67,6 +67,15 @@ class Shot:
     def path(self, t: int) -> str:
         """Return the path of frame t, relative to the data set's root."""
         return f"{self.folder}/{self.frames[t]}"
+
+    def only(self, kept: Sequence[int]) -> "Shot":
+        """Return the shot with the frames at these positions alone, and their boxes.
+
+        >>> Shot("a/1", "a", "a/1", "val", "a/1", ("1.jpg", "2.jpg", "3.jpg")).only([0, 2]).frames
+        ('1.jpg', '3.jpg')
+        """
+        boxes = {new: self.boxes[t] for new, t in enumerate(kept) if t in self.boxes}
+        return replace(self, frames=tuple(self.frames[t] for t in kept), boxes=boxes)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from tcam_cache.config import (
     EvaluateConfig,
     FitConfig,
     InspectConfig,
+    ManifestConfig,
     PredictConfig,
     TrainConfig,
     VerifyConfig,
@@ -34,6 +35,8 @@ def with_required(kind, **given):
         for spec in dataclasses.fields(kind)
         if spec.default is dataclasses.MISSING
     }
+    if kind is ManifestConfig:
+        needed |= {"layout": "wsol", "splits": Path("splits")}
     if kind is EvaluateConfig:
         needed["run"] = Path("run")
     if given.get("backend") == "dask":
@@ -252,3 +255,15 @@ def test_evaluation_takes_a_run_or_a_cache(given):
 
 def test_a_threshold_for_prediction_is_a_number():
     assert PredictConfig(run="r", source="i", out="o", threshold=0.25).threshold == 0.25
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"layout": "wsol"}, "--splits"),
+        ({"layout": "wsol", "splits": "s", "annotations": "boxes.csv"}, "brings its own boxes"),
+    ],
+)
+def test_options_of_one_layout_are_refused_with_another(given, said):
+    with pytest.raises(ConfigError, match=said):
+        ManifestConfig(source="data", out="m.jsonl", **given)

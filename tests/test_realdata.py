@@ -11,6 +11,7 @@ import pytest
 DATA = Path(__file__).parents[2] / "shared/data"
 WEIGHTS = DATA / "weights/squeezenet1_0-imagenet-deepcompression.pth"
 EVERY = 8
+SPLITS = ("train", "val", "test")
 
 pytestmark = [
     pytest.mark.realdata,
@@ -122,3 +123,62 @@ def test_yto_mini_is_indexed_in_place_with_every_box(tcam_cache, tmp_path):
     counts = report["splits"].values()
     assert len(report["classes"]) == 10
     assert [sum(split[what] for split in counts) for what in ("shots", "boxes", "videos")] == [177, 1177, 30]
+
+
+@pytest.fixture(scope="module")
+def mini_splits(tmp_path_factory):
+    """Split files of yto_mini: the published val ids, of each class one video train, one val, one test.
+
+    Every test frame has a second box, the middle half of its first, so that frames have several.
+    """
+    folder = tmp_path_factory.mktemp("splits")
+    published = DATA / "yto_folds/YouTube-Objects-v2.2"
+    rows = {
+        name: [line.split(",") for line in (published / f"val/{name}.txt").read_text().split()]
+        for name in ("class_labels", "image_sizes", "localization")
+    }
+    videos = {}
+    for path, *_ in rows["class_labels"]:
+        tag, video, _ = path.split("/", 2)
+        videos.setdefault(tag, {})[f"{tag}/{video}"] = None
+    split_of = {video: split for found in videos.values() for video, split in zip(found, SPLITS, strict=True)}
+    for x in rows["localization"][:]:
+        path, *corners = x
+        x0, y0, x1, y1 = map(float, corners)
+        inner = [(3 * x0 + x1) / 4, (3 * y0 + y1) / 4, (x0 + 3 * x1) / 4, (y0 + 3 * y1) / 4]
+        if split_of["/".join(path.split("/")[:2])] == "test":
+            rows["localization"].append([path, *map(str, inner)])
+    for split in SPLITS:
+        (folder / split).mkdir()
+        lines = {name: [row for row in found if split_of["/".join(row[0].split("/")[:2])] == split]
+                 for name, found in rows.items()}  # fmt: skip
+        if split == "train":
+            shots = dict.fromkeys((path.rpartition("/")[0], number) for path, number in lines["class_labels"])
+            lines = {"class_labels": [list(pair) for pair in shots], "image_sizes": [], "localization": []}
+        lines["image_ids"] = [row[:1] for row in lines["class_labels"]]
+        for name, found in lines.items():
+            (folder / split / f"{name}.txt").write_text("".join(",".join(row) + "\n" for row in found))
+    (folder / "class_id.yaml").write_text((published / "class_id.yaml").read_text())
+    return folder
+
+
+def test_yto_mini_runs_through_every_stage_by_the_ids_of_split_files(tcam_cache, mini_splits):
+    out = mini_splits
+    manifest, g, cache, run = (out / name for name in ("m.jsonl", "g.pt", "cache", "run"))
+    small = ["--image-size", 64, "--batch-size", 16, "--epochs", 1, "--validate-every", 99]
+    indexed = tcam_cache(
+        "manifest", DATA / "yto_mini", "--layout", "wsol", "--splits", out, "--out", manifest, "--check"
+    )
+    counts = indexed["splits"]
+    assert len(indexed["classes"]) == 10
+    assert [counts[split]["videos"] for split in SPLITS] == [10, 10, 10]
+    assert sum(counts[split]["frames"] for split in SPLITS) == 1177
+    assert counts["train"]["boxes"] == 0 and counts["test"]["boxes"] == 2 * counts["test"]["frames"]
+    tcam_cache("classifier", manifest, "--out", g, "--arch", "squeezenet1_1", "--weights", "none", *small)
+    built = tcam_cache("build", manifest, "--classifier", g, "--out", cache, "--image-size", 64)
+    assert (built["shots"], built["frames"]) == (177, 1177)
+    tcam_cache("train", manifest, "--cache", cache, "--out", run, "--decoder-width", 0.125, *small)
+    for name, what in (("cams", ["--cache", cache]), ("decoder", ["--run", run])):
+        scored = tcam_cache("evaluate", manifest, *what, "--out", out / name, "--overlays", 4)
+        assert scored["frames"] == counts["test"]["frames"]
+        assert set(scored["corloc"]["per_class"]) == set(indexed["classes"])

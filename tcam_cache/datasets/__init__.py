@@ -3,17 +3,22 @@
 from tcam_cache.datasets.annotations import Annotations, attach, read_annotations
 from tcam_cache.datasets.check import CheckReport, check_frames
 from tcam_cache.datasets.demo_set import demo_tags, write_demo
-from tcam_cache.datasets.folders import image_names, index_folders
+from tcam_cache.datasets.folders import index_folders
 from tcam_cache.datasets.images import ImageFrames
+from tcam_cache.datasets.listing import image_names
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.datasets.manifest_file import manifest_text, parse_manifest, read_manifest, write_manifest
+from tcam_cache.datasets.sampling import sample
+from tcam_cache.datasets.scan import Scan
 from tcam_cache.datasets.splits import seeded_splits
+from tcam_cache.datasets.wsol import scan_wsol, write_wsol
 
 __all__ = [
     "Annotations",
     "CheckReport",
     "ImageFrames",
     "Manifest",
+    "Scan",
     "attach",
     "check_frames",
     "demo_tags",
@@ -23,7 +28,10 @@ __all__ = [
     "parse_manifest",
     "read_annotations",
     "read_manifest",
+    "sample",
+    "scan_wsol",
     "seeded_splits",
     "write_demo",
     "write_manifest",
+    "write_wsol",
 ]

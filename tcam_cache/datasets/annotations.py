@@ -5,7 +5,7 @@ import logging
 import math
 import posixpath
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -17,17 +17,29 @@ from tcam_cache.records import SPLITS, Box, Shot
 COLUMNS = ("frame", "class", "xmin", "ymin", "xmax", "ymax")
 _CORNERS = COLUMNS[2:]
 
+Sizes = Mapping[str, tuple[int, int] | FrameError]
+
 _log = logging.getLogger(__name__)
 
 
 class Row(NamedTuple):
-    """One line of the CSV: a box, a split, or both, for one frame."""
+    """A box, a split, or both, for one frame.
 
-    line: int
+    Attributes:
+        place: where it was read, such as "line 3".
+        frame: path relative to the data set's root.
+        tag: class of its video.
+        box: in pixels of the image it was drawn in, or None.
+        split: of its video, or "".
+        drawn_on: (width, height) of that image, where it is not the file's: the box is scaled to the file.
+    """
+
+    place: str
     frame: str
     tag: str
     box: Box | None
     split: str
+    drawn_on: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,7 @@ class Annotations:
 
     path: Path
     rows: tuple[Row, ...]
-    faults: tuple[str, ...]
+    faults: tuple[str, ...] = ()
 
 
 def read_annotations(path: Path | str) -> Annotations:
@@ -76,29 +88,36 @@ def read_annotations(path: Path | str) -> Annotations:
 
 
 def attach(
-    shots: Sequence[Shot], annotations: Annotations, root: Path
+    shots: Sequence[Shot],
+    annotations: Annotations,
+    root: Path,
+    sizes_of: Callable[[Path, Iterable[str]], Sizes] = image_sizes,
 ) -> tuple[tuple[Shot, ...], dict[str, str]]:
     """Give the shots their boxes, and return the split of every video that has one in the file.
 
     A box partly outside its image is clipped, with one counted warning.
 
+    Args:
+        shots: of the whole data set.
+        annotations: what is given to their frames.
+        root: the data set's folder.
+        sizes_of: returns (width, height) of the named frames below the root, or the error of reading one.
+
     Raises:
         AnnotationError: lists every row that cannot be read, names a frame that is not there, gives a video
             another class than its folder or a second split, or a box that is inverted or outside its image.
     """
-    places = {shot.path(t): (shot, t) for shot in shots for t in range(len(shot))}
+    named = {row.frame for row in annotations.rows}
+    paths = ((path, shot, t) for shot in shots for t in range(len(shot)) if (path := shot.path(t)) in named)
+    places = {path: (shot, t) for path, shot, t in paths}
     rows = [row for row in annotations.rows if row.frame in places]
-    sizes = image_sizes(root, dict.fromkeys(row.frame for row in rows if row.box is not None))
+    sizes = sizes_of(root, dict.fromkeys(row.frame for row in rows if row.box is not None))
     videos = {row.frame: places[row.frame][0] for row in rows}
     splits, split_faults = _video_splits(rows, videos)
     boxes, box_faults = _boxes(rows, sizes)
     faults = [
         *annotations.faults,
-        *(
-            f"line {row.line}: {row.frame} is not there"
-            for row in annotations.rows
-            if row.frame not in places
-        ),
+        *(f"{row.place}: {row.frame} is not there" for row in annotations.rows if row.frame not in places),
         *_class_faults(rows, videos),
         *split_faults,
         *box_faults,
@@ -116,46 +135,47 @@ def attach(
 
 
 def _row(line: int, cells: Mapping[str, str]) -> Row | str:
+    place = f"line {line}"
     if None in cells:
-        return f"line {line}: more cells than columns"
+        return f"{place}: more cells than columns"
     texts = {name: cell.strip() for name, cell in cells.items()}
     split, corners = texts.get("split", ""), [texts[name] for name in _CORNERS]
     frame = posixpath.normpath(texts["frame"].replace("\\", "/"))
     if split and split not in SPLITS:
-        return f"line {line}: {frame}: split {split!r} is none of {', '.join(SPLITS)}"
+        return f"{place}: {frame}: split {split!r} is none of {', '.join(SPLITS)}"
     if not any(corners):
         if split:
-            return Row(line, frame, texts["class"], None, split)
-        return f"line {line}: {frame}: neither a box nor a split"
+            return Row(place, frame, texts["class"], None, split)
+        return f"{place}: {frame}: neither a box nor a split"
     try:
         box = Box(*map(float, corners))
     except ValueError:
-        return f"line {line}: {frame}: box {','.join(corners)} is not four numbers"
+        return f"{place}: {frame}: box {','.join(corners)} is not four numbers"
     if not all(map(math.isfinite, box)):
-        return f"line {line}: {frame}: box {','.join(corners)} has a NaN or infinite corner"
+        return f"{place}: {frame}: box {','.join(corners)} has a NaN or infinite corner"
     if not (box.x0 < box.x1 and box.y0 < box.y1):
-        return f"line {line}: {frame}: box {','.join(corners)} is inverted or empty"
-    return Row(line, frame, texts["class"], box, split)
+        return f"{place}: {frame}: box {','.join(corners)} is inverted or empty"
+    return Row(place, frame, texts["class"], box, split)
 
 
 def _class_faults(rows: Sequence[Row], videos: Mapping[str, Shot]) -> Iterator[str]:
-    lines: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    lines: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for row in rows:
         shot = videos[row.frame]
         if row.tag != shot.tag:
-            lines[shot.video, shot.tag, row.tag].append(row.line)
+            lines[shot.video, shot.tag, row.tag].append(row.place)
     for (video, tag, other), found in lines.items():
-        yield f"video {video}: lies under class {tag!r}, but line {_few(found)} says {other!r}"
+        yield f"video {video}: lies under class {tag!r}, but {_few(found)} says {other!r}"
 
 
 def _video_splits(rows: Sequence[Row], videos: Mapping[str, Shot]) -> tuple[dict[str, str], list[str]]:
-    lines: dict[str, dict[str, int]] = defaultdict(dict)
+    lines: dict[str, dict[str, str]] = defaultdict(dict)
     for row in rows:
         if row.split:
-            lines[videos[row.frame].video].setdefault(row.split, row.line)
+            lines[videos[row.frame].video].setdefault(row.split, row.place)
     faults = [
         f"video {video}: in {len(found)} splits ("
-        + ", ".join(f"{split} in line {line}" for split, line in found.items())
+        + ", ".join(f"{split} in {place}" for split, place in found.items())
         + ")"
         for video, found in lines.items()
         if len(found) > 1
@@ -163,9 +183,7 @@ def _video_splits(rows: Sequence[Row], videos: Mapping[str, Shot]) -> tuple[dict
     return {video: next(iter(found)) for video, found in lines.items()}, faults
 
 
-def _boxes(
-    rows: Sequence[Row], sizes: Mapping[str, tuple[int, int] | FrameError]
-) -> tuple[dict[str, list[Box]], list[str]]:
+def _boxes(rows: Sequence[Row], sizes: Sizes) -> tuple[dict[str, list[Box]], list[str]]:
     boxes: dict[str, list[Box]] = defaultdict(list)
     faults = [size.offenders[0] for size in sizes.values() if isinstance(size, FrameError)]
     clipped = 0
@@ -173,24 +191,30 @@ def _boxes(
         size = sizes.get(row.frame)
         if row.box is None or not isinstance(size, tuple):
             continue
-        box = _clip(row.box, *size)
+        drawn = _scaled(row.box, row.drawn_on or size, size)
+        box = _clip(drawn, *size)
         if box.x0 < box.x1 and box.y0 < box.y1:
             boxes[row.frame].append(box)
-            clipped += box != row.box
+            clipped += box != drawn
         else:
-            corners = ",".join(f"{corner:g}" for corner in row.box)
-            faults.append(
-                f"line {row.line}: {row.frame}: box {corners} is outside its {size[0]}x{size[1]} image"
-            )
+            corners = ",".join(f"{corner:g}" for corner in drawn)
+            faults.append(f"{row.place}: {row.frame}: box {corners} is outside its {size[0]}x{size[1]} image")
     if clipped:
         _log.warning("%d box(es) reached beyond their image and were clipped to it", clipped)
     return boxes, faults
+
+
+def _scaled(box: Box, drawn_on: tuple[int, int], size: tuple[int, int]) -> Box:
+    if drawn_on == size:
+        return box
+    across, down = size[0] / drawn_on[0], size[1] / drawn_on[1]
+    return Box(box.x0 * across, box.y0 * down, box.x1 * across, box.y1 * down)
 
 
 def _clip(box: Box, width: int, height: int) -> Box:
     return Box(max(box.x0, 0.0), max(box.y0, 0.0), min(box.x1, float(width)), min(box.y1, float(height)))
 
 
-def _few(lines: Sequence[int]) -> str:
-    shown = ", ".join(map(str, lines[:3]))
-    return shown if len(lines) <= 3 else f"{shown} and {len(lines) - 3} more"
+def _few(places: Sequence[str]) -> str:
+    shown = ", ".join(places[:3])
+    return shown if len(places) <= 3 else f"{shown} and {len(places) - 3} more"

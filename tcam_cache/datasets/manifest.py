@@ -2,10 +2,11 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from tcam_cache.errors import ConfigError, ManifestError
 from tcam_cache.provenance import canonical_json
@@ -21,6 +22,7 @@ class Manifest:
         layout: how the folders were laid out, such as "folders".
         classes: the tags, in the order of the classifier's columns.
         shots: in a fixed order; ids are unique, a video has one tag and one split.
+        facts: how it was indexed, JSON-able: sampling, seed, what was left out.
 
     Raises:
         ManifestError: the shots contradict one another; every contradiction is listed.
@@ -30,6 +32,7 @@ class Manifest:
     layout: str
     classes: tuple[str, ...]
     shots: tuple[Shot, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         faults = [*_class_faults(self.classes), *_shot_faults(self), *_video_faults(self.shots)]
@@ -75,7 +78,8 @@ class Manifest:
             raise ConfigError(f"got every = {every}; expected at least 1.")
         if every == 1:
             return self
-        return replace(self, shots=tuple(_sampled(shot, every) for shot in self.shots))
+        kept = (sorted({*range(0, len(shot), every), *shot.boxes}) for shot in self.shots)
+        return replace(self, shots=tuple(map(Shot.only, self.shots, kept)))
 
     def digest(self) -> str:
         """Return the SHA-256 of what decides the CAMs: ordered shot ids, tags and frame names.
@@ -90,15 +94,6 @@ class Manifest:
     @cached_property
     def _by_id(self) -> dict[str, Shot]:
         return {shot.id: shot for shot in self.shots}
-
-
-def _sampled(shot: Shot, every: int) -> Shot:
-    kept = sorted({*range(0, len(shot), every), *shot.boxes})
-    return replace(
-        shot,
-        frames=tuple(shot.frames[t] for t in kept),
-        boxes={new: shot.boxes[t] for new, t in enumerate(kept) if t in shot.boxes},
-    )
 
 
 def _class_faults(classes: Sequence[str]) -> Iterator[str]:

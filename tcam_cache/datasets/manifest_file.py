@@ -23,6 +23,7 @@ def manifest_text(manifest: Manifest) -> str:
         "layout": manifest.layout,
         "classes": manifest.classes,
         "shots": len(manifest.shots),
+        **({"facts": dict(manifest.facts)} if manifest.facts else {}),
     }
     lines = (json.dumps(value, ensure_ascii=False) for value in (header, *map(_shot_line, manifest.shots)))
     return "\n".join(lines) + "\n"
@@ -78,6 +79,7 @@ def parse_manifest(data: bytes, source: str, root: Path | str | None = None) -> 
         layout=str(header["layout"]),
         classes=tuple(header["classes"]),
         shots=tuple(shots),
+        facts=dict(header.get("facts", {})),
     )
 
 
@@ -120,6 +122,8 @@ def _header(source: str, line: str) -> dict[str, Any]:
         )
     if not isinstance(classes, list) or not all(isinstance(tag, str) for tag in classes):
         raise ManifestError(f"{source}: line 1 lists no classes. Write the manifest again.")
+    if not isinstance(header.get("facts", {}), dict):
+        raise ManifestError(f"{source}: the facts in line 1 are no object. Write the manifest again.")
     missing = sorted({"root", "layout"} - header.keys())
     if missing:
         raise ManifestError(f"{source}: line 1 has no {' and no '.join(missing)}. Write the manifest again.")

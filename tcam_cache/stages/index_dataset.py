@@ -5,7 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from tcam_cache.config import ManifestConfig
-from tcam_cache.datasets import CheckReport, Manifest, check_frames, index_folders, write_manifest
+from tcam_cache.datasets import (
+    CheckReport,
+    Manifest,
+    Scan,
+    check_frames,
+    index_folders,
+    sample,
+    scan_wsol,
+    write_manifest,
+    write_wsol,
+)
 from tcam_cache.records import SPLITS
 
 
@@ -40,21 +50,31 @@ class ManifestReport:
 
 
 def index_dataset(config: ManifestConfig) -> ManifestReport:
-    """Write the manifest of a data set; with `check`, decode every frame first.
+    """Write the manifest of a data set, sampled as asked; with `check`, decode every frame first.
 
     Raises:
-        ManifestError: the folder is missing, empty or contradicts itself.
+        ManifestError: the folder is missing, empty, not whole or contradicts itself.
         AnnotationError: boxes do not fit the frames.
         FrameError: `check` found frames that cannot be read; all are listed, the manifest is written.
     """
-    manifest = index_folders(config.source, config.annotations, config.seed)
+    manifest = _scan(config).manifest()
+    manifest = sample(manifest, config.every, config.max_per_shot, config.fraction, config.seed)
     write_manifest(manifest, config.out)
+    if config.write_splits:
+        write_wsol(manifest, config.write_splits)
     check = check_frames(manifest, config.workers) if config.check else None
     if check:
         check.raise_if_broken()
     return ManifestReport(
         str(Path(config.out)), manifest.digest(), manifest.classes, split_counts(manifest), check
     )
+
+
+def _scan(config: ManifestConfig) -> Scan:
+    if config.layout == "wsol":
+        return scan_wsol(config.source, config.splits)
+    manifest = index_folders(config.source, config.annotations, config.seed)
+    return Scan(manifest.root, manifest.layout, manifest.classes, manifest.shots)
 
 
 def split_counts(manifest: Manifest) -> dict[str, dict[str, int]]:

@@ -38,3 +38,15 @@ def make_shot():
         return Shot(shot_id, tag, video, split, shot_id, frames, boxes or {})
 
     return make
+
+
+@pytest.fixture
+def write_lines():
+    """Return a function that writes lines of text into a file, and returns the file."""
+
+    def write(path: Path, *lines: str) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        return path
+
+    return write

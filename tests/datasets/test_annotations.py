@@ -129,7 +129,7 @@ def test_a_video_of_another_class_is_named_once_with_its_lines(attached):
     rows = [f"bird/0001/001/frame000{n}.jpg,car,1,2,8,9,val" for n in (1, 2, 3)]
     rows += ["bird/0001/002/frame0001.jpg,car,1,2,8,9,val"]
     assert offenders_of(attached, *rows) == (
-        "video bird/0001: lies under class 'bird', but line 2, 3, 4 and 1 more says 'car'",
+        "video bird/0001: lies under class 'bird', but line 2, line 3, line 4 and 1 more says 'car'",
     )
 
 

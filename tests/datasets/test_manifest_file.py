@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -112,6 +113,14 @@ def test_a_newer_version_is_refused(written):
 def test_an_incomplete_header_is_refused(written, key):
     rewrite(written, 1, without(key))
     with pytest.raises(ManifestError, match=key):
+        read_manifest(written)
+
+
+def test_facts_are_kept_and_must_be_an_object(manifest, written):
+    rewrite(written, 1, with_value("facts", {"sampling": {"every": 2}}))
+    assert read_manifest(written) == replace(manifest, facts={"sampling": {"every": 2}})
+    rewrite(written, 1, with_value("facts", [1]))
+    with pytest.raises(ManifestError, match="facts"):
         read_manifest(written)
 
 

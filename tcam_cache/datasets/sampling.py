@@ -1,0 +1,66 @@
+"""Fewer frames for cheaper trials: by shot or within each shot, annotated frames kept."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from tcam_cache.datasets.manifest import Manifest
+from tcam_cache.errors import ConfigError
+from tcam_cache.records import Shot
+
+
+def sample(
+    manifest: Manifest,
+    every: int = 1,
+    max_per_shot: int | None = None,
+    fraction: float = 1.0,
+    seed: int = 0,
+) -> Manifest:
+    """Return a manifest with fewer shots and frames; its `facts` remember how.
+
+    Annotated frames of the shots that stay are all kept, so that scores stay comparable.
+
+    Args:
+        manifest: the whole data set.
+        every: keep every K-th frame of a shot, starting at its first.
+        max_per_shot: then keep at most so many of those, evenly spaced, first and last among them.
+        fraction: keep this share of the shots of each class in each split, at least one. Which ones depends
+            on the seed and the shot's id alone, so a smaller share is a part of a larger one.
+        seed: of that draw.
+    """
+    if not 0 < fraction <= 1:
+        raise ConfigError(f"got fraction = {fraction}; expected a number above 0, at most 1.")
+    if max_per_shot is not None and max_per_shot < 1:
+        raise ConfigError(f"got max_per_shot = {max_per_shot}; expected at least 1.")
+    asked = {"every": (every, 1), "max_per_shot": (max_per_shot, None), "fraction": (fraction, 1.0)}
+    recorded = {name: value for name, (value, default) in asked.items() if value != default}
+    if not recorded:
+        return manifest
+    if "fraction" in recorded:
+        recorded["seed"] = seed
+        manifest = replace(manifest, shots=tuple(_some_shots(manifest, fraction, seed)))
+    manifest = manifest.sampled(every)
+    if max_per_shot is not None:
+        manifest = replace(manifest, shots=tuple(_evenly(shot, max_per_shot) for shot in manifest.shots))
+    earlier = manifest.facts.get("sampling", {})
+    return replace(manifest, facts={**manifest.facts, "sampling": {**earlier, **recorded}})
+
+
+def _some_shots(manifest: Manifest, fraction: float, seed: int) -> Iterator[Shot]:
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for shot in manifest.shots:
+        groups[shot.tag, shot.split].append(shot.id)
+    kept: set[str] = set()
+    for ids in groups.values():
+        drawn = sorted(ids, key=lambda shot_id: hashlib.sha256(f"{seed} {shot_id}".encode()).digest())
+        kept.update(drawn[: max(1, round(fraction * len(ids)))])
+    return (shot for shot in manifest.shots if shot.id in kept)
+
+
+def _evenly(shot: Shot, most: int) -> Shot:
+    if len(shot) <= most:
+        return shot
+    return shot.only(sorted({*np.linspace(0, len(shot) - 1, most).round().astype(int).tolist(), *shot.boxes}))

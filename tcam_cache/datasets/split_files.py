@@ -1,0 +1,218 @@
+"""The split files of the WSOL evaluation protocol: a folder a split, four files of comma-separated lines."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tcam_cache.datasets.listing import SUFFIXES
+from tcam_cache.errors import ManifestError
+from tcam_cache.records import SPLITS, Box
+
+IDS, LABELS, SIZES, BOXES = "image_ids.txt", "class_labels.txt", "image_sizes.txt", "localization.txt"
+CLASSES = "class_id.yaml"
+_NO_BOX = Box(0, 0, 0, 0)
+_PAIR = re.compile(r"([^\s{},:][^{},:]*?)\s*:\s*(\d+)")
+
+
+@dataclass(frozen=True)
+class SplitFiles:
+    """What one folder of split files says.
+
+    Attributes:
+        folder: the folder, for messages.
+        classes: names in the order of their numbers.
+        ids: for each split the listed paths with their class: of an image, or of a folder that is a shot.
+        sizes: (width, height) of the images that the boxes were drawn in, by path.
+        boxes: (path, box, where it stands) of every box, in the files' order.
+        faults: one text for each line that cannot be used.
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    ids: Mapping[str, Mapping[str, str]]
+    sizes: Mapping[str, tuple[int, int]]
+    boxes: tuple[tuple[str, Box, str], ...]
+    faults: tuple[str, ...]
+
+
+def read_split_files(folder: Path | str) -> SplitFiles:
+    """Read `train/`, `val/` and `test/` below a folder, those of them that there are.
+
+    The lines have no header: `path` in image_ids.txt, `path,class` in class_labels.txt, `path,width,height`
+    in image_sizes.txt and `path,x0,y0,x1,y1`, one line a box, in localization.txt; the last two may be
+    absent or empty. Class numbers are named by class_id.yaml, else by the first folder of the paths. The
+    box 0,0,0,0 is the format's way to say that a frame has none.
+
+    Raises:
+        ManifestError: there are no split files in the folder, or they are not text.
+    """
+    folder = Path(folder)
+    found = [split for split in SPLITS if (folder / split / IDS).is_file()]
+    if not found:
+        raise ManifestError(
+            f"there are no split files in {folder}. Expected {'/, '.join(SPLITS)}/ or some of them, "
+            f"each with {IDS}, {LABELS}, {SIZES} and {BOXES}."
+        )
+    faults: list[str] = []
+    labels = {split: _labels(folder, split, faults) for split in found}
+    names = _class_names(folder, labels, faults)
+    ids: dict[str, dict[str, str]] = {}
+    sizes: dict[str, tuple[int, int]] = {}
+    boxes: list[tuple[str, Box, str]] = []
+    for split in found:
+        known = {path: names[number] for path, number in labels[split].items() if number in names}
+        ids[split] = known
+        sizes |= dict(_sizes(folder, split, known, faults))
+        boxes += _boxes(folder, split, known, sizes, faults)
+    classes = tuple(names[number] for number in sorted(names))
+    return SplitFiles(folder, classes, ids, sizes, tuple(boxes), tuple(faults))
+
+
+def video_of(folder: str) -> str:
+    """Return the video that a shot's folder belongs to: the folder above, a folder named "shots" skipped.
+
+    >>> [video_of(name) for name in ("bird/0001", "bird/0001/001", "bird/data/0001/shots/001")]
+    ['bird/0001', 'bird/0001', 'bird/data/0001']
+    """
+    parts = folder.split("/")
+    if len(parts) < 3:
+        return folder
+    return "/".join(parts[:-2] if parts[-2] == "shots" else parts[:-1])
+
+
+def read_video_splits(path: Path | str) -> dict[str, str]:
+    """Return the split of every video that a file names.
+
+    Args:
+        path: a folder of split files, or a text file with a line `video,split` for each video.
+
+    Raises:
+        ManifestError: the file cannot be read, or lines of it cannot be used; all are listed.
+    """
+    path = Path(path)
+    pairs, faults = [], []
+    if path.is_dir():
+        files = read_split_files(path)
+        faults += files.faults
+        for split, ids in files.ids.items():
+            pairs += [(video_of(_shot_folder(name)), split, f"{split}/{IDS}") for name in ids]
+    else:
+        for place, (video, split) in _lines(path, 2, faults):
+            pairs.append((video, split, place))
+            if split not in SPLITS:
+                faults.append(f"{place}: split {split!r} is none of {', '.join(SPLITS)}")
+    splits: dict[str, str] = {}
+    for video, split, place in pairs:
+        if splits.setdefault(video, split) != split:
+            faults.append(f"{place}: video {video} is in {splits[video]} already")
+    if faults:
+        raise ManifestError(f"{path} has {len(faults)} line(s) that cannot be used. Correct them.", faults)
+    return splits
+
+
+def _shot_folder(path: str) -> str:
+    return path.rpartition("/")[0] if path.lower().endswith(SUFFIXES) else path
+
+
+def _labels(folder: Path, split: str, faults: list[str]) -> dict[str, int]:
+    listed = {}
+    for place, (path,) in _lines(folder / split / IDS, 1, faults, folder):
+        if listed.setdefault(path, place) != place:
+            faults.append(f"{place}: {path} is listed twice, first in {listed[path]}")
+    labels = {}
+    for place, (path, number) in _lines(folder / split / LABELS, 2, faults, folder):
+        if path not in listed:
+            faults.append(f"{place}: {path} is not in {IDS}")
+        elif not number.isdecimal():
+            faults.append(f"{place}: class {number!r} of {path} is not a number")
+        else:
+            labels[path] = int(number)
+    faults += (f"{listed[path]}: {path} has no class in {LABELS}" for path in listed if path not in labels)
+    return labels
+
+
+def _class_names(folder: Path, labels: Mapping[str, Mapping[str, int]], faults: list[str]) -> dict[int, str]:
+    used = {number: path for paths in labels.values() for path, number in paths.items()}
+    if (folder / CLASSES).is_file():
+        # One flow or block mapping of names to numbers: not worth a YAML parser.
+        names = {int(number): name for name, number in _PAIR.findall(_text(folder / CLASSES))}
+        faults += (
+            f"class {number} of {used[number]} is not in {CLASSES}"
+            for number in sorted(used.keys() - names.keys())
+        )
+        return names
+    names = {}
+    for paths in labels.values():
+        for path, number in paths.items():
+            names.setdefault(number, set()).add(path.partition("/")[0])
+    named = {number: sorted(found) for number, found in names.items()}
+    faults += (
+        f"class {number} has the names {', '.join(found)}: name it in {folder / CLASSES}"
+        for number, found in sorted(named.items())
+        if len(found) > 1
+    )
+    return {number: found[0] for number, found in named.items()}
+
+
+def _sizes(
+    folder: Path, split: str, known: Mapping[str, str], faults: list[str]
+) -> Iterator[tuple[str, tuple[int, int]]]:
+    for place, (path, *numbers) in _lines(folder / split / SIZES, 3, faults, folder):
+        if path not in known:
+            faults.append(f"{place}: {path} is not in {IDS}")
+        elif not all(number.isdecimal() and int(number) for number in numbers):
+            faults.append(f"{place}: size {','.join(numbers)} of {path} is not two whole numbers above 0")
+        else:
+            yield path, (int(numbers[0]), int(numbers[1]))
+
+
+def _boxes(
+    folder: Path, split: str, known: Mapping[str, str], sizes: Mapping[str, Any], faults: list[str]
+) -> Iterator[tuple[str, Box, str]]:
+    for place, (path, *numbers) in _lines(folder / split / BOXES, 5, faults, folder):
+        corners = ",".join(numbers)
+        try:
+            box = Box(*map(float, numbers))
+        except ValueError:
+            box = Box(*[math.nan] * 4)
+        if path not in known:
+            faults.append(f"{place}: {path} is not in {IDS}")
+        elif box == _NO_BOX:
+            continue
+        elif not all(map(math.isfinite, box)):
+            faults.append(f"{place}: {path}: box {corners} is not four numbers")
+        elif not (box.x0 < box.x1 and box.y0 < box.y1):
+            faults.append(f"{place}: {path}: box {corners} is inverted or empty; expected x0,y0,x1,y1")
+        elif path not in sizes:
+            faults.append(f"{place}: {path} has a box, but no size in {SIZES}")
+        else:
+            yield path, box, place
+
+
+def _lines(
+    path: Path, cells: int, faults: list[str], root: Path | None = None
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield (where, cells) of every line; a path may hold commas, so cells are counted from the right."""
+    name = path.relative_to(root).as_posix() if root else path.name
+    if not path.is_file() and path.name in (SIZES, BOXES):
+        return
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        found = [cell.strip() for cell in line.rsplit(",", cells - 1)]
+        if not line.strip():
+            continue
+        if len(found) != cells or not found[0]:
+            faults.append(f"{name} line {number}: {line!r} has not {cells} cells")
+        else:
+            yield f"{name} line {number}", found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path} is not text. Expected lines of comma-separated values.") from error
+    except OSError as error:
+        raise ManifestError(f"cannot read {path}: {error.strerror}.") from error

@@ -1,0 +1,148 @@
+"""The `wsol` layout: whatever the split files of the WSOL evaluation protocol list, read and written."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from tcam_cache.datasets.annotations import Row
+from tcam_cache.datasets.images import image_sizes
+from tcam_cache.datasets.listing import SUFFIXES, absent, list_folder, natural_key
+from tcam_cache.datasets.manifest import Manifest
+from tcam_cache.datasets.scan import Scan
+from tcam_cache.datasets.split_files import (
+    BOXES,
+    CLASSES,
+    IDS,
+    LABELS,
+    SIZES,
+    SplitFiles,
+    read_split_files,
+    video_of,
+)
+from tcam_cache.errors import FrameError, ManifestError
+from tcam_cache.files import write_text
+from tcam_cache.records import SPLITS, Shot
+
+LAYOUT = "wsol"
+
+_log = logging.getLogger(__name__)
+
+
+def scan_wsol(root: Path | str, splits: Path | str) -> Scan:
+    """Look up what split files list: a line names a folder, a whole shot, or an image, that frame alone.
+
+    Frames of one folder are one shot, in natural order. Boxes are scaled from the sizes that the files
+    state to the images as they are, so that thumbnails can stand for the originals.
+
+    Args:
+        root: the folder that the listed paths are relative to.
+        splits: the folder of split files, see `read_split_files`.
+
+    Raises:
+        ManifestError: the root or the split files are missing.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise ManifestError(f"{root} is not a folder. Give the folder that the listed paths start from.")
+    files = read_split_files(splits)
+    faults = list(files.faults)
+    shots = sorted(_shots(root, files, faults), key=lambda shot: natural_key(shot.id))
+    tags = {path: tag for ids in files.ids.values() for path, tag in ids.items()}
+    there = {shot.path(t) for shot in shots for t in range(len(shot))}
+    rows = [
+        Row(place, path, tags[path], box, "", files.sizes[path])
+        for path, box, place in files.boxes
+        if path in there
+    ]
+    return Scan(root, LAYOUT, files.classes, tuple(shots), tuple(faults)).with_boxes(rows)
+
+
+def write_wsol(manifest: Manifest, folder: Path | str) -> None:
+    """Write a manifest as split files: train as its shots, val and test as their annotated frames.
+
+    A path is the shot's id, for a frame with its name below it: the published paths of both YouTube-Objects
+    data sets. What the format cannot hold is left out and counted: frames of val and test without a box,
+    and boxes of train.
+
+    Args:
+        manifest: the data set.
+        folder: gets `train/`, `val/`, `test/` and class_id.yaml.
+
+    Raises:
+        FrameError: an annotated frame cannot be read.
+        StorageError: the file system refuses the write.
+    """
+    folder = Path(folder)
+    numbers = {tag: number for number, tag in enumerate(manifest.classes)}
+    pairs = ", ".join(f"{tag}: {number}" for tag, number in numbers.items())
+    write_text(folder / CLASSES, f"{{{pairs}}}\n")
+    for split in SPLITS:
+        shots = manifest.split(split)
+        if not shots:
+            continue
+        lines = _train_lines(shots, numbers) if split == "train" else _frame_lines(manifest, shots, numbers)
+        for name, rows in lines.items():
+            write_text(folder / split / name, "".join(f"{row}\n" for row in rows))
+
+
+def _shots(root: Path, files: SplitFiles, faults: list[str]) -> list[Shot]:
+    shots = []
+    for split, ids in files.ids.items():
+        whole = [path for path in ids if not path.lower().endswith(SUFFIXES)]
+        frames: dict[str, list[str]] = defaultdict(list)
+        for path in ids:
+            folder, _, name = path.rpartition("/")
+            if path.lower().endswith(SUFFIXES) and folder not in ids:
+                frames[folder].append(name)
+        for folder in whole:
+            present = _images_in(root, folder)
+            if present:
+                shots.append(_shot(folder, ids[folder], split, present))
+            else:
+                faults.append(f"shot {folder} is missing" if present is None else f"shot {folder} is empty")
+        for folder, names in frames.items():
+            present = _images_in(root, folder) or ()
+            known = set(present)
+            faults += (f"{folder}/{absent(name, present)}" for name in names if name not in known)
+            kept = [name for name in sorted(names, key=natural_key) if name in known]
+            if kept:
+                shots.append(_shot(folder, ids[f"{folder}/{kept[0]}"], split, kept))
+    return shots
+
+
+def _images_in(root: Path, folder: str) -> list[str] | None:
+    return list_folder(root / folder).images if (root / folder).is_dir() else None
+
+
+def _shot(folder: str, tag: str, split: str, names: Sequence[str]) -> Shot:
+    return Shot(folder, tag, video_of(folder), split, folder, tuple(names))
+
+
+def _train_lines(shots: Sequence[Shot], numbers: dict[str, int]) -> dict[str, list[str]]:
+    boxes = sum(len(found) for shot in shots for found in shot.boxes.values())
+    if boxes:
+        _log.warning("%d box(es) of train are left out: the split files hold none there", boxes)
+    labels = [f"{shot.id},{numbers[shot.tag]}" for shot in shots]
+    return {IDS: [shot.id for shot in shots], LABELS: labels, SIZES: [], BOXES: []}
+
+
+def _frame_lines(manifest: Manifest, shots: Sequence[Shot], numbers: dict[str, int]) -> dict[str, list[str]]:
+    frames = [(shot, t, f"{shot.id}/{shot.frames[t]}") for shot in shots for t in sorted(shot.boxes)]
+    bare = sum(map(len, shots)) - len(frames)
+    if bare:
+        _log.warning("%d frame(s) of %s without a box are not listed", bare, shots[0].split)
+    sizes = image_sizes(manifest.root, [shot.path(t) for shot, t, _ in frames])
+    broken = [size.offenders[0] for size in sizes.values() if isinstance(size, FrameError)]
+    if broken:
+        raise FrameError(f"{len(broken)} frame(s) cannot be read. Replace them.", broken)
+    return {
+        IDS: [path for _, _, path in frames],
+        LABELS: [f"{path},{numbers[shot.tag]}" for shot, _, path in frames],
+        SIZES: [f"{path},{','.join(map(str, sizes[shot.path(t)]))}" for shot, t, path in frames],
+        BOXES: [
+            f"{path},{','.join(repr(corner).removesuffix('.0') for corner in box)}"
+            for shot, t, path in frames
+            for box in shot.boxes[t]
+        ],
+    }

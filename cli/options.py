@@ -55,7 +55,13 @@ def stage_command(
         def run(ctx: click.Context, /, quiet: bool, as_json: bool, **values: Any) -> None:
             QUIET.set(quiet)
             _log_to_stderr(quiet)
-            report = stage(_config(make or config_class, _given(ctx, values)))
+            config = _config(make or config_class, _given(ctx, values))
+            try:
+                report = stage(config)
+            except TcamCacheError as error:
+                if as_json:
+                    click.echo(json.dumps(_error_json(error), indent=2))
+                raise
             click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.to_text())
 
         run = functools.wraps(stage)(run)
@@ -67,6 +73,11 @@ def stage_command(
         return click.command(name, cls=StageCommand, help=stage.__doc__)(run)
 
     return decorate
+
+
+def _error_json(error: TcamCacheError) -> dict[str, Any]:
+    # All offenders, where the message on stderr shows the first of them.
+    return {"error": type(error).__name__, "message": error.message, "offenders": list(error.offenders)}
 
 
 def _config(make: Callable[..., Config], given: dict[str, Any]) -> Config:
@@ -151,7 +162,7 @@ _CONFIG = click.option(
     help="TOML file with values for these options; a flag wins",
 )
 _QUIET = click.option("--quiet", is_flag=True, help="no progress, only warnings and the result")
-_JSON = click.option("--json", "as_json", is_flag=True, help="the result as JSON on stdout")
+_JSON = click.option("--json", "as_json", is_flag=True, help="the result, or the error, as JSON on stdout")
 
 
 class _AboveTheBar(logging.Handler):

@@ -17,7 +17,7 @@ METHODS = ("cam", "gradcam", "gradcam++", "smooth-gradcam++", "xgradcam", "layer
 TARGETS = ("tag", "prediction")
 BACKENDS = ("loky", "dask")
 PRECISIONS = ("none", "bf16")
-LAYOUTS = ("folders", "wsol")
+LAYOUTS = ("ytov1", "ytov2.2", "folders", "wsol")
 SPLIT_CHOICES = ("train", "val", "test", "all")
 THRESHOLDS = ("val", "oracle", "oracle-per-class", "otsu")
 BOX_MODES = ("components", "wsol")
@@ -34,7 +34,9 @@ class ManifestConfig(Config):
     layout: str = setting(help="how the folders are laid out", choices=LAYOUTS)
     out: Path = setting(help="the manifest to write, JSON lines")
     annotations: Path | None = setting(None, help="CSV: frame,class,xmin,ymin,xmax,ymax[,split]")
-    splits: Path | None = setting(None, help="folder of split files of the layout wsol")
+    splits: Path | None = setting(
+        None, help="folder of split files (wsol needs it), or a file of video,split"
+    )
     write_splits: Path | None = setting(None, help="folder: write the data set as WSOL split files, too")
     every: int = setting(1, help="keep every K-th frame of a shot, and all annotated ones", least=1)
     max_per_shot: int | None = setting(None, help="keep so many frames of a shot, evenly spaced", least=1)

@@ -261,6 +261,7 @@ def test_a_threshold_for_prediction_is_a_number():
     ("given", "said"),
     [
         ({"layout": "wsol"}, "--splits"),
+        ({"layout": "ytov1", "annotations": "boxes.csv"}, "brings its own boxes"),
         ({"layout": "wsol", "splits": "s", "annotations": "boxes.csv"}, "brings its own boxes"),
     ],
 )

@@ -8,10 +8,14 @@ from tcam_cache.datasets.images import ImageFrames
 from tcam_cache.datasets.listing import image_names
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.datasets.manifest_file import manifest_text, parse_manifest, read_manifest, write_manifest
+from tcam_cache.datasets.published import deviations, published_data
 from tcam_cache.datasets.sampling import sample
 from tcam_cache.datasets.scan import Scan
+from tcam_cache.datasets.split_files import read_video_splits
 from tcam_cache.datasets.splits import seeded_splits
 from tcam_cache.datasets.wsol import scan_wsol, write_wsol
+from tcam_cache.datasets.ytov1 import scan_ytov1
+from tcam_cache.datasets.ytov2_2 import scan_ytov2_2
 
 __all__ = [
     "Annotations",
@@ -22,14 +26,19 @@ __all__ = [
     "attach",
     "check_frames",
     "demo_tags",
+    "deviations",
     "image_names",
     "index_folders",
     "manifest_text",
     "parse_manifest",
+    "published_data",
     "read_annotations",
     "read_manifest",
+    "read_video_splits",
     "sample",
     "scan_wsol",
+    "scan_ytov1",
+    "scan_ytov2_2",
     "seeded_splits",
     "write_demo",
     "write_manifest",

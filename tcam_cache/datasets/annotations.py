@@ -87,6 +87,24 @@ def read_annotations(path: Path | str) -> Annotations:
     return Annotations(path, rows, tuple(fault for fault in parsed if isinstance(fault, str)))
 
 
+def checked_box(corners: Sequence[str | float]) -> Box:
+    """Return the box with these four corners x0, y0, x1, y1, or raise a `ValueError` that says what is wrong.
+
+    >>> checked_box(["1", "2", "3", "4"])
+    Box(x0=1.0, y0=2.0, x1=3.0, y1=4.0)
+    """
+    text = ",".join(f"{corner:g}" if isinstance(corner, float) else str(corner) for corner in corners)
+    try:
+        box = Box(*map(float, corners))
+    except (TypeError, ValueError):
+        raise ValueError(f"box {text} is not four numbers") from None
+    if not all(map(math.isfinite, box)):
+        raise ValueError(f"box {text} has a NaN or infinite corner")
+    if not (box.x0 < box.x1 and box.y0 < box.y1):
+        raise ValueError(f"box {text} is inverted or empty; expected x0,y0,x1,y1")
+    return box
+
+
 def attach(
     shots: Sequence[Shot],
     annotations: Annotations,
@@ -148,13 +166,9 @@ def _row(line: int, cells: Mapping[str, str]) -> Row | str:
             return Row(place, frame, texts["class"], None, split)
         return f"{place}: {frame}: neither a box nor a split"
     try:
-        box = Box(*map(float, corners))
-    except ValueError:
-        return f"{place}: {frame}: box {','.join(corners)} is not four numbers"
-    if not all(map(math.isfinite, box)):
-        return f"{place}: {frame}: box {','.join(corners)} has a NaN or infinite corner"
-    if not (box.x0 < box.x1 and box.y0 < box.y1):
-        return f"{place}: {frame}: box {','.join(corners)} is inverted or empty"
+        box = checked_box(corners)
+    except ValueError as error:
+        return f"{place}: {frame}: {error}"
     return Row(place, frame, texts["class"], box, split)
 
 

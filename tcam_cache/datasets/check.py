@@ -11,7 +11,8 @@ from joblib import Parallel, delayed
 
 from tcam_cache.datasets.images import as_rgb, open_image
 from tcam_cache.datasets.manifest import Manifest
-from tcam_cache.errors import FrameError
+from tcam_cache.datasets.scan import Scan
+from tcam_cache.errors import FrameError, ManifestError
 from tcam_cache.progress import progress_bar
 from tcam_cache.records import Shot
 
@@ -26,6 +27,7 @@ class CheckReport:
         broken: reason by path, for every frame that cannot be read: "missing", "empty file", "truncated", ...
         mixed_sizes: the sizes found, such as ("480x270", "240x135"), by id of a shot whose frames differ.
         modes: how many frames have a mode other than RGB, by PIL's name of it ("L", "P", "CMYK", ...).
+        faults: what else keeps the data set from being whole: missing files, unreadable boxes, wrong counts.
     """
 
     shots: int
@@ -33,19 +35,33 @@ class CheckReport:
     broken: dict[str, str]
     mixed_sizes: dict[str, tuple[str, ...]]
     modes: dict[str, int]
+    faults: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether every frame can be read."""
-        return not self.broken
+        """Whether every frame can be read, and nothing else is wrong."""
+        return not self.broken and not self.faults
 
     def raise_if_broken(self) -> None:
-        """Raise a `FrameError` that lists every frame that cannot be read."""
-        if self.broken:
+        """Raise one error that lists every frame that cannot be read and everything else that is wrong.
+
+        Raises:
+            FrameError: frames cannot be read.
+            ManifestError: all frames can be read, but the data set is not whole.
+        """
+        broken = [f"{path}: {reason}" for path, reason in self.broken.items()]
+        if broken:
+            more = f", and {len(self.faults)} other thing(s) are wrong" if self.faults else ""
             raise FrameError(
-                f"{len(self.broken)} of {self.frames} frames cannot be read. "
+                f"{len(broken)} of {self.frames} frames cannot be read{more}. "
                 "Replace them, or leave them out and index the data set again.",
-                [f"{path}: {reason}" for path, reason in self.broken.items()],
+                [*broken, *self.faults],
+            )
+        if self.faults:
+            raise ManifestError(
+                f"all {self.frames} frames can be read, but the data set is not whole: {len(self.faults)} "
+                "thing(s) are missing or wrong. Fetch or correct them.",
+                self.faults,
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -56,6 +72,7 @@ class CheckReport:
         """Return the report as a few lines."""
         lines = [f"{self.frames} frames of {self.shots} shots decoded, {len(self.broken)} cannot be read"]
         lines += [f"  {path}: {reason}" for path, reason in self.broken.items()]
+        lines += [f"  {fault}" for fault in self.faults]
         lines += [f"  shot {name}: frames of {', '.join(sizes)}" for name, sizes in self.mixed_sizes.items()]
         lines += [f"  {count} frame(s) of mode {mode}, read as RGB" for mode, count in self.modes.items()]
         return "\n".join(lines)
@@ -67,29 +84,32 @@ class _ShotCheck(NamedTuple):
     modes: Counter[str]
 
 
-def check_frames(manifest: Manifest, workers: int | None = None) -> CheckReport:
+def check_frames(
+    data: Manifest | Scan, workers: int | None = None, faults: tuple[str, ...] = ()
+) -> CheckReport:
     """Decode every frame in worker processes; nothing is raised for a broken one, everything is reported.
 
     Args:
-        manifest: the data set.
+        data: the data set.
         workers: processes that decode; default one per core, 0 or 1 for this process alone.
+        faults: what is known to be wrong already, to be reported beside the frames.
     """
     broken: dict[str, str] = {}
     mixed_sizes, modes = {}, Counter()
-    with progress_bar(manifest.frame_count, "checking frames", "frame") as bar:
-        for shot, found in zip(manifest.shots, _checked(manifest, workers), strict=True):
+    with progress_bar(data.frame_count, "checking frames", "frame") as bar:
+        for shot, found in zip(data.shots, _checked(data, workers), strict=True):
             broken |= found.broken
             modes += found.modes
             if len(found.sizes) > 1:
                 mixed_sizes[shot.id] = tuple(size for size, _ in found.sizes.most_common())
             bar.update(len(shot))
     modes.pop("RGB", None)
-    return CheckReport(len(manifest.shots), manifest.frame_count, broken, mixed_sizes, dict(modes))
+    return CheckReport(len(data.shots), data.frame_count, broken, mixed_sizes, dict(modes), faults)
 
 
-def _checked(manifest: Manifest, workers: int | None) -> Iterator[_ShotCheck]:
+def _checked(data: Manifest, workers: int | None) -> Iterator[_ShotCheck]:
     jobs = -1 if workers is None else max(1, workers)
-    tasks = (delayed(_check_shot)(manifest.root, shot) for shot in manifest.shots)
+    tasks = (delayed(_check_shot)(data.root, shot) for shot in data.shots)
     return Parallel(n_jobs=jobs, return_as="generator")(tasks)
 
 

@@ -1,15 +1,63 @@
 """What a layout found on disk, everything wrong with it included, before it becomes a manifest."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tcam_cache.datasets.annotations import Annotations, Row, Sizes, attach
+from tcam_cache.datasets.annotations import Annotations, Row, Sizes, attach, checked_box
 from tcam_cache.datasets.images import image_sizes
+from tcam_cache.datasets.listing import Notes, log_notes
 from tcam_cache.datasets.manifest import Manifest
+from tcam_cache.datasets.matlab import read_variable
+from tcam_cache.datasets.splits import with_splits
 from tcam_cache.errors import AnnotationError, ManifestError
 from tcam_cache.records import Shot
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Findings:
+    """What a layout gathers while it looks through its folders.
+
+    Attributes:
+        shots: found so far, all of them "train".
+        rows: boxes found so far.
+        faults: what keeps the data set from being used as it is.
+        notes: what was left out, by kind, to be logged.
+        splits: of videos; one without is "train".
+    """
+
+    shots: list[Shot] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    notes: Notes = field(default_factory=lambda: Notes(list))
+    splits: dict[str, str] = field(default_factory=dict)
+
+    def read(self, path: Path, root: Path, name: str) -> Any:
+        """Return a variable of a MATLAB file, or None where that is a fault."""
+        try:
+            return read_variable(root / path, name)
+        except ManifestError as error:
+            self.faults.append(error.message.replace(f"{root}/", ""))
+            return None
+
+    def add_box(self, place: str, frame: str, tag: str, corners: Sequence[float]) -> None:
+        """Add a row for a box, or a fault where it is none."""
+        try:
+            self.rows.append(Row(place, frame, tag, checked_box(corners), ""))
+        except ValueError as error:
+            self.faults.append(f"{place}: {frame}: {error}")
+
+    def scan(
+        self, root: Path, layout: str, classes: tuple[str, ...], facts: Mapping[str, Any] | None = None
+    ) -> "Scan":
+        """Log the notes, and return the scan with splits and boxes in place."""
+        log_notes(self.notes, self.shots)
+        shots = with_splits(self.shots, self.splits)
+        return Scan(root, layout, classes, shots, tuple(self.faults), facts or {}).with_boxes(self.rows)
 
 
 @dataclass(frozen=True)
@@ -47,6 +95,25 @@ class Scan:
             return replace(self, faults=(*self.faults, *error.offenders))
         return replace(self, shots=shots)
 
+    def with_splits(self, splits: Mapping[str, str], source: Path) -> "Scan":
+        """Give each video the split that a file says; one that it does not name is "train".
+
+        Args:
+            splits: by video; naming a video that is not there is a fault.
+            source: the file, for messages.
+        """
+        videos = dict.fromkeys(shot.video for shot in self.shots)
+        unknown = (f"video {video} of {source} is not there" for video in splits if video not in videos)
+        unnamed = [video for video in videos if video not in splits]
+        if unnamed:
+            _log.warning("%d video(s) not in %s are train, such as %s", len(unnamed), source, unnamed[0])
+        return replace(self, shots=with_splits(self.shots, dict(splits)), faults=(*self.faults, *unknown))
+
+    @property
+    def frame_count(self) -> int:
+        """How many frames all shots have together."""
+        return sum(map(len, self.shots))
+
     def manifest(self) -> Manifest:
         """Return the manifest of a data set without faults.
 
@@ -60,3 +127,14 @@ class Scan:
                 self.faults,
             )
         return Manifest(self.root, self.layout, self.classes, self.shots, self.facts)
+
+
+def open_root(root: Path | str) -> Path:
+    """Return the root as a path.
+
+    Raises:
+        ManifestError: it is not a folder.
+    """
+    if not Path(root).is_dir():
+        raise ManifestError(f"{root} is not a folder. Give the folder that the data set was unpacked into.")
+    return Path(root)

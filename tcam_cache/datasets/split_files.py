@@ -1,19 +1,18 @@
 """The split files of the WSOL evaluation protocol: a folder a split, four files of comma-separated lines."""
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tcam_cache.datasets.annotations import checked_box
 from tcam_cache.datasets.listing import SUFFIXES
 from tcam_cache.errors import ManifestError
 from tcam_cache.records import SPLITS, Box
 
 IDS, LABELS, SIZES, BOXES = "image_ids.txt", "class_labels.txt", "image_sizes.txt", "localization.txt"
 CLASSES = "class_id.yaml"
-_NO_BOX = Box(0, 0, 0, 0)
 _PAIR = re.compile(r"([^\s{},:][^{},:]*?)\s*:\s*(\d+)")
 
 
@@ -173,23 +172,17 @@ def _boxes(
     folder: Path, split: str, known: Mapping[str, str], sizes: Mapping[str, Any], faults: list[str]
 ) -> Iterator[tuple[str, Box, str]]:
     for place, (path, *numbers) in _lines(folder / split / BOXES, 5, faults, folder):
-        corners = ",".join(numbers)
-        try:
-            box = Box(*map(float, numbers))
-        except ValueError:
-            box = Box(*[math.nan] * 4)
         if path not in known:
             faults.append(f"{place}: {path} is not in {IDS}")
-        elif box == _NO_BOX:
+        elif all(number.strip("0.") == "" for number in numbers):
             continue
-        elif not all(map(math.isfinite, box)):
-            faults.append(f"{place}: {path}: box {corners} is not four numbers")
-        elif not (box.x0 < box.x1 and box.y0 < box.y1):
-            faults.append(f"{place}: {path}: box {corners} is inverted or empty; expected x0,y0,x1,y1")
         elif path not in sizes:
             faults.append(f"{place}: {path} has a box, but no size in {SIZES}")
         else:
-            yield path, box, place
+            try:
+                yield path, checked_box(numbers), place
+            except ValueError as error:
+                faults.append(f"{place}: {path}: {error}")
 
 
 def _lines(

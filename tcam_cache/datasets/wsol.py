@@ -9,7 +9,7 @@ from tcam_cache.datasets.annotations import Row
 from tcam_cache.datasets.images import image_sizes
 from tcam_cache.datasets.listing import SUFFIXES, absent, list_folder, natural_key
 from tcam_cache.datasets.manifest import Manifest
-from tcam_cache.datasets.scan import Scan
+from tcam_cache.datasets.scan import Scan, open_root
 from tcam_cache.datasets.split_files import (
     BOXES,
     CLASSES,
@@ -20,7 +20,7 @@ from tcam_cache.datasets.split_files import (
     read_split_files,
     video_of,
 )
-from tcam_cache.errors import FrameError, ManifestError
+from tcam_cache.errors import FrameError
 from tcam_cache.files import write_text
 from tcam_cache.records import SPLITS, Shot
 
@@ -42,9 +42,7 @@ def scan_wsol(root: Path | str, splits: Path | str) -> Scan:
     Raises:
         ManifestError: the root or the split files are missing.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise ManifestError(f"{root} is not a folder. Give the folder that the listed paths start from.")
+    root = open_root(root)
     files = read_split_files(splits)
     faults = list(files.faults)
     shots = sorted(_shots(root, files, faults), key=lambda shot: natural_key(shot.id))

@@ -10,9 +10,13 @@ from tcam_cache.datasets import (
     Manifest,
     Scan,
     check_frames,
+    deviations,
     index_folders,
+    read_video_splits,
     sample,
     scan_wsol,
+    scan_ytov1,
+    scan_ytov2_2,
     write_manifest,
     write_wsol,
 )
@@ -53,16 +57,22 @@ def index_dataset(config: ManifestConfig) -> ManifestReport:
     """Write the manifest of a data set, sampled as asked; with `check`, decode every frame first.
 
     Raises:
-        ManifestError: the folder is missing, empty, not whole or contradicts itself.
+        ManifestError: the folder is missing, empty, not whole or contradicts itself; with `check`, it
+            differs from what is published of its layout, and the manifest is written all the same.
         AnnotationError: boxes do not fit the frames.
         FrameError: `check` found frames that cannot be read; all are listed, the manifest is written.
     """
-    manifest = _scan(config).manifest()
-    manifest = sample(manifest, config.every, config.max_per_shot, config.fraction, config.seed)
+    scan = _scan(config)
+    if config.splits and config.layout != "wsol":
+        scan = scan.with_splits(read_video_splits(config.splits), config.splits)
+    wrong = (*scan.faults, *deviations(scan, splits_too=config.splits is None)) if config.check else ()
+    if config.check and scan.faults:
+        check_frames(scan, config.workers, wrong).raise_if_broken()
+    manifest = sample(scan.manifest(), config.every, config.max_per_shot, config.fraction, config.seed)
     write_manifest(manifest, config.out)
     if config.write_splits:
         write_wsol(manifest, config.write_splits)
-    check = check_frames(manifest, config.workers) if config.check else None
+    check = check_frames(manifest, config.workers, wrong) if config.check else None
     if check:
         check.raise_if_broken()
     return ManifestReport(
@@ -71,6 +81,10 @@ def index_dataset(config: ManifestConfig) -> ManifestReport:
 
 
 def _scan(config: ManifestConfig) -> Scan:
+    if config.layout == "ytov1":
+        return scan_ytov1(config.source)
+    if config.layout == "ytov2.2":
+        return scan_ytov2_2(config.source)
     if config.layout == "wsol":
         return scan_wsol(config.source, config.splits)
     manifest = index_folders(config.source, config.annotations, config.seed)

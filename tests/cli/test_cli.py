@@ -90,9 +90,16 @@ def test_a_named_error_is_one_message_and_exit_code_1(replace_stage, tcam, comma
         raise CacheError("there is no cache here. Build one.", ["bird/0001", "car/0002"])
 
     replace_stage(command, stage)
+    message = "Error: there is no cache here. Build one.\n  bird/0001\n  car/0002\n"
+    result = tcam(command, *LEAST[command])
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", message)
     result = tcam(command, *LEAST[command], "--json")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "Error: there is no cache here. Build one.\n  bird/0001\n  car/0002\n"
+    assert (result.exit_code, result.stderr) == (1, message)
+    assert json.loads(result.stdout) == {
+        "error": "CacheError",
+        "message": "there is no cache here. Build one.",
+        "offenders": ["bird/0001", "car/0002"],
+    }
 
 
 @every_command

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from tcam_cache.datasets import check_frames, index_folders
-from tcam_cache.errors import FrameError
+from tcam_cache.errors import FrameError, ManifestError
 
 
 @pytest.fixture
@@ -60,3 +60,19 @@ def test_the_report_can_be_read_by_people(broken):
     assert "  bird/0001/001/frame0001.jpg: truncated" in lines
     assert "  shot bird/0002: frames of 16x12, 8x6" in lines
     assert "  1 frame(s) of mode CMYK, read as RGB" in lines
+
+
+def test_what_is_known_to_be_wrong_already_stands_beside_the_frames(broken):
+    report = check_frames(broken, workers=1, faults=("class fish is missing",))
+    assert json.loads(json.dumps(report.to_json()))["faults"] == ["class fish is missing"]
+    assert "  class fish is missing" in report.to_text().splitlines()
+    with pytest.raises(FrameError, match=r"4 of 12 frames cannot be read, and 1 other") as caught:
+        report.raise_if_broken()
+    assert caught.value.offenders[-1] == "class fish is missing" and len(caught.value.offenders) == 5
+
+
+def test_a_data_set_that_is_not_whole_is_not_ok_although_its_frames_are(two_classes):
+    report = check_frames(index_folders(two_classes), workers=1, faults=("class fish is missing",))
+    assert not report.ok
+    with pytest.raises(ManifestError, match="all 12 frames can be read, but"):
+        report.raise_if_broken()

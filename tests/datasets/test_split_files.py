@@ -83,7 +83,7 @@ def test_classes_are_named_in_the_order_of_their_numbers(files, text):
         ({"image_sizes": [f"{FRAME},9"]}, "val/image_sizes.txt line 1"),
         ({"localization": [f"{FRAME},30,20,10,40"]}, f"line 1: {FRAME}: box 30,20,10,40 is inverted"),
         ({"localization": [f"{FRAME},1,2,3,x"]}, f"line 1: {FRAME}: box 1,2,3,x is not four numbers"),
-        ({"localization": [f"{FRAME},1,2,3,inf"]}, "box 1,2,3,inf is not four numbers"),
+        ({"localization": [f"{FRAME},1,2,3,inf"]}, "box 1,2,3,inf has a NaN or infinite corner"),
         ({"localization": ["y.jpg,1,2,3,4"]}, "val/localization.txt line 1: y.jpg is not in image_ids.txt"),
         ({"localization": ["1,2,3,4"]}, "val/localization.txt line 1: '1,2,3,4' has not 5 cells"),
     ],

@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import pytest
+
+from tcam_cache.datasets import Scan
+from tcam_cache.datasets.annotations import Row
+from tcam_cache.errors import ManifestError
+from tcam_cache.records import Box
+
+
+@pytest.fixture
+def scan(make_shot):
+    return Scan(
+        Path("/data"), "ytov1", ("bird",), (make_shot(), make_shot("bird/0002/001", video="bird/0002"))
+    )
+
+
+def test_a_scan_without_faults_is_a_manifest(scan):
+    manifest = scan.manifest()
+    assert (manifest.layout, manifest.classes, manifest.shots) == ("ytov1", ("bird",), scan.shots)
+
+
+def test_a_split_file_moves_videos_and_leaves_the_others_in_train(scan, caplog):
+    moved = scan.with_splits({"bird/0002": "test"}, Path("splits.csv"))
+    assert [shot.split for shot in moved.shots] == ["train", "test"] and moved.faults == ()
+    assert "1 video(s) not in splits.csv are train, such as bird/0001" in caplog.text
+
+
+def test_a_split_of_a_video_that_is_not_there_is_a_fault(scan):
+    moved = scan.with_splits({"bird/0001": "val", "bird/0002": "val", "bird/9": "test"}, Path("splits.csv"))
+    with pytest.raises(ManifestError) as caught:
+        moved.manifest()
+    assert caught.value.offenders == ("video bird/9 of splits.csv is not there",)
+
+
+def test_a_box_that_fits_no_frame_is_a_fault_and_sets_no_box(scan):
+    rows = [Row("sidecar", f"bird/0001/001/frame000{n}.jpg", "bird", Box(0, 0, 4, 4), "") for n in (1, 9)]
+    boxed = scan.with_boxes(rows, lambda root, names: dict.fromkeys(names, (16, 12)))
+    assert boxed.faults == ("sidecar: bird/0001/001/frame0009.jpg is not there",)
+    assert boxed.shots == scan.shots
+    boxed = scan.with_boxes(rows[:1], lambda root, names: dict.fromkeys(names, (16, 12)))
+    assert boxed.shots[0].boxes == {0: (Box(0, 0, 4, 4),)}

@@ -17,7 +17,7 @@ METHODS = ("cam", "gradcam", "gradcam++", "smooth-gradcam++", "xgradcam", "layer
 TARGETS = ("tag", "prediction")
 BACKENDS = ("loky", "dask")
 PRECISIONS = ("none", "bf16")
-LAYOUTS = ("ytov1", "ytov2.2", "folders", "wsol")
+LAYOUTS = ("ytov1", "ytov2.2", "folders", "videos", "wsol")
 SPLIT_CHOICES = ("train", "val", "test", "all")
 THRESHOLDS = ("val", "oracle", "oracle-per-class", "otsu")
 BOX_MODES = ("components", "wsol")
@@ -30,7 +30,7 @@ LATTICE_GAIN = 0.6
 class ManifestConfig(Config):
     """Index a data set in place."""
 
-    source: Path = setting(help="the data set's root folder", shown="ROOT")
+    source: Path = setting(help="the data set's root folder, or a CSV of video files", shown="ROOT")
     layout: str = setting(help="how the folders are laid out", choices=LAYOUTS)
     out: Path = setting(help="the manifest to write, JSON lines")
     annotations: Path | None = setting(None, help="CSV: frame,class,xmin,ymin,xmax,ymax[,split]")
@@ -38,7 +38,9 @@ class ManifestConfig(Config):
         None, help="folder of split files (wsol needs it), or a file of video,split"
     )
     write_splits: Path | None = setting(None, help="folder: write the data set as WSOL split files, too")
+    shots: bool = setting(True, help="cut video files into shots")
     every: int = setting(1, help="keep every K-th frame of a shot, and all annotated ones", least=1)
+    fps: float | None = setting(None, help="keep at most so many frames a second (videos)", least=0.001)
     max_per_shot: int | None = setting(None, help="keep so many frames of a shot, evenly spaced", least=1)
     fraction: float = setting(1.0, help="keep this share of each class's shots, seeded", least=1e-9, most=1)
     check: bool = setting(False, help="decode every frame; list everything missing or broken at once")
@@ -48,8 +50,12 @@ class ManifestConfig(Config):
         super().__post_init__()
         if self.layout == "wsol" and self.splits is None:
             raise ConfigError("the layout wsol is what split files list: give their folder with --splits.")
-        if self.annotations and self.layout != "folders":
+        if self.annotations and self.layout not in ("folders", "videos"):
             raise ConfigError(f"the layout {self.layout} brings its own boxes; leave --annotations out.")
+        if self.layout != "videos" and (self.fps is not None or not self.shots):
+            raise ConfigError("--fps and --no-shots are for video files: the layout videos.")
+        if self.layout == "videos" and self.write_splits:
+            raise ConfigError("split files list images: --write-splits is not for the layout videos.")
 
 
 @dataclass(frozen=True, kw_only=True)

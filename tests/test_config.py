@@ -36,7 +36,7 @@ def with_required(kind, **given):
         if spec.default is dataclasses.MISSING
     }
     if kind is ManifestConfig:
-        needed |= {"layout": "wsol", "splits": Path("splits")}
+        needed |= {"layout": "videos", "splits": Path("splits")}
     if kind is EvaluateConfig:
         needed["run"] = Path("run")
     if given.get("backend") == "dask":
@@ -263,6 +263,9 @@ def test_a_threshold_for_prediction_is_a_number():
         ({"layout": "wsol"}, "--splits"),
         ({"layout": "ytov1", "annotations": "boxes.csv"}, "brings its own boxes"),
         ({"layout": "wsol", "splits": "s", "annotations": "boxes.csv"}, "brings its own boxes"),
+        ({"layout": "folders", "fps": 2.0}, "for video files"),
+        ({"layout": "folders", "shots": False}, "for video files"),
+        ({"layout": "videos", "write_splits": "s"}, "list images"),
     ],
 )
 def test_options_of_one_layout_are_refused_with_another(given, said):

@@ -11,8 +11,11 @@ from tcam_cache.datasets.manifest_file import manifest_text, parse_manifest, rea
 from tcam_cache.datasets.published import deviations, published_data
 from tcam_cache.datasets.sampling import sample
 from tcam_cache.datasets.scan import Scan
+from tcam_cache.datasets.sources import frame_source
 from tcam_cache.datasets.split_files import read_video_splits
 from tcam_cache.datasets.splits import seeded_splits
+from tcam_cache.datasets.video_frames import VideoFrames
+from tcam_cache.datasets.videos import scan_videos
 from tcam_cache.datasets.wsol import scan_wsol, write_wsol
 from tcam_cache.datasets.ytov1 import scan_ytov1
 from tcam_cache.datasets.ytov2_2 import scan_ytov2_2
@@ -23,10 +26,12 @@ __all__ = [
     "ImageFrames",
     "Manifest",
     "Scan",
+    "VideoFrames",
     "attach",
     "check_frames",
     "demo_tags",
     "deviations",
+    "frame_source",
     "image_names",
     "index_folders",
     "manifest_text",
@@ -36,6 +41,7 @@ __all__ = [
     "read_manifest",
     "read_video_splits",
     "sample",
+    "scan_videos",
     "scan_wsol",
     "scan_ytov1",
     "scan_ytov2_2",

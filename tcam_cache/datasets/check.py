@@ -4,17 +4,17 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from joblib import Parallel, delayed
 
-from tcam_cache.datasets.images import as_rgb, open_image
+from tcam_cache.datasets.images import ImageFrames, as_rgb, open_image
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.datasets.scan import Scan
+from tcam_cache.datasets.sources import frame_source
 from tcam_cache.errors import FrameError, ManifestError
 from tcam_cache.progress import progress_bar
-from tcam_cache.records import Shot
+from tcam_cache.records import FrameSource, Shot
 
 
 @dataclass(frozen=True)
@@ -107,21 +107,32 @@ def check_frames(
     return CheckReport(len(data.shots), data.frame_count, broken, mixed_sizes, dict(modes), faults)
 
 
-def _checked(data: Manifest, workers: int | None) -> Iterator[_ShotCheck]:
+def _checked(data: Manifest | Scan, workers: int | None) -> Iterator[_ShotCheck]:
     jobs = -1 if workers is None else max(1, workers)
-    tasks = (delayed(_check_shot)(data.root, shot) for shot in data.shots)
+    source = frame_source(data.layout, data.root)
+    tasks = (delayed(_check_shot)(source, shot) for shot in data.shots)
     return Parallel(n_jobs=jobs, return_as="generator")(tasks)
 
 
-def _check_shot(root: Path, shot: Shot) -> _ShotCheck:
+def _check_shot(source: FrameSource, shot: Shot) -> _ShotCheck:
     found = _ShotCheck({}, Counter(), Counter())
     with warnings.catch_warnings(action="ignore"):
-        for path in map(shot.path, range(len(shot))):
+        for t in range(len(shot)):
+            path = shot.path(t)
             try:
-                with open_image(root, path) as image:
-                    as_rgb(image)
-                    found.sizes["{}x{}".format(*image.size)] += 1
-                    found.modes[image.mode] += 1
+                size, mode = _look(source, shot, t)
             except FrameError as error:
                 found.broken[path] = error.offenders[0].removeprefix(f"{path}: ")
+            else:
+                found.sizes["{}x{}".format(*size)] += 1
+                found.modes[mode] += 1
     return found
+
+
+def _look(source: FrameSource, shot: Shot, t: int) -> tuple[tuple[int, int], str]:
+    if not isinstance(source, ImageFrames):
+        frame = source.read(shot, t)
+        return (frame.width, frame.height), "RGB"
+    with open_image(source.root, shot.path(t)) as image:
+        as_rgb(image)
+        return image.size, image.mode

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from tcam_cache.datasets.manifest import Manifest
+from tcam_cache.datasets.video_frames import time_of
 from tcam_cache.errors import ConfigError
 from tcam_cache.records import Shot
 
@@ -18,6 +19,7 @@ def sample(
     max_per_shot: int | None = None,
     fraction: float = 1.0,
     seed: int = 0,
+    fps: float | None = None,
 ) -> Manifest:
     """Return a manifest with fewer shots and frames; its `facts` remember how.
 
@@ -30,18 +32,28 @@ def sample(
         fraction: keep this share of the shots of each class in each split, at least one. Which ones depends
             on the seed and the shot's id alone, so a smaller share is a part of a larger one.
         seed: of that draw.
+        fps: first keep at most so many frames a second of video files, each shot's first among them.
     """
     if not 0 < fraction <= 1:
         raise ConfigError(f"got fraction = {fraction}; expected a number above 0, at most 1.")
     if max_per_shot is not None and max_per_shot < 1:
         raise ConfigError(f"got max_per_shot = {max_per_shot}; expected at least 1.")
-    asked = {"every": (every, 1), "max_per_shot": (max_per_shot, None), "fraction": (fraction, 1.0)}
+    if fps is not None and manifest.layout != "videos":
+        raise ConfigError("frames of images have no times: fps is for video files.")
+    asked = {
+        "every": (every, 1),
+        "max_per_shot": (max_per_shot, None),
+        "fraction": (fraction, 1.0),
+        "fps": (fps, None),
+    }
     recorded = {name: value for name, (value, default) in asked.items() if value != default}
     if not recorded:
         return manifest
     if "fraction" in recorded:
         recorded["seed"] = seed
         manifest = replace(manifest, shots=tuple(_some_shots(manifest, fraction, seed)))
+    if fps is not None:
+        manifest = replace(manifest, shots=tuple(_slower(shot, fps) for shot in manifest.shots))
     manifest = manifest.sampled(every)
     if max_per_shot is not None:
         manifest = replace(manifest, shots=tuple(_evenly(shot, max_per_shot) for shot in manifest.shots))
@@ -58,6 +70,14 @@ def _some_shots(manifest: Manifest, fraction: float, seed: int) -> Iterator[Shot
         drawn = sorted(ids, key=lambda shot_id: hashlib.sha256(f"{seed} {shot_id}".encode()).digest())
         kept.update(drawn[: max(1, round(fraction * len(ids)))])
     return (shot for shot in manifest.shots if shot.id in kept)
+
+
+def _slower(shot: Shot, fps: float) -> Shot:
+    times = [time_of(name) for name in shot.frames]
+    # Times are whole milliseconds: a frame that lost half of one by rounding is on time.
+    ticks = [int((time - times[0] + 0.5) * fps / 1000) for time in times]
+    due = (t == 0 or ticks[t] > ticks[t - 1] for t in range(len(shot)))
+    return shot.only([t for t, first in enumerate(due) if first or t in shot.boxes])
 
 
 def _evenly(shot: Shot, most: int) -> Shot:

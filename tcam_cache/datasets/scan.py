@@ -89,11 +89,22 @@ class Scan:
             rows: the boxes.
             sizes_of: see `attach`.
         """
+        return self.annotated(Annotations(self.root, tuple(rows)), sizes_of)
+
+    def annotated(
+        self, annotations: Annotations, sizes_of: Callable[[Path, Iterable[str]], Sizes] = image_sizes
+    ) -> "Scan":
+        """Give the shots the boxes and splits of an annotation file; what does not fit becomes faults.
+
+        Args:
+            annotations: of the frames.
+            sizes_of: see `attach`.
+        """
         try:
-            shots, _ = attach(self.shots, Annotations(self.root, tuple(rows)), self.root, sizes_of)
+            shots, splits = attach(self.shots, annotations, self.root, sizes_of)
         except AnnotationError as error:
             return replace(self, faults=(*self.faults, *error.offenders))
-        return replace(self, shots=shots)
+        return replace(self, shots=with_splits(shots, splits) if splits else shots)
 
     def with_splits(self, splits: Mapping[str, str], source: Path) -> "Scan":
         """Give each video the split that a file says; one that it does not name is "train".

@@ -14,6 +14,7 @@ from tcam_cache.datasets import (
     index_folders,
     read_video_splits,
     sample,
+    scan_videos,
     scan_wsol,
     scan_ytov1,
     scan_ytov2_2,
@@ -68,7 +69,9 @@ def index_dataset(config: ManifestConfig) -> ManifestReport:
     wrong = (*scan.faults, *deviations(scan, splits_too=config.splits is None)) if config.check else ()
     if config.check and scan.faults:
         check_frames(scan, config.workers, wrong).raise_if_broken()
-    manifest = sample(scan.manifest(), config.every, config.max_per_shot, config.fraction, config.seed)
+    manifest = sample(
+        scan.manifest(), config.every, config.max_per_shot, config.fraction, config.seed, config.fps
+    )
     write_manifest(manifest, config.out)
     if config.write_splits:
         write_wsol(manifest, config.write_splits)
@@ -87,6 +90,8 @@ def _scan(config: ManifestConfig) -> Scan:
         return scan_ytov2_2(config.source)
     if config.layout == "wsol":
         return scan_wsol(config.source, config.splits)
+    if config.layout == "videos":
+        return scan_videos(config.source, config.annotations, config.shots, config.seed, config.workers)
     manifest = index_folders(config.source, config.annotations, config.seed)
     return Scan(manifest.root, manifest.layout, manifest.classes, manifest.shots)
 

@@ -8,8 +8,9 @@ import torch
 
 from tcam_cache.cache import CamCache
 from tcam_cache.config import DataConfig
-from tcam_cache.datasets import ImageFrames, Manifest, read_manifest
+from tcam_cache.datasets import Manifest, frame_source, read_manifest
 from tcam_cache.errors import CacheError, DeviceError
+from tcam_cache.records import FrameSource
 
 
 def find_device(name: str) -> torch.device:
@@ -45,10 +46,10 @@ def computing_threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def open_data(config: DataConfig) -> tuple[Manifest, ImageFrames]:
+def open_data(config: DataConfig) -> tuple[Manifest, FrameSource]:
     """Read the manifest and return it with the source of its frames."""
     manifest = read_manifest(config.manifest, config.root)
-    return manifest, ImageFrames(manifest.root)
+    return manifest, frame_source(manifest.layout, manifest.root)
 
 
 def sampled_as(cache: CamCache, manifest: Manifest) -> Manifest:

@@ -69,3 +69,10 @@ def test_split_files_are_written_sampled_and_read_again(tcam, small_data, tmp_pa
 def test_the_layout_wsol_without_split_files_is_wrong_usage(tcam):
     result = tcam("manifest", "data", "--layout", "wsol", "--out", "m.jsonl")
     assert result.exit_code == 2 and "--splits" in result.stderr
+
+
+def test_options_of_video_files_reach_their_settings(config_of):
+    config = config_of(
+        "manifest", "v.csv", "--layout", "videos", "--out", "m.jsonl", "--fps", 2, "--no-shots"
+    )
+    assert (config.fps, config.shots) == (2.0, False)

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import av
 import h5py
 import numpy as np
 import pytest
@@ -220,3 +221,37 @@ def ytov2_2(_ytov2_2, tmp_path):
 def sidecar():
     """Return the function that writes the boxes of an image of YouTube-Objects v1 beside it."""
     return add_sidecar
+
+
+def save_video(path, frames, codec="mpeg4", rate=24, **options):
+    """Encode (T, h, w, 3) uint8 frames into a video file, and return it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.options = {"qscale": "2", **{key: str(value) for key, value in options.items()}}
+        for pixels in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def scene(seed, length=20, size=(48, 64)):
+    """Return frames of one scene: coarse noise that moves a little from frame to frame."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (size[0] // 8, size[1] // 8 + length // 8 + 2, 3)).astype(np.uint8)
+    wide = coarse.repeat(8, axis=0).repeat(8, axis=1)
+    return np.stack([wide[:, t : t + size[1]] for t in range(length)])
+
+
+@pytest.fixture
+def write_video():
+    """Return the function that encodes frames into a video file."""
+    return save_video
+
+
+@pytest.fixture
+def make_scene():
+    """Return the function that draws the frames of one scene."""
+    return scene

@@ -1,0 +1,193 @@
+"""The `videos` layout: CLASS/*.mp4 and the like, or a CSV of files and tags; shots are cut at index time."""
+
+import csv
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from tcam_cache.datasets.annotations import read_annotations
+from tcam_cache.datasets.cuts import THUMBNAIL, find_cuts
+from tcam_cache.datasets.listing import Notes, list_folder, log_notes
+from tcam_cache.datasets.scan import Scan, open_root
+from tcam_cache.datasets.splits import seeded_splits, with_splits
+from tcam_cache.datasets.video_frames import SUFFIXES, frame_ms, open_video, time_name, video_errors
+from tcam_cache.errors import FrameError, ManifestError
+from tcam_cache.progress import progress_bar
+from tcam_cache.records import SPLITS, Shot
+
+LAYOUT = "videos"
+COLUMNS = ("file", "class")
+# A file that decodes to fewer frames than it announces, by more than this share, stopped half-way.
+_ANNOUNCED = 0.98
+
+
+class _Listed(NamedTuple):
+    """A video file below the root, its tag, and its split where the list gives one."""
+
+    file: str
+    tag: str
+    split: str = ""
+
+
+class _Video(NamedTuple):
+    """What decoding one file gave: its frames' names, the frames that begin shots, its size, or a fault."""
+
+    frames: tuple[str, ...] = ()
+    cuts: tuple[int, ...] = ()
+    size: tuple[int, int] = (0, 0)
+    fault: str = ""
+
+
+def scan_videos(
+    source: Path | str,
+    annotations: Path | str | None = None,
+    shots: bool = True,
+    seed: int = 0,
+    workers: int | None = None,
+) -> Scan:
+    """Decode every video once and cut it into shots, with `find_cuts`.
+
+    A video's id is its path; its frames are named by their time, so a box of an annotation file stands for
+    the frame `CLASS/clip.mp4/00001240ms`, 1.24 seconds from the start.
+
+    Args:
+        source: a folder that holds CLASS/*.mp4 and the like, or a CSV with the columns file, class and, if
+            splits are given, split; its files are relative to it.
+        annotations: CSV with boxes, splits or both, see `read_annotations`.
+        shots: look for cuts; otherwise each video is one shot.
+        seed: of `seeded_splits`, where no split is given.
+        workers: processes that decode; default one per core, 0 or 1 for this process alone.
+
+    Raises:
+        ManifestError: the source is missing, lists no video or cannot be read.
+        ConfigError: PyAV is not installed.
+    """
+    source = Path(source)
+    faults: list[str] = []
+    if source.is_file():
+        root, listed = source.parent, _listed_in_csv(source, faults)
+    else:
+        root = open_root(source)
+        listed = _listed_in_folders(root)
+    if not listed and not faults:
+        raise ManifestError(
+            f"{source} holds no video. Expected CLASS/*{', CLASS/*'.join(SUFFIXES)}, or a CSV."
+        )
+    videos = dict(zip(listed, _decoded(root, listed, shots, workers), strict=True))
+    faults += (video.fault for video in videos.values() if video.fault)
+    found = [shot for item, video in videos.items() for shot in _shots(item, video)]
+    given = {item.file: item.split for item in listed if item.split}
+    found = with_splits(found, given or seeded_splits(found, seed))
+    classes = tuple(dict.fromkeys(item.tag for item in listed))
+    scan = Scan(root, LAYOUT, classes, found, tuple(faults), {"shots": "cut" if shots else "whole videos"})
+    if annotations is None:
+        return scan
+    sizes = {item.file: video.size for item, video in videos.items()}
+    return scan.annotated(
+        read_annotations(annotations),
+        lambda _, names: {name: sizes[name.rpartition("/")[0]] for name in names},
+    )
+
+
+def _listed_in_folders(root: Path) -> list[_Listed]:
+    listed = []
+    notes = Notes(list)
+    for tag in list_folder(root).folders:
+        listing = list_folder(root / tag)
+        files = [name for name in listing.others if name.lower().endswith(SUFFIXES)]
+        listed += [_Listed(f"{tag}/{name}", tag) for name in files]
+        notes["folder(s) below a class ignored"] += (f"{tag}/{name}" for name in listing.folders)
+        if not files:
+            notes["class(es) with no video left out"].append(tag)
+    log_notes(notes, ())
+    return listed
+
+
+def _listed_in_csv(path: Path, faults: list[str]) -> list[_Listed]:
+    listed: dict[str, _Listed] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="", skipinitialspace=True)
+            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+            if missing:
+                raise ManifestError(
+                    f"{path} lacks {len(missing)} column(s). Expected {','.join(COLUMNS)}[,split] in line 1.",
+                    missing,
+                )
+            rows = [(reader.line_num, row) for row in reader]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path} is not a CSV file: {error}.") from error
+    except OSError as error:
+        raise ManifestError(f"cannot read {path}: {error.strerror}.") from error
+    for line, row in rows:
+        name, tag, split = (str(row.get(key) or "").strip() for key in (*COLUMNS, "split"))
+        file = os.path.relpath(path.parent / name, path.parent).replace(os.sep, "/")
+        if not name or not tag or (split and split not in SPLITS):
+            faults.append(f"line {line}: expected a file, a class and a split of {', '.join(SPLITS)} or none")
+        elif file in listed:
+            faults.append(f"line {line}: {file} is listed twice")
+        else:
+            listed[file] = _Listed(file, tag, split)
+    return list(listed.values())
+
+
+def _decoded(root: Path, listed: Sequence[_Listed], shots: bool, workers: int | None) -> Iterable[_Video]:
+    jobs = -1 if workers is None else max(1, workers)
+    tasks = (delayed(_decode)(root, item.file, shots) for item in listed)
+    with progress_bar(len(listed), "decoding videos", "video") as bar:
+        for video in Parallel(n_jobs=jobs, return_as="generator")(tasks):
+            bar.update()
+            yield video
+
+
+def _decode(root: Path, file: str, shots: bool) -> _Video:
+    try:
+        with video_errors(root, file, file):
+            return _decode_all(root / file, file, shots)
+    except FrameError as error:
+        return _Video(fault=error.offenders[0])
+
+
+def _decode_all(path: Path, file: str, shots: bool) -> _Video:
+    container, stream = open_video(path)
+    times: list[int] = []
+    thumbnails = []
+    try:
+        announced = stream.frames
+        for frame in container.decode(stream):
+            size = frame.width, frame.height
+            time = frame_ms(frame)
+            if times and time < times[-1]:
+                raise ValueError("the times of its frames run backwards; write it anew, for example as MP4")
+            # Frames less than a millisecond apart would have one name: the first stands for all.
+            if times and time == times[-1]:
+                continue
+            times.append(time)
+            if shots:
+                small = frame.reformat(
+                    width=THUMBNAIL, height=THUMBNAIL, format="rgb24", interpolation="AREA"
+                )
+                thumbnails.append(small.to_ndarray())
+    finally:
+        container.close()
+    if not times:
+        raise ValueError("no frame in it")
+    if len(times) < _ANNOUNCED * announced:
+        return _Video(fault=f"{file}: truncated, {len(times)} of {announced} frames")
+    cuts = find_cuts(np.stack(thumbnails)) if shots else []
+    return _Video(tuple(map(time_name, times)), tuple(cuts), size)
+
+
+def _shots(item: _Listed, video: _Video) -> list[Shot]:
+    if not video.frames:
+        return []
+    starts = [0, *video.cuts]
+    ends = [*video.cuts, len(video.frames)]
+    return [
+        Shot(f"{item.file}/{number:03d}", item.tag, item.file, "train", item.file, video.frames[start:end])
+        for number, (start, end) in enumerate(zip(starts, ends, strict=True), start=1)
+    ]

@@ -7,6 +7,7 @@ from tcam_cache.datasets.annotations import attach, read_annotations
 from tcam_cache.datasets.listing import (
     SUFFIXES,
     Notes,
+    is_folder,
     list_folder,
     log_notes,
     refuse_repeated_folders,
@@ -36,7 +37,7 @@ def index_folders(root: Path | str, annotations: Path | str | None = None, seed:
         AnnotationError: the annotations do not fit the frames; every misfit is listed.
     """
     root = Path(root)
-    if not root.is_dir():
+    if not is_folder(root):
         raise ManifestError(f"{root} is not a folder. Give the folder that holds one folder a class.")
     notes = Notes(list)
     listing = list_folder(root)

@@ -56,6 +56,14 @@ def list_folder(folder: Path | str) -> Listing:
     return Listing(*(sorted(names, key=natural_key) for names in listing))
 
 
+def is_folder(path: Path) -> bool:
+    """Return whether a folder is there; one that may not be looked into counts as missing."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def natural_key(name: str) -> tuple[list[str | int], str]:
     """Return a sort key that compares runs of digits as numbers.
 

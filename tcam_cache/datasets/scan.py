@@ -8,7 +8,7 @@ from typing import Any
 
 from tcam_cache.datasets.annotations import Annotations, Row, Sizes, attach, checked_box
 from tcam_cache.datasets.images import image_sizes
-from tcam_cache.datasets.listing import Notes, log_notes
+from tcam_cache.datasets.listing import Notes, is_folder, log_notes
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.datasets.matlab import read_variable
 from tcam_cache.datasets.splits import with_splits
@@ -146,6 +146,6 @@ def open_root(root: Path | str) -> Path:
     Raises:
         ManifestError: it is not a folder.
     """
-    if not Path(root).is_dir():
+    if not is_folder(Path(root)):
         raise ManifestError(f"{root} is not a folder. Give the folder that the data set was unpacked into.")
     return Path(root)

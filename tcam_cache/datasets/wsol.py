@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tcam_cache.datasets.annotations import Row
 from tcam_cache.datasets.images import image_sizes
-from tcam_cache.datasets.listing import SUFFIXES, absent, list_folder, natural_key
+from tcam_cache.datasets.listing import SUFFIXES, absent, is_folder, list_folder, natural_key
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.datasets.scan import Scan, open_root
 from tcam_cache.datasets.split_files import (
@@ -110,7 +110,7 @@ def _shots(root: Path, files: SplitFiles, faults: list[str]) -> list[Shot]:
 
 
 def _images_in(root: Path, folder: str) -> list[str] | None:
-    return list_folder(root / folder).images if (root / folder).is_dir() else None
+    return list_folder(root / folder).images if is_folder(root / folder) else None
 
 
 def _shot(folder: str, tag: str, split: str, names: Sequence[str]) -> Shot:

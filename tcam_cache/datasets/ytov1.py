@@ -9,7 +9,7 @@ import numpy as np
 
 from tcam_cache.datasets.annotations import Row
 from tcam_cache.datasets.images import image_sizes
-from tcam_cache.datasets.listing import absent, list_folder
+from tcam_cache.datasets.listing import absent, is_folder, list_folder
 from tcam_cache.datasets.published import published_data
 from tcam_cache.datasets.scan import Findings, Scan, open_root
 from tcam_cache.records import Shot
@@ -48,7 +48,7 @@ def scan_ytov1(root: Path | str) -> Scan:
     for name in present:
         if name in classes:
             _add_class(root, name, classes.index(name), found)
-        elif (root / name / "data").is_dir() or (root / name / "sets").is_dir():
+        elif is_folder(root / name / "data") or is_folder(root / name / "sets"):
             found.faults.append(f"class {name} is none of {', '.join(classes)}")
         elif name not in _NO_CLASS:
             found.notes["folder(s) that are no class ignored"].append(name)
@@ -74,7 +74,7 @@ def published_validation(videos: Iterable[str], class_number: int) -> list[str]:
 
 def _add_class(root: Path, tag: str, number: int, found: Findings) -> None:
     sets = {name: _read_set(root, f"{tag}/sets/{name}.txt", found.faults) for name in SETS}
-    on_disk = list_folder(root / tag / "data").folders if (root / tag / "data").is_dir() else []
+    on_disk = list_folder(root / tag / "data").folders if is_folder(root / tag / "data") else []
     found.faults += (
         f"video {tag}/data/{video} is in both sets" for video in sets["train"] if video in sets["test"]
     )
@@ -84,7 +84,7 @@ def _add_class(root: Path, tag: str, number: int, found: Findings) -> None:
     annotated = set()
     for video in dict.fromkeys(listed):
         folder = f"{tag}/data/{video}"
-        if not (root / folder / "shots").is_dir():
+        if not is_folder(root / folder / "shots"):
             missing = video if video not in on_disk else f"{video}/shots"
             found.faults.append(f"video {tag}/data/{absent(missing, on_disk)}, but in {tag}/sets")
             continue

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tcam_cache.datasets.listing import absent, list_folder
+from tcam_cache.datasets.listing import absent, is_folder, list_folder
 from tcam_cache.datasets.published import published_data
 from tcam_cache.datasets.scan import Findings, Scan, open_root
 from tcam_cache.records import Shot
@@ -59,8 +59,8 @@ def scan_ytov2_2(root: Path | str) -> Scan:
 
 
 def _other_classes(root: Path, classes: Sequence[str]) -> Iterator[str]:
-    ranges = list_folder(root / "Ranges").others if (root / "Ranges").is_dir() else []
-    truth = list_folder(root / "GroundTruth").folders if (root / "GroundTruth").is_dir() else []
+    ranges = list_folder(root / "Ranges").others if is_folder(root / "Ranges") else []
+    truth = list_folder(root / "GroundTruth").folders if is_folder(root / "GroundTruth") else []
     named = [
         name.removeprefix("ranges_").removesuffix(".mat") for name in ranges if name.startswith("ranges_")
     ]

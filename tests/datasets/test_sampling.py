@@ -90,3 +90,7 @@ def test_the_manifest_file_remembers_how_it_was_sampled(manifest, tmp_path):
 def test_a_sampling_without_meaning_is_refused(manifest, given):
     with pytest.raises(ConfigError, match=next(iter(given))):
         sample(manifest, **given)
+
+
+def test_every_kth_frame_at_index_time_is_every_kth_frame_at_build_time(manifest):
+    assert sample(manifest, every=3).digest() == manifest.sampled(3).digest()

@@ -160,6 +160,20 @@ def test_stray_folders_and_classes_without_video_are_counted(videos, caplog):
     ]
 
 
+def test_an_undecodable_name_of_a_video_is_named(tcam, videos, tmp_path):
+    (videos / "bird/one.avi").rename(Path(f"{videos}/bird/\udcff.avi"))
+    given = ["manifest", videos, "--layout", "videos", "--workers", 0, "--out", tmp_path / "m.jsonl"]
+    result = tcam(*given)
+    assert result.exit_code == 1 and "Traceback" not in result.stderr
+    assert "not UTF-8" in result.stderr or "cannot be decoded" in result.stderr
+
+
+def test_a_link_that_leads_to_itself_is_named(videos):
+    (videos / "bird/loop.mp4").symlink_to("loop.mp4")
+    with pytest.raises(ManifestError, match=r"loop\.mp4 cannot be followed"):
+        scan_videos(videos, workers=1)
+
+
 def test_without_pyav_the_error_says_what_to_install(videos, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ConfigError, match=r"tcam-cache\[video\]"):

@@ -130,6 +130,18 @@ def test_an_annotated_frame_that_cannot_be_read_is_named_while_writing(two_class
         write_wsol(manifest, tmp_path / "out")
 
 
+def test_an_undecodable_name_in_a_listed_shot_is_named(two_classes, splits):
+    Path(f"{two_classes}/bird/0001/001/frame\udcff.jpg").write_bytes(b"")
+    with pytest.raises(ManifestError, match=r"bird/0001/001.*not UTF-8"):
+        scan_wsol(two_classes, splits).manifest()
+
+
+def test_a_listed_shot_that_is_a_link_to_itself_is_missing(two_classes, splits):
+    (two_classes / "bird/0001/002").rename(two_classes / "elsewhere")
+    (two_classes / "bird/0001/002").symlink_to("002")
+    assert scan_wsol(two_classes, splits).faults == ("shot bird/0001/002 is missing",)
+
+
 @pytest.mark.realdata
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real videos are not beside the checkout")
 def test_published_split_files_fit_the_thumbnails(tmp_path):

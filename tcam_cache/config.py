@@ -266,7 +266,7 @@ class PredictConfig(Config):
     """Boxes for new frames."""
 
     run: Path = setting(help="run folder written by `tcam-cache train`")
-    source: Path = setting(help="an image, or a folder of images", shown="INPUT")
+    source: Path = setting(help="an image, a folder of images, or a video file", shown="INPUT")
     out: Path = setting(help="the folder to write")
     threshold: float | None = setting(None, help="tau in [0, 1); default: the run's own, from val", least=0)
     batch_size: int = setting(32, help="frames in a forward pass", least=1)

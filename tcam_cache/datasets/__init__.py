@@ -14,7 +14,7 @@ from tcam_cache.datasets.scan import Scan
 from tcam_cache.datasets.sources import frame_source
 from tcam_cache.datasets.split_files import read_video_splits
 from tcam_cache.datasets.splits import seeded_splits
-from tcam_cache.datasets.video_frames import VideoFrames
+from tcam_cache.datasets.video_frames import VideoFrames, frame_times, is_video
 from tcam_cache.datasets.videos import scan_videos
 from tcam_cache.datasets.wsol import scan_wsol, write_wsol
 from tcam_cache.datasets.ytov1 import scan_ytov1
@@ -32,8 +32,10 @@ __all__ = [
     "demo_tags",
     "deviations",
     "frame_source",
+    "frame_times",
     "image_names",
     "index_folders",
+    "is_video",
     "manifest_text",
     "parse_manifest",
     "published_data",

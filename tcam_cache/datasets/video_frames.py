@@ -93,6 +93,45 @@ def time_of(name: str) -> int:
     return int(name[:-2])
 
 
+def is_video(path: Path) -> bool:
+    """Return whether a path names a file that ends as a video does.
+
+    >>> is_video(Path("clip.MP4")), is_video(Path("folder"))
+    (True, False)
+    """
+    return path.suffix.lower() in SUFFIXES and not path.is_dir()
+
+
+def frame_times(path: Path) -> tuple[str, ...]:
+    """Return the names of a video's frames, in order; all of them are decoded once.
+
+    Raises:
+        FrameError: the file is missing or damaged, or the times of its frames are.
+        ConfigError: PyAV is not installed.
+    """
+    with video_errors(path.parent, path.name, path.name):
+        return tuple(time_name(time) for time, _ in decoded_frames(path))
+
+
+def decoded_frames(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield (time in milliseconds, PyAV's frame) of a whole file; errors are the caller's.
+
+    Frames less than a millisecond apart would have one name: the first stands for all.
+    """
+    container, stream = open_video(path)
+    last = -1
+    try:
+        for frame in container.decode(stream):
+            time = frame_ms(frame)
+            if time < last:
+                raise ValueError("the times of its frames run backwards; write it anew, for example as MP4")
+            if time > last:
+                yield time, frame
+            last = time
+    finally:
+        container.close()
+
+
 def open_video(path: Path) -> tuple[Any, Any]:
     """Open a video file with PyAV and return (container, its first video stream); errors are the caller's.
 
@@ -124,7 +163,7 @@ def video_errors(root: Path | str, file: str, name: str) -> Iterator[None]:
     # Decoders of damaged files raise nearly every built-in exception; each means the same to us.
     except Exception as error:
         raise FrameError(
-            "1 frame cannot be read. Replace its video, or leave it out and index the data set again.",
+            "a video cannot be read. Replace it, or leave it out and index the data set again.",
             [f"{name}: {_reason(Path(root) / file, error)}"],
         ) from error
 

@@ -14,7 +14,13 @@ from tcam_cache.datasets.cuts import THUMBNAIL, find_cuts
 from tcam_cache.datasets.listing import Notes, list_folder, log_notes
 from tcam_cache.datasets.scan import Scan, open_root
 from tcam_cache.datasets.splits import seeded_splits, with_splits
-from tcam_cache.datasets.video_frames import SUFFIXES, frame_ms, open_video, time_name, video_errors
+from tcam_cache.datasets.video_frames import (
+    SUFFIXES,
+    decoded_frames,
+    open_video,
+    time_name,
+    video_errors,
+)
 from tcam_cache.errors import FrameError, ManifestError
 from tcam_cache.progress import progress_bar
 from tcam_cache.records import SPLITS, Shot
@@ -154,26 +160,15 @@ def _decode(root: Path, file: str, shots: bool) -> _Video:
 
 def _decode_all(path: Path, file: str, shots: bool) -> _Video:
     container, stream = open_video(path)
-    times: list[int] = []
-    thumbnails = []
-    try:
-        announced = stream.frames
-        for frame in container.decode(stream):
-            size = frame.width, frame.height
-            time = frame_ms(frame)
-            if times and time < times[-1]:
-                raise ValueError("the times of its frames run backwards; write it anew, for example as MP4")
-            # Frames less than a millisecond apart would have one name: the first stands for all.
-            if times and time == times[-1]:
-                continue
-            times.append(time)
-            if shots:
-                small = frame.reformat(
-                    width=THUMBNAIL, height=THUMBNAIL, format="rgb24", interpolation="AREA"
-                )
-                thumbnails.append(small.to_ndarray())
-    finally:
-        container.close()
+    announced = stream.frames
+    container.close()
+    times, thumbnails = [], []
+    for time, frame in decoded_frames(path):
+        size = frame.width, frame.height
+        times.append(time)
+        if shots:
+            small = frame.reformat(width=THUMBNAIL, height=THUMBNAIL, format="rgb24", interpolation="AREA")
+            thumbnails.append(small.to_ndarray())
     if not times:
         raise ValueError("no frame in it")
     if len(times) < _ANNOUNCED * announced:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from tcam_cache.config import PredictConfig, fixed_threshold
-from tcam_cache.datasets import ImageFrames, image_names
+from tcam_cache.datasets import ImageFrames, VideoFrames, frame_times, image_names, is_video
 from tcam_cache.errors import ConfigError, FrameError
 from tcam_cache.evaluation import boxes_at
 from tcam_cache.evaluation.overlays import draw_boxes, overlay_cam, save_image
 from tcam_cache.files import make_folder, write_text
 from tcam_cache.progress import progress_bar
-from tcam_cache.records import Box, Shot
+from tcam_cache.records import Box, FrameSource, Shot
 from tcam_cache.stages.localizer import Localizer, open_localizer
 from tcam_cache.stages.maps import MAP_SIZE, FrameMap, decoder_maps
 from tcam_cache.stages.setup import find_device, worker_count
@@ -56,16 +56,15 @@ class PredictReport:
 
 
 def predict(config: PredictConfig) -> PredictReport:
-    """Find the object in every image of a folder, or in one image.
+    """Find the object in every image of a folder, in one image, or in every frame of a video file.
 
     Raises:
-        FrameError: there is no image, or images cannot be read (all are named).
+        FrameError: there is no image, or frames cannot be read (all are named).
         ConfigError: no threshold was given and the run carries none.
     """
     localizer = open_localizer(config.run, find_device(config.device))
     tau = _threshold(config, localizer)
-    root, frames = _frames(config.source)
-    source = ImageFrames(root)
+    source, frames = _frames(config.source)
     out = make_folder(config.out)
     trained = localizer.config
     began = time.perf_counter()
@@ -101,13 +100,16 @@ def _threshold(config: PredictConfig, localizer: Localizer) -> float:
     return float(localizer.threshold["value"])
 
 
-def _frames(source: Path) -> tuple[Path, list[tuple[Shot, int]]]:
-    root = source if source.is_dir() else source.parent
-    names = image_names(source) if source.is_dir() else (source.name,)
-    if not source.exists() or not names:
-        raise FrameError(f"there is no image in {source}. Give an image, or a folder that holds images.")
-    shot = Shot("new", "", "new", "test", ".", tuple(names))
-    return root, [(shot, t) for t in range(len(shot))]
+def _frames(path: Path) -> tuple[FrameSource, list[tuple[Shot, int]]]:
+    if is_video(path):
+        source, names, folder = VideoFrames(path.parent), frame_times(path), path.name
+    else:
+        source = ImageFrames(path if path.is_dir() else path.parent)
+        names, folder = image_names(path) if path.is_dir() else (path.name,), "."
+    if not path.exists() or not names:
+        raise FrameError(f"there is no image in {path}. Give an image, a folder of images, or a video file.")
+    shot = Shot("new", "", "new", "test", folder, tuple(names))
+    return source, [(shot, t) for t in range(len(shot))]
 
 
 def _box(item: FrameMap, tau: float) -> Box | None:
@@ -127,7 +129,7 @@ def _row(item: FrameMap, box: Box | None, classes: Sequence[str]) -> list[Any]:
     return [path, classes[best], probability, *corners, round(float(item.scores.max()), 4)]
 
 
-def _draw(source: ImageFrames, item: FrameMap, box: Box | None, out: Path) -> None:
+def _draw(source: FrameSource, item: FrameMap, box: Box | None, out: Path) -> None:
     picture = overlay_cam(source.read(item.shot, item.t).pixels, item.scores)
     name = Path(item.shot.frames[item.t]).with_suffix(".jpg")
     save_image(out / "overlays" / name, draw_boxes(picture, [box] if box else []))

@@ -50,3 +50,19 @@ def test_every_stage_reads_video_files(tcam, videos, workers):
     scored = run("evaluate", manifest, "--run", out, "--out", videos / "report", "--overlays", 2)
     assert scored["frames"] == 2
     assert "bird/2.mp4/00000250ms" in (videos / "report/frames.csv").read_text()
+    found = run("predict", out, videos / "videos/car/2.mp4", "--out", videos / "found", "--threshold", 0.5)
+    assert found["frames"] == 6
+    assert {path.name for path in (videos / "found/overlays").iterdir()} >= {
+        "00000000ms.jpg",
+        "00000250ms.jpg",
+    }
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "missing"), (b"no video", "cannot be decoded")])
+def test_a_video_that_cannot_be_read_is_named_by_predict(tcam, small_run, tmp_path, content, reason):
+    if content:
+        (tmp_path / "clip.mp4").write_bytes(content)
+    result = tcam(
+        "predict", small_run, tmp_path / "clip.mp4", "--out", tmp_path / "found", "--threshold", 0.5
+    )
+    assert result.exit_code == 1 and f"clip.mp4: {reason}" in result.stderr

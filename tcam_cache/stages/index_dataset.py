@@ -21,6 +21,7 @@ from tcam_cache.datasets import (
     write_manifest,
     write_wsol,
 )
+from tcam_cache.errors import AnnotationError
 from tcam_cache.records import SPLITS
 
 
@@ -92,8 +93,15 @@ def _scan(config: ManifestConfig) -> Scan:
         return scan_wsol(config.source, config.splits)
     if config.layout == "videos":
         return scan_videos(config.source, config.annotations, config.shots, config.seed, config.workers)
-    manifest = index_folders(config.source, config.annotations, config.seed)
-    return Scan(manifest.root, manifest.layout, manifest.classes, manifest.shots)
+    faults: tuple[str, ...] = ()
+    try:
+        manifest = index_folders(config.source, config.annotations, config.seed)
+    except AnnotationError as error:
+        if not config.check:
+            raise
+        # Beside them stand the frames that cannot be read.
+        manifest, faults = index_folders(config.source, None, config.seed), error.offenders
+    return Scan(manifest.root, manifest.layout, manifest.classes, manifest.shots, faults)
 
 
 def split_counts(manifest: Manifest) -> dict[str, dict[str, int]]:

@@ -6,7 +6,7 @@ import pytest
 
 from tcam_cache.config import ManifestConfig
 from tcam_cache.datasets import read_manifest
-from tcam_cache.errors import FrameError
+from tcam_cache.errors import AnnotationError, FrameError
 from tcam_cache.stages.index_dataset import index_dataset
 
 
@@ -58,3 +58,14 @@ def test_check_lists_every_broken_frame_and_leaves_the_manifest(config, data_cop
         "car/0002/frame0003.jpg: truncated",
     )
     assert config().out.is_file()
+
+
+def test_check_lists_broken_frames_and_boxes_that_do_not_fit_together(config, data_copy):
+    (data_copy / "bird/0003/frame0002.jpg").unlink()
+    (data_copy / "bird/0001/002/frame0001.jpg").write_bytes(b"")
+    with pytest.raises(AnnotationError):
+        index_dataset(config())
+    with pytest.raises(FrameError) as caught:
+        index_dataset(config(check=True))
+    assert caught.value.offenders[0] == "bird/0001/002/frame0001.jpg: empty file"
+    assert any("bird/0003/frame0002.jpg is not there" in line for line in caught.value.offenders[1:])

@@ -104,7 +104,7 @@ def read_video_splits(path: Path | str) -> dict[str, str]:
             if split not in SPLITS:
                 faults.append(f"{place}: split {split!r} is none of {', '.join(SPLITS)}")
     splits: dict[str, str] = {}
-    for video, split, place in pairs:
+    for video, split, place in dict.fromkeys(pairs):
         if splits.setdefault(video, split) != split:
             faults.append(f"{place}: video {video} is in {splits[video]} already")
     if faults:

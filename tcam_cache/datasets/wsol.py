@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tcam_cache.datasets.annotations import Row
@@ -84,37 +84,39 @@ def write_wsol(manifest: Manifest, folder: Path | str) -> None:
             write_text(folder / split / name, "".join(f"{row}\n" for row in rows))
 
 
-def _shots(root: Path, files: SplitFiles, faults: list[str]) -> list[Shot]:
-    shots = []
+def _shots(root: Path, files: SplitFiles, faults: list[str]) -> Iterator[Shot]:
     for split, ids in files.ids.items():
-        whole = [path for path in ids if not path.lower().endswith(SUFFIXES)]
-        frames: dict[str, list[str]] = defaultdict(list)
+        # The images that are listed of each folder; a folder that is listed itself is a whole shot.
+        listed: dict[str, list[str]] = defaultdict(list)
         for path in ids:
             folder, _, name = path.rpartition("/")
-            if path.lower().endswith(SUFFIXES) and folder not in ids:
-                frames[folder].append(name)
-        for folder in whole:
-            present = _images_in(root, folder)
-            if present:
-                shots.append(_shot(folder, ids[folder], split, present))
+            if not path.lower().endswith(SUFFIXES):
+                listed.setdefault(path, [])
+            elif folder:
+                listed[folder].append(name)
             else:
-                faults.append(f"shot {folder} is missing" if present is None else f"shot {folder} is empty")
-        for folder, names in frames.items():
-            present = _images_in(root, folder) or ()
-            known = set(present)
-            faults += (f"{folder}/{absent(name, present)}" for name in names if name not in known)
-            kept = [name for name in sorted(names, key=natural_key) if name in known]
-            if kept:
-                shots.append(_shot(folder, ids[f"{folder}/{kept[0]}"], split, kept))
-    return shots
+                faults.append(f"{path} lies in no folder: its shot and video are not known")
+        for folder, names in listed.items():
+            present = _images_in(root, folder, names, faults)
+            wanted = set(present if folder in ids else names)
+            kept = [name for name in present if name in wanted]
+            tags = {ids[path] for path in (folder, *(f"{folder}/{name}" for name in names)) if path in ids}
+            if len(tags) > 1:
+                faults.append(f"shot {folder} has frames of {len(tags)} classes: {', '.join(sorted(tags))}")
+            elif kept:
+                yield Shot(folder, *tags, video_of(folder), split, folder, tuple(kept))
 
 
-def _images_in(root: Path, folder: str) -> list[str] | None:
-    return list_folder(root / folder).images if is_folder(root / folder) else None
-
-
-def _shot(folder: str, tag: str, split: str, names: Sequence[str]) -> Shot:
-    return Shot(folder, tag, video_of(folder), split, folder, tuple(names))
+def _images_in(root: Path, folder: str, names: Sequence[str], faults: list[str]) -> list[str]:
+    if not is_folder(root / folder):
+        faults += [f"{folder}/{name} is missing" for name in names] or [f"shot {folder} is missing"]
+        return []
+    present = list_folder(root / folder).images
+    known = set(present)
+    faults += [f"{folder}/{absent(name, present)}" for name in names if name not in known]
+    if not present and not names:
+        faults.append(f"shot {folder} is empty")
+    return present
 
 
 def _train_lines(shots: Sequence[Shot], numbers: dict[str, int]) -> dict[str, list[str]]:

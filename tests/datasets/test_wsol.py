@@ -91,6 +91,33 @@ def test_a_video_in_two_splits_is_refused(two_classes, splits, write_lines):
         scan_wsol(two_classes, splits).manifest()
 
 
+def test_frames_of_one_shot_have_one_class(two_classes, splits, write_lines):
+    paths = [f"car/0001/001/frame000{n}.jpg" for n in (1, 2)]
+    write_lines(splits / "test/class_labels.txt", *(f"{path},{n}" for n, path in enumerate(paths)))
+    (splits / "class_id.yaml").write_text("{bird: 0, car: 1}")
+    assert scan_wsol(two_classes, splits).faults == ("shot car/0001/001 has frames of 2 classes: bird, car",)
+
+
+def test_an_image_outside_any_folder_is_named(two_classes, splits, write_lines):
+    write_lines(splits / "train/image_ids.txt", "frame0001.jpg")
+    write_lines(splits / "train/class_labels.txt", "frame0001.jpg,0")
+    (splits / "class_id.yaml").write_text("{bird: 0, car: 1}")
+    assert "frame0001.jpg lies in no folder" in scan_wsol(two_classes, splits).faults[0]
+
+
+def test_a_frame_listed_beside_its_whole_shot_must_be_there_too(two_classes, splits, write_lines):
+    write_lines(
+        splits / "val/image_ids.txt", "bird/0002", "bird/0002/frame0009.jpg", "bird/0002/frame0003.jpg"
+    )
+    write_lines(
+        splits / "val/class_labels.txt",
+        *(f"bird/0002{n},0" for n in ("", "/frame0009.jpg", "/frame0003.jpg")),
+    )
+    scan = scan_wsol(two_classes, splits)
+    assert scan.faults == ("bird/0002/frame0009.jpg is missing",)
+    assert len(next(shot for shot in scan.shots if shot.id == "bird/0002")) == 3
+
+
 def test_a_root_that_is_no_folder_is_named(tmp_path, splits):
     with pytest.raises(ManifestError, match="nowhere is not a folder"):
         scan_wsol(tmp_path / "nowhere", splits)

@@ -175,11 +175,13 @@ class TrainConfig(FitConfig):
         help="average over the batch's labelled pixels, or sum over each frame's",
         choices=("batch-mean", "frame-sum"),
     )
+    crf: bool = setting(True, help="the dense-CRF term")
     crf_weight: float = setting(2e-9, help="lambda of the dense-CRF term at 224 pixels", least=0)
     lattice_gain: float = setting(
         LATTICE_GAIN, help="makes lambda mean what the paper's did; 1 = exact", least=0
     )
     landmarks: int = setting(144, help="Nystroem landmarks of the CRF filter", least=1)
+    asc: bool = setting(True, help="the absolute size constraint")
     asc_weight: float = setting(0.01, help="weight of the absolute size constraint", least=0)
     barrier_t: float = setting(1.0, help="t of the log barrier in the first epoch", least=0)
     barrier_growth: float = setting(1.01, help="t grows by this factor every epoch", least=1)

@@ -95,7 +95,7 @@ class DecoderTask:
         self.t = barrier_t(epoch, config.barrier_t, config.barrier_growth, config.barrier_cap)
         self.flat.zero_()
         self.decoder.train()
-        return {"barrier_t": self.t}
+        return {"barrier_t": self.t} if config.asc else {}
 
     def losses(self, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Return cross-entropy, CRF and size terms of a batch, on freshly drawn pseudo-labels."""

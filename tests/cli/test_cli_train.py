@@ -63,6 +63,21 @@ def test_every_promised_option_reaches_its_setting(config_of):
     )
 
 
+@pytest.mark.parametrize(
+    ("switches", "settings"),
+    [
+        ("--no-crf --no-asc --neighbours 0", {"crf": False, "asc": False, "neighbours": 0}),
+        ("--no-asc --neighbours 0", {"asc": False, "neighbours": 0}),
+        ("--no-crf --neighbours 0", {"crf": False, "neighbours": 0}),
+        ("--neighbours 0", {"neighbours": 0}),
+        ("--crf --asc", {}),
+    ],
+    ids=["C+ C-", "+ CRF", "+ ASC", "+ CRF + ASC", "+ CAM-TMP"],
+)
+def test_every_trained_row_of_table_3_is_one_command(config_of, switches, settings):
+    assert config_of(*LEAST, *switches.split()) == TrainConfig(**PLACES, **settings)
+
+
 def test_a_run_is_trained_refused_again_and_resumed(tcam, small_manifest, small_cache, tmp_path):
     given = ["train", small_manifest, "--cache", small_cache, "--out", tmp_path / "run", "--workers", 0]
     given += ["--image-size", 64, "--landmarks", 16, "--decoder-width", 0.125, "--batch-size", 4]

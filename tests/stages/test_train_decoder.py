@@ -52,6 +52,13 @@ def test_the_log_has_every_term_of_every_epoch(small_run):
     assert (first["barrier_t"], second["barrier_t"]) == (1.0, 1.01)
 
 
+def test_what_is_switched_off_is_not_in_the_log(decoder_config):
+    train_decoder(decoder_config(crf=False, asc=False, neighbours=0))
+    (line,) = log_of(decoder_config().out)
+    assert set(line["losses"]) == {"cross_entropy"}
+    assert "barrier_t" not in line
+
+
 def test_best_is_the_epoch_that_the_log_says_and_last_the_last(small_run):
     log = log_of(small_run)
     best, last = (torch.load(small_run / f"{name}.pt") for name in ("best", "last"))

@@ -30,7 +30,7 @@ def terms(logits, labels, rgb, settings, t=1.5):
 
 
 def refuse(*_args, **_kwargs):
-    raise AssertionError("a term of weight 0 was computed")
+    raise AssertionError("a term that is off was computed")
 
 
 def test_the_batch_mean_is_that_of_cross_entropy_with_an_ignored_label():
@@ -90,11 +90,20 @@ def test_the_average_of_the_cross_entropy_is_that_of_the_config(average):
     assert got["cross_entropy"] == partial_cross_entropy(logits, labels, average)
 
 
-def test_a_weight_of_zero_leaves_its_term_out_of_the_computation(monkeypatch):
+@pytest.mark.parametrize("no_crf", [{"crf": False}, {"crf_weight": 0.0}])
+@pytest.mark.parametrize("no_asc", [{"asc": False}, {"asc_weight": 0.0}])
+def test_a_term_that_is_off_or_weighs_nothing_is_not_computed(monkeypatch, no_crf, no_asc):
+    whole = terms(*batch(), config())
+    with monkeypatch.context() as patch:
+        patch.setattr(losses, "size_loss", refuse)
+        without_size = terms(*batch(), config(**no_asc))
     monkeypatch.setattr(losses, "crf_loss", refuse)
-    assert list(terms(*batch(), config(crf_weight=0.0))) == ["cross_entropy", "size"]
+    without_crf = terms(*batch(), config(**no_crf))
+    assert list(without_size) == ["cross_entropy", "crf"] and list(without_crf) == ["cross_entropy", "size"]
+    # The others are what they are beside it.
+    assert all(value == whole[name] for name, value in {**without_size, **without_crf}.items())
     monkeypatch.setattr(losses, "size_loss", refuse)
-    assert list(terms(*batch(), config(crf_weight=0.0, asc_weight=0.0))) == ["cross_entropy"]
+    assert list(terms(*batch(), config(**no_crf, **no_asc))) == ["cross_entropy"]
 
 
 @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])

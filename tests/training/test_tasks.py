@@ -186,7 +186,9 @@ def test_every_parameter_of_the_decoder_is_fitted_and_nothing_else():
         ({}, {"cross_entropy", "crf", "size"}),
         ({"crf_weight": 0}, {"cross_entropy", "size"}),
         ({"asc_weight": 0, "preset": "paper"}, {"cross_entropy", "crf"}),
-        ({"crf_weight": 0, "asc_weight": 0, "preset": "authors"}, {"cross_entropy"}),
+        ({"crf": False}, {"cross_entropy", "size"}),
+        ({"asc": False}, {"cross_entropy", "crf"}),
+        ({"crf": False, "asc": False, "preset": "authors"}, {"cross_entropy"}),
     ],
 )
 def test_every_term_with_a_weight_is_there_finite_and_has_a_gradient(given, names):
@@ -239,6 +241,10 @@ def test_the_barrier_sharpens_from_epoch_to_epoch_up_to_its_cap():
     assert said == [{"barrier_t": t} for t in (2.0, 3.0, 4.0, 4.0)]
     task = decoder_task()
     assert task.start_epoch(10)["barrier_t"] == pytest.approx(1.01**10) == barrier_t(10, 1.0, 1.01, 10.0)
+
+
+def test_without_a_size_term_the_log_says_nothing_of_its_barrier():
+    assert decoder_task(asc=False).start_epoch(3) == {}
 
 
 def test_the_size_term_uses_the_barrier_of_its_epoch():

@@ -180,6 +180,23 @@ def test_a_window_never_leaves_its_shot(number, t, n, mode):
     torch.testing.assert_close(sample.cam, torch.full((SIZE, SIZE), levels[SHOTS[number].id]))
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("n", [0, 1, 2, 20])
+def test_the_map_is_the_maximum_of_its_window_under_the_crop_of_its_frame(n, mode):
+    # Frame t marks its own columns (x % 5 == t) at a height that says the row: who took part shows.
+    rows, columns = np.mgrid[:RESIZED, :RESIZED]
+    maps = np.stack([(columns % 5 == t) * (rows + 1) / RESIZED for t in range(5)]).astype(np.float32)
+    samples = samples_of(ListedCams({SHOTS[0].id: maps}), neighbours=n, window=mode)
+    for t in range(5):
+        sample = samples[Draw(0, t, 31 * t + n)]
+        row, column, frame = (channel.long() for channel in sample.rgb)
+        assert (frame == t).all()
+        first = t - n if mode in ("before", "both") else t
+        last = t + n if mode in ("after", "both") else t
+        inside = (column % 5 >= first) & (column % 5 <= last)
+        torch.testing.assert_close(sample.cam, inside * (row + 1) / RESIZED)
+
+
 def test_a_sample_holds_the_frame_that_was_drawn_its_tag_and_its_seed():
     sample = samples_of()[Draw(3, 6, 2**62 + 1)]
     assert sample.rgb[2].unique().tolist() == [6]

@@ -68,7 +68,9 @@ class FitConfig(DataConfig):
     lr_floor: float = setting(1e-7, help="the learning rate never falls below", least=0)
     select: str = setting("val", help="keep the epoch best on val, or the last one", choices=("val", "last"))
     validate_every: int = setting(1, help="epochs between two validations", least=1)
-    resume: bool = setting(False, help="go on from the last finished epoch")
+    resume: bool = setting(False, help="go on from where the run was saved last")
+    save_minutes: float = setting(5.0, help="a long epoch is saved this often, too", least=0)
+    tensorboard: bool = setting(False, help="write the log for TensorBoard, too")
 
     @property
     def resize_size(self) -> int:

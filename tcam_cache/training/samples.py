@@ -145,15 +145,16 @@ class EpochBatches:
             persistent_workers=workers > 0,
         )
 
-    def epoch(self, epoch: int) -> Iterator[Sample]:
-        """Iterate over the batches of an epoch, counted from 0.
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Sample]:
+        """Iterate over the batches of an epoch, counted from 0, from a step on.
 
         Raises:
             TcamCacheError: whatever the sources raise, the same from a worker as from this process.
         """
         draws = draw_epoch(self.lengths, self.config.frames_per_shot, self.config.seed, epoch)
         size = self.config.batch_size
-        self.plan[:] = [draws[start : start + size] for start in range(0, len(draws), size)]
+        starts = range(first_step * size, len(draws), size)
+        self.plan[:] = [draws[start : start + size] for start in starts]
         for batch in self.loader:
             if isinstance(batch, TcamCacheError):
                 try:

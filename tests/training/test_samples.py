@@ -232,6 +232,18 @@ def test_an_epoch_is_the_same_whatever_was_loaded_before():
         assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_epoch_can_be_gone_on_with_from_any_step(workers):
+    batches = EpochBatches(samples_of(cams_of_time(), neighbours=1), config(batch_size=2), workers)
+    whole = list(batches.epoch(1))
+    assert len(whole) == 2
+    for first in range(3):
+        rest = list(batches.epoch(1, first))
+        assert len(rest) == 2 - first
+        for ours, theirs in zip(rest, whole[first:], strict=True):
+            assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
 def test_a_sample_is_the_same_in_a_batch_of_any_size():
     (small,), _ = epochs_of(0, (0,), batch_size=1)
     (large,), _ = epochs_of(0, (0,), batch_size=7)

@@ -164,6 +164,7 @@ class TrainConfig(FitConfig):
     lr: float = setting(0.01, help="learning rate at the start", least=0)
     neighbours: int = setting(1, help="n of S(C_t, n), Eq. 1 (paper: 1)", least=0)
     window: str = setting("before", help="where the n neighbours lie", choices=MODES)
+    align: bool = setting(False, help="neighbours' CAMs follow the motion of their frames")
     fg_top: float = setting(
         0.3, help="foreground seeds come from this top fraction of C+ (1 = all)", least=0, most=1
     )

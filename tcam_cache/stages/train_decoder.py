@@ -91,8 +91,8 @@ def train_decoder(config: TrainConfig) -> TrainReport:
 
     def batches_of(shots: Sequence[Shot]) -> EpochBatches:
         index = {name: number for number, name in enumerate(file.classes)}
-        cams = cache.pack()
-        samples = TrainingSamples(shots, index, source, config, cams, config.neighbours, config.window)
+        windows = (config.neighbours, config.window, config.align)
+        samples = TrainingSamples(shots, index, source, config, cache.pack(), *windows)
         return EpochBatches(samples, config, workers)
 
     task = DecoderTask(classifier, decoder, config, device)

@@ -38,7 +38,7 @@ def test_every_promised_option_reaches_its_setting(config_of):
         *LEAST, "--neighbours", 2, "--epochs", 3, "--batch-size", 4, "--lr", 0.5, "--frames-per-shot", 6,
         "--image-size", 96, "--fg-top", 0.7, "--bg-low", 0.8, "--pixels", 9, "--resume",
         "--train-split", "all", "--val-split", "test", "--select", "last",
-        "--validate-every", 10, "--window", "both", "--dilate",
+        "--validate-every", 10, "--window", "both", "--dilate", "--align",
         "--seed", 12, "--root", "data",
     )  # fmt: skip
     assert config == TrainConfig(
@@ -59,6 +59,7 @@ def test_every_promised_option_reaches_its_setting(config_of):
         validate_every=10,
         window="both",
         dilate=True,
+        align=True,
         seed=12,
         root=Path("data"),
     )

@@ -251,6 +251,14 @@ def test_a_run_does_not_go_on_with_cams_of_another_classifier(
     assert offender.startswith("inputs.cache.classifier.weights")
 
 
+def test_aligned_neighbours_change_what_is_learned_and_the_run_remembers_them(decoder_config, tmp_path):
+    for name, align in (("plain", False), ("aligned", True)):
+        train_decoder(decoder_config(out=tmp_path / name, align=align, neighbours=3, frames_per_shot=6))
+    plain, aligned = (log_of(tmp_path / name)[0]["losses"] for name in ("plain", "aligned"))
+    assert plain["cross_entropy"] != aligned["cross_entropy"]
+    assert config_of(tmp_path / "aligned")["align"] is True
+
+
 def test_the_curves_are_a_picture_of_the_whole_log(decoder_config):
     train_decoder(decoder_config(epochs=2))
     with Image.open(decoder_config().out / "curves.png") as picture:

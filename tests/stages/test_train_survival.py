@@ -1,6 +1,6 @@
 """Tests of what a training survives: kill -9 and Ctrl-C of the real command at any moment.
 
-TCAM_CACHE_KILLS sets how many kills each test survives (default 4 each).
+TCAM_CACHE_KILLS sets how many kills each test survives (default 3).
 """
 
 import json
@@ -12,14 +12,26 @@ import time
 import pytest
 import torch
 
-KILLS = int(os.environ.get("TCAM_CACHE_KILLS", "4"))
+KILLS = int(os.environ.get("TCAM_CACHE_KILLS", "3"))
 
 
 @pytest.fixture(scope="module")
 def train(command, small_manifest, small_cache):
     """Return a function that trains into a folder by the command line: 4 epochs of 3 steps."""
     given = ["--cache", small_cache, "--image-size", 64, "--landmarks", 16, "--decoder-width", 0.125]
-    given += ["--epochs", 4, "--batch-size", 2, "--lr-step", 2, "--workers", 0, "--quiet"]
+    given += [
+        "--epochs",
+        4,
+        "--batch-size",
+        2,
+        "--lr-step",
+        2,
+        "--validate-every",
+        2,
+        "--workers",
+        0,
+        "--quiet",
+    ]
     return lambda out, *more, **how: command("train", small_manifest, *given, "--out", out, *more, **how)
 
 

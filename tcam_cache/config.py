@@ -205,9 +205,31 @@ def train_config(preset: str = "recommended", **given: Any) -> TrainConfig:
     >>> train_config("paper", manifest=Path("m"), cache=Path("c"), out=Path("r"), pixels=5).fg_top
     1.0
     """
+    return TrainConfig(preset=preset, **{**preset_values(preset), **given})
+
+
+def preset_values(preset: str) -> Mapping[str, Any]:
+    """Return what a preset sets, or raise `ConfigError`."""
     if preset not in PRESETS:
         raise ConfigError(f"there is no preset {preset!r}. Those that exist: {', '.join(PRESETS)}.")
-    return TrainConfig(preset=preset, **{**PRESETS[preset], **given})
+    return PRESETS[preset]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig(TrainConfig):
+    """Train a run for every point of a grid, and choose one on val."""
+
+    out: Path = setting(help="the search folder to write")
+    grid: str = setting(
+        "lr=0.1,0.01,0.001 neighbours=0..10",
+        help="training options and what to try: NAME=VALUE,VALUE or NAME=FIRST..LAST, with spaces between",
+    )
+    jobs: int = setting(1, help="runs trained at a time, each in a process of its own", least=1)
+
+
+def search_config(preset: str = "recommended", **given: Any) -> SearchConfig:
+    """Return a search around a preset's settings, with the given ones laid over them."""
+    return SearchConfig(preset=preset, **{**preset_values(preset), **given})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Samples, pseudo-labels, losses, the decoder, and the one fitting loop."""
 
 from tcam_cache.training.board import require_board
+from tcam_cache.training.curves import draw_search
 from tcam_cache.training.decoder import Decoder
 from tcam_cache.training.fitting import FitReport, fit
 from tcam_cache.training.run_folder import VAL_LOSS, RunFolder
@@ -18,6 +19,7 @@ __all__ = [
     "RunFolder",
     "TrainingSamples",
     "ValidationLoss",
+    "draw_search",
     "fit",
     "require_board",
     "resize_maps",

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import shift
 from skimage.registration import phase_cross_correlation
+from skimage.transform import AffineTransform, warp
 
 # Of the side on which frames are compared: larger ones cost more and say no more of a map of 28 x 28.
 COMPARED_SIZE = 64
@@ -30,5 +30,7 @@ def align_maps(maps: np.ndarray, frames: Sequence[np.ndarray], reference: int) -
         if place != reference and grey.std() > 0 and flat[reference].std() > 0:
             moved, _, _ = phase_cross_correlation(flat[reference], grey, upsample_factor=_UPSAMPLED)
             if moved.any():
-                aligned[place] = shift(aligned[place], moved * maps.shape[1:] / size, order=1, cval=0.0)
+                down, right = moved * maps.shape[1:] / size
+                source = AffineTransform(translation=(-right, -down))
+                aligned[place] = warp(aligned[place], source, order=1, cval=0.0, preserve_range=True)
     return aligned

@@ -37,6 +37,39 @@ def draw_curves(log: Log) -> bytes:
         axes.set_xlabel("epoch", color=_INK)
         axes.set_xlim(log[0]["epoch"] - 0.6, log[-1]["epoch"] + 0.6)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    return _png(figure)
+
+
+def draw_search(points: Sequence[tuple[Mapping[str, Any], float]], label: str) -> bytes:
+    """Return the scores of a search as a PNG: along its longest axis, a line for each of its other settings.
+
+    Args:
+        points: settings and score of every run that has one.
+        label: of the score.
+    """
+    values = {name: list(dict.fromkeys(settings[name] for settings, _ in points)) for name in points[0][0]}
+    along = max(values, key=lambda name: len(values[name]))
+    lines: dict[str, list[tuple[int, float]]] = {}
+    for settings, score in points:
+        rest = ", ".join(f"{name} {value}" for name, value in settings.items() if name != along)
+        lines.setdefault(rest, []).append((values[along].index(settings[along]), score))
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    _title(axes, label)
+    for number, (rest, line) in enumerate(lines.items()):
+        colour = _COLOURS[number % len(_COLOURS)]
+        axes.plot(
+            *zip(*sorted(line), strict=True), color=colour, marker="o", markersize=4, label=rest or None
+        )
+    axes.set_xticks(range(len(values[along])), [str(value) for value in values[along]])
+    axes.set_xlabel(along.replace("_", " "), color=_INK)
+    if len(values) > 1:
+        _legend(axes)
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=100, metadata={"Software": None})
     return picture.getvalue()

@@ -1,10 +1,11 @@
 import io
+import itertools
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tcam_cache.training.curves import draw_curves
+from tcam_cache.training.curves import draw_curves, draw_search
 
 
 def log_of(epochs, **more):
@@ -63,3 +64,21 @@ def test_another_log_is_another_picture_and_the_same_log_the_same_bytes():
 def test_a_loss_of_the_classifier_and_no_time_at_all_are_drawn():
     line = {"epoch": 1, "lr": 0.0, "losses": {"cross_entropy": 0.0}, "loss": 0.0}
     assert picture([{**line, "seconds_data": 0.0, "seconds_compute": 0.0}]).shape == (640, 1000, 3)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"lr": (0.1, 0.01), "neighbours": range(11)},
+        {"window": ("before", "both")},
+        {"bg_low": (None, 0.1), "crf": (True, False), "seed": range(3)},
+    ],
+    ids=["the paper's", "one option", "three options"],
+)
+def test_every_kind_of_search_is_drawn_whatever_was_left_out(values):
+    grid = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
+    points = [(settings, 50.0 + number) for number, settings in enumerate(grid)]
+    whole = draw_search(points, "CorLoc on val")
+    assert Image.open(io.BytesIO(whole)).size == (700, 420)
+    assert whole != draw_search(points[1:], "CorLoc on val")
+    assert draw_search(points[:1], "loss on val")

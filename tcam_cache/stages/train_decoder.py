@@ -72,7 +72,8 @@ def train_decoder(config: TrainConfig) -> TrainReport:
 
     Raises:
         CacheError: the cache was built from another manifest, or lacks shots of the training split.
-        ConfigError: n reaches beyond every shot, or TensorBoard is asked for and absent.
+        ConfigError: n is larger than any shot.
+        ExtraError: TensorBoard is asked for and absent.
         RunError: the run folder holds a run and `resume` is not set, or one with other settings.
     """
     began = time.perf_counter()

@@ -1,24 +1,24 @@
 """The log of a fit on a TensorBoard, beside `log.jsonl`, for whoever watches there."""
 
-import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tcam_cache.errors import ConfigError
+from tcam_cache.extras import optional
 
 BOARD_NAME = "tensorboard"
+EXTRA = "tensorboard"
 
 
 def require_board(wanted: bool) -> None:
     """Make sure that TensorBoard can be written to where that is wanted.
 
     Raises:
-        ConfigError: it is not installed.
+        ExtraError: it is not installed.
     """
-    if wanted and importlib.util.find_spec("tensorboard") is None:
-        raise ConfigError('--tensorboard needs tensorboard: pip install "tcam-cache[tensorboard]".')
+    if wanted:
+        optional("tensorboard", EXTRA)
 
 
 @contextmanager
@@ -34,15 +34,13 @@ def open_board(run: Path, wanted: bool, epochs: int) -> Iterator[Callable[[Mappi
         A function that takes a line of the log.
 
     Raises:
-        ConfigError: TensorBoard is not installed.
+        ExtraError: TensorBoard is not installed.
     """
-    require_board(wanted)
     if not wanted:
         yield lambda line: None
         return
-    from torch.utils.tensorboard import SummaryWriter
-
-    with SummaryWriter(str(run / BOARD_NAME), purge_step=epochs + 1) as writer:
+    module = optional("torch.utils.tensorboard", EXTRA)
+    with module.SummaryWriter(str(run / BOARD_NAME), purge_step=epochs + 1) as writer:
 
         def write(line: Mapping[str, Any]) -> None:
             for name, value in scalars(line).items():

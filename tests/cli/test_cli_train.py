@@ -1,7 +1,7 @@
 """Tests of `tcam-cache train`: the config that its stage is given under each preset, and its result."""
 
-import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -120,7 +120,7 @@ def test_what_cannot_be_is_one_named_error_and_leaves_nothing(tcam, given, tmp_p
 
 
 def test_a_board_without_tensorboard_names_the_extra(tcam, given, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
     result = tcam(*given, "--tensorboard")
     assert result.exit_code == 1 and 'pip install "tcam-cache[tensorboard]"' in result.stderr
 

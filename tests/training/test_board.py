@@ -1,9 +1,9 @@
-import importlib.util
+import sys
 import warnings
 
 import pytest
 
-from tcam_cache.errors import ConfigError
+from tcam_cache.errors import ExtraError
 from tcam_cache.training.board import open_board, require_board, scalars
 
 LINE = {"lr": 0.1, "losses": {"crf": -0.25, "size": 0.5}, "loss": 0.25, "corloc": 60.0, "note": "text"}
@@ -45,8 +45,9 @@ def test_what_was_written_is_read_back_and_what_a_kill_left_too_much_is_withdraw
 
 
 def test_where_it_is_not_installed_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for module in ("tensorboard", "torch.utils.tensorboard"):
+        monkeypatch.setitem(sys.modules, module, None)
     require_board(False)
     for ask in (lambda: require_board(True), lambda: open_board(tmp_path, True, 0).__enter__()):
-        with pytest.raises(ConfigError, match=r'pip install "tcam-cache\[tensorboard\]"'):
+        with pytest.raises(ExtraError, match=r'pip install "tcam-cache\[tensorboard\]"'):
             ask()

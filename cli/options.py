@@ -33,7 +33,7 @@ class StageCommand(click.Command):
         except KeyboardInterrupt:
             click.echo(
                 "\nInterrupted. Everything finished so far is kept; run the same command again to go on "
-                "(classifier and train: with --resume).",
+                "(classifier, train and search: with --resume).",
                 err=True,
             )
             ctx.exit(130)

@@ -26,6 +26,8 @@ _HOMES = {
     "BuildConfig": "tcam_cache.config",
     "TrainConfig": "tcam_cache.config",
     "train_config": "tcam_cache.config",
+    "SearchConfig": "tcam_cache.config",
+    "search_config": "tcam_cache.config",
     "EvaluateConfig": "tcam_cache.config",
     "DemoConfig": "tcam_cache.config",
 }

@@ -88,7 +88,9 @@ class FitConfig(DataConfig):
     lr_floor: float = setting(1e-7, help="the learning rate never falls below", least=0)
     select: str = setting("val", help="keep the epoch best on val, or the last one", choices=("val", "last"))
     validate_every: int = setting(1, help="epochs between two validations", least=1)
-    resume: bool = setting(False, help="go on from the last finished epoch")
+    resume: bool = setting(False, help="go on from where the run was saved last")
+    save_minutes: float = setting(5.0, help="a long epoch is saved this often, too", least=0)
+    tensorboard: bool = setting(False, help="write the log for TensorBoard, too")
 
     @property
     def resize_size(self) -> int:
@@ -182,6 +184,7 @@ class TrainConfig(FitConfig):
     lr: float = setting(0.01, help="learning rate at the start", least=0)
     neighbours: int = setting(1, help="n of S(C_t, n), Eq. 1 (paper: 1)", least=0)
     window: str = setting("before", help="where the n neighbours lie", choices=MODES)
+    align: bool = setting(False, help="neighbours' CAMs follow the motion of their frames")
     fg_top: float = setting(
         0.3, help="foreground seeds come from this top fraction of C+ (1 = all)", least=0, most=1
     )
@@ -195,11 +198,13 @@ class TrainConfig(FitConfig):
         help="average over the batch's labelled pixels, or sum over each frame's",
         choices=("batch-mean", "frame-sum"),
     )
+    crf: bool = setting(True, help="the dense-CRF term")
     crf_weight: float = setting(2e-9, help="lambda of the dense-CRF term at 224 pixels", least=0)
     lattice_gain: float = setting(
         LATTICE_GAIN, help="makes lambda mean what the paper's did; 1 = exact", least=0
     )
     landmarks: int = setting(144, help="Nystroem landmarks of the CRF filter", least=1)
+    asc: bool = setting(True, help="the absolute size constraint")
     asc_weight: float = setting(0.01, help="weight of the absolute size constraint", least=0)
     barrier_t: float = setting(1.0, help="t of the log barrier in the first epoch", least=0)
     barrier_growth: float = setting(1.01, help="t grows by this factor every epoch", least=1)
@@ -220,9 +225,31 @@ def train_config(preset: str = "recommended", **given: Any) -> TrainConfig:
     >>> train_config("paper", manifest=Path("m"), cache=Path("c"), out=Path("r"), pixels=5).fg_top
     1.0
     """
+    return TrainConfig(preset=preset, **{**preset_values(preset), **given})
+
+
+def preset_values(preset: str) -> Mapping[str, Any]:
+    """Return what a preset sets, or raise `ConfigError`."""
     if preset not in PRESETS:
         raise ConfigError(f"there is no preset {preset!r}. Those that exist: {', '.join(PRESETS)}.")
-    return TrainConfig(preset=preset, **{**PRESETS[preset], **given})
+    return PRESETS[preset]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig(TrainConfig):
+    """Train a run for every point of a grid, and choose one on val."""
+
+    out: Path = setting(help="the search folder to write")
+    grid: str = setting(
+        "lr=0.1,0.01,0.001 neighbours=0..10",
+        help="training options and what to try: NAME=VALUE,VALUE or NAME=FIRST..LAST, with spaces between",
+    )
+    jobs: int = setting(1, help="runs trained at a time, each in a process of its own", least=1)
+
+
+def search_config(preset: str = "recommended", **given: Any) -> SearchConfig:
+    """Return a search around a preset's settings, with the given ones laid over them."""
+    return SearchConfig(preset=preset, **{**preset_values(preset), **given})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,15 @@ from tcam_cache.provenance import provenance
 from tcam_cache.stages.maps import MAP_SIZE, annotated_frames, classifier_maps
 from tcam_cache.stages.scoring import Validation
 from tcam_cache.stages.setup import find_device, open_data, worker_count
-from tcam_cache.training import ClassifierTask, EpochBatches, FitReport, RunFolder, TrainingSamples, fit
+from tcam_cache.training import (
+    ClassifierTask,
+    EpochBatches,
+    FitReport,
+    RunFolder,
+    TrainingSamples,
+    fit,
+    require_board,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +73,7 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
         RunError: the file or its fit is there already and `resume` is not set.
     """
     began = time.perf_counter()
+    require_board(config.tensorboard)
     if config.out.exists() and not config.resume:
         raise RunError(f"{config.out} is there already. Give another --out, or --resume to fit it further.")
     manifest, source = open_data(config)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,16 +10,25 @@ from tcam_cache.cache import CamCache
 from tcam_cache.cams import parse_classifier_file
 from tcam_cache.config import TrainConfig
 from tcam_cache.datasets import Manifest
-from tcam_cache.errors import ManifestError
+from tcam_cache.errors import ConfigError, ManifestError
 from tcam_cache.evaluation import GRID, choose_tau
 from tcam_cache.files import write_bytes, write_json
-from tcam_cache.records import FrameSource
+from tcam_cache.records import FrameSource, Shot
 from tcam_cache.stages.attached import CLASSIFIER_NAME
 from tcam_cache.stages.localizer import BEST, THRESHOLD_NAME, new_networks
 from tcam_cache.stages.maps import MAP_SIZE, annotated_frames, decoder_maps
 from tcam_cache.stages.scoring import Validation, sweep_maps
 from tcam_cache.stages.setup import find_device, open_data, sampled_as, worker_count
-from tcam_cache.training import DecoderTask, EpochBatches, RunFolder, TrainingSamples, fit
+from tcam_cache.training import (
+    VAL_LOSS,
+    DecoderTask,
+    EpochBatches,
+    RunFolder,
+    TrainingSamples,
+    ValidationLoss,
+    fit,
+    require_board,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +62,8 @@ class TrainReport:
         ]
         if self.threshold is not None:
             lines.append(f"  on val: CorLoc {self.best['corloc']:.1f} at tau {self.threshold:.3f}")
+        elif VAL_LOSS in self.best:
+            lines.append(f"  on val: loss {self.best[VAL_LOSS]:.4g}; without boxes there, no tau was chosen")
         return "\n".join(lines)
 
 
@@ -60,33 +72,65 @@ def train_decoder(config: TrainConfig) -> TrainReport:
 
     Raises:
         CacheError: the cache was built from another manifest, or lacks shots of the training split.
+        ConfigError: n is larger than any shot.
+        ExtraError: TensorBoard is asked for and absent.
         RunError: the run folder holds a run and `resume` is not set, or one with other settings.
     """
     began = time.perf_counter()
+    require_board(config.tensorboard)
     cache = CamCache.open(config.cache)
     manifest, source = open_data(config)
     manifest = sampled_as(cache, manifest)
     shots = manifest.split(config.train_split)
-    if not shots:
-        raise ManifestError(f"split {config.train_split!r} has no shots. Choose another with --train-split.")
+    _check_shots(shots, config)
     cache.require_complete([shot.id for shot in shots])
     device, workers = find_device(config.device), worker_count(config.workers)
     file = parse_classifier_file(cache.attachment(CLASSIFIER_NAME), f"{config.cache}/{CLASSIFIER_NAME}")
     classifier, decoder = new_networks(file, config)
-    run = RunFolder.begin(config.out, config.to_json(), config.resume, {"cache": cache.fingerprint})
+    run = RunFolder.begin(config.out, config.to_json(), config.resume, {"cache": dict(cache.settings)})
     write_bytes(run.path / CLASSIFIER_NAME, cache.attachment(CLASSIFIER_NAME))
-    index = {name: number for number, name in enumerate(file.classes)}
-    samples = TrainingSamples(shots, index, source, config, cache.pack(), config.neighbours, config.window)
+
+    def batches_of(shots: Sequence[Shot]) -> EpochBatches:
+        index = {name: number for number, name in enumerate(file.classes)}
+        windows = (config.neighbours, config.window, config.align)
+        samples = TrainingSamples(shots, index, source, config, cache.pack(), *windows)
+        return EpochBatches(samples, config, workers)
+
     task = DecoderTask(classifier, decoder, config, device)
     val = _ValMaps(task, manifest, source, config, workers)
-    validation = Validation(val, file.classes, workers) if val.frames else None
-    if validation is None:
-        logger.warning("split %r has no boxes to choose by: the last epoch is kept", config.val_split)
-    report = fit(task, EpochBatches(samples, config, workers), config, run, validation, {BEST: "corloc"})
+    if val.frames:
+        validation, score = Validation(val, file.classes, workers), "corloc"
+    else:
+        seen = _with_cams(cache, manifest.split(config.val_split), config.val_split)
+        validation, score = ValidationLoss(task, batches_of(seen)) if seen else None, VAL_LOSS
+    report = fit(task, batches_of(shots), config, run, validation, {BEST: score})
     tau = _keep_threshold(task, val, run, file.classes, workers) if val.frames else None
     return TrainReport(
         str(config.out), report.epochs, dict(report.best[BEST]), tau, time.perf_counter() - began
     )
+
+
+def _check_shots(shots: Sequence[Shot], config: TrainConfig) -> None:
+    if not shots:
+        raise ManifestError(f"split {config.train_split!r} has no shots. Choose another with --train-split.")
+    longest = max(len(shot) for shot in shots)
+    if config.neighbours > longest:
+        raise ConfigError(
+            f"got n = {config.neighbours}, but the longest shot of split {config.train_split!r} has "
+            f"{longest} frame(s). Give --neighbours {longest - 1} or less."
+        )
+
+
+def _with_cams(cache: CamCache, shots: Sequence[Shot], split: str) -> list[Shot]:
+    """Return the shots of a split without boxes, if the loss on them can choose the epoch, and say so."""
+    complete = {shot.id for shot in cache.shots() if shot.complete}
+    if shots and all(shot.id in complete for shot in shots):
+        logger.warning(
+            "split %r has no boxes to choose by: the epoch of the lowest loss there is kept", split
+        )
+        return list(shots)
+    logger.warning("split %r has no boxes and no CAMs to choose by: the last epoch is kept", split)
+    return []
 
 
 class _ValMaps:

@@ -1,12 +1,16 @@
 """Samples, pseudo-labels, losses, the decoder, and the one fitting loop."""
 
+from tcam_cache.training.board import require_board
+from tcam_cache.training.curves import draw_search
 from tcam_cache.training.decoder import Decoder
 from tcam_cache.training.fitting import FitReport, fit
-from tcam_cache.training.run_folder import RunFolder
+from tcam_cache.training.run_folder import VAL_LOSS, RunFolder
 from tcam_cache.training.samples import EpochBatches, TrainingSamples, resize_maps
 from tcam_cache.training.tasks import ClassifierTask, DecoderTask
+from tcam_cache.training.validation import ValidationLoss
 
 __all__ = [
+    "VAL_LOSS",
     "ClassifierTask",
     "Decoder",
     "DecoderTask",
@@ -14,6 +18,9 @@ __all__ = [
     "FitReport",
     "RunFolder",
     "TrainingSamples",
+    "ValidationLoss",
+    "draw_search",
     "fit",
+    "require_board",
     "resize_maps",
 ]

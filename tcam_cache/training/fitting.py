@@ -12,16 +12,25 @@ import torch
 from torch import nn
 
 from tcam_cache.config import FitConfig
-from tcam_cache.errors import RunError
 from tcam_cache.progress import progress_bar
-from tcam_cache.training.run_folder import RunFolder
+from tcam_cache.training.board import open_board
+from tcam_cache.training.curves import draw_curves
+from tcam_cache.training.interrupts import Every, held_interrupts
+from tcam_cache.training.run_folder import VAL_LOSS, RunFolder
 from tcam_cache.training.samples import Sample
+from tcam_cache.training.sums import EpochSums, require_finite
 
 logger = logging.getLogger(__name__)
+
+CURVES_NAME = "curves.png"
+_SECONDS_BETWEEN_CURVES = 30.0
 
 
 class Task(Protocol):
     """What is fitted: modules, their losses, and the state a checkpoint keeps."""
+
+    counts: dict[str, torch.Tensor]
+    """What is counted during an epoch, on the task's device; `start_epoch` sets it to 0."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the optimiser's groups: `params` and `scale`, a factor on the learning rate."""
@@ -35,10 +44,6 @@ class Task(Protocol):
         """Return the weighted loss terms of a batch on the task's device; their sum is minimised."""
         ...
 
-    def end_epoch(self) -> dict[str, int]:
-        """Return what was counted during the epoch."""
-        ...
-
     def model(self) -> nn.Module:
         """Return the module whose state a checkpoint keeps."""
         ...
@@ -47,8 +52,8 @@ class Task(Protocol):
 class Batches(Protocol):
     """Batches of one epoch after another; `EpochBatches` is the real one."""
 
-    def epoch(self, epoch: int) -> Iterator[Sample]:
-        """Iterate over an epoch's batches."""
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Sample]:
+        """Iterate over an epoch's batches, from a step on."""
         ...
 
     def __len__(self) -> int: ...
@@ -80,32 +85,41 @@ def fit(
     """Minimise a task's losses, epoch by epoch, and keep the best checkpoints.
 
     Everything random derives from seed, epoch and step, so that a resumed run equals an uninterrupted one.
+    `last.pt` is written after every epoch, within one every `save_minutes`, and at the first Ctrl-C.
 
     Args:
         task: what is fitted.
         batches: where samples come from.
         config: schedule and selection.
-        run: where `last.pt`, the kept checkpoints and `log.jsonl` go, after every epoch.
+        run: where `last.pt`, the kept checkpoints, `log.jsonl` and `curves.png` go.
         validate: returns the scores on the validation split; None keeps the last epoch.
-        keep: for each checkpoint to keep, the score that chooses it (higher is better, first of equals).
+        keep: for each checkpoint to keep, the score that chooses it (the first of equals): the highest, or
+            the lowest `VAL_LOSS`.
 
     Raises:
         RunError: a loss term is not finite; the terms are named and the last good checkpoint stays.
     """
-    optimiser = make_optimiser(task.parameter_groups(), config)
-    first, best, log = _restore(task, optimiser, run, config)
-    with progress_bar(config.epochs * len(batches), run.path.name, "step", done=first * len(batches)) as bar:
-        for epoch in range(first, config.epochs):
-            line = {"epoch": epoch + 1, "lr": learning_rate(config, epoch), **task.start_epoch(epoch)}
-            line |= _run_epoch(task, batches, optimiser, config, epoch, bar)
+    loop = _Loop(task, batches, config, run, keep)
+    loop.restore()
+    always = config.select == "last" or validate is None
+    draw = Every(_SECONDS_BETWEEN_CURVES)
+    steps = config.epochs * len(batches)
+    with (
+        progress_bar(steps, run.path.name, "step", done=loop.steps_done()) as bar,
+        open_board(run.path, config.tensorboard, len(loop.log)) as board,
+    ):
+        for epoch in range(len(loop.log), config.epochs):
+            line = loop.run_epoch(epoch, bar.update)
             if _is_validated(config, epoch, validate):
-                line |= validate()
-            best = _keep_best(task, run, keep, best, line, config.select == "last" or validate is None)
-            log.append(line)
-            run.write_log(log)
-            run.save("last", _state(task, optimiser, epoch + 1, best))
+                line |= loop.validated(validate)
+            loop.finish_epoch(line, always)
+            board(line)
+            loop.save()
             logger.info(_summary(line))
-    return FitReport(len(log), best, tuple(log))
+            if draw.is_due() and epoch + 1 < config.epochs:
+                run.write(CURVES_NAME, draw_curves(loop.log))
+    run.write(CURVES_NAME, draw_curves(loop.log))
+    return FitReport(len(loop.log), loop.best, tuple(loop.log))
 
 
 def make_optimiser(groups: list[dict[str, Any]], config: FitConfig) -> torch.optim.Optimizer:
@@ -129,45 +143,97 @@ def step_generator(seed: int, epoch: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(mixed >> 1))
 
 
-def _run_epoch(
-    task: Task, batches: Batches, optimiser: torch.optim.Optimizer, config: FitConfig, epoch: int, bar: Any
-) -> dict[str, Any]:
-    rate = learning_rate(config, epoch)
-    for group in optimiser.param_groups:
-        group["lr"] = rate * group["scale"]
-    sums: dict[str, torch.Tensor] = {}
-    waited, began = 0.0, time.perf_counter()
-    asked, steps = began, 0
-    for step, batch in enumerate(batches.epoch(epoch)):
-        waited += time.perf_counter() - asked
-        terms = task.losses(batch, step_generator(config.seed, epoch, step))
-        optimiser.zero_grad(set_to_none=True)
-        sum(terms.values()).backward()
-        optimiser.step()
-        for name, value in terms.items():
-            # Summed on the device: reading a value here would make every step wait for it.
-            sums[name] = sums.get(name, 0.0) + value.detach()
-        bar.update()
-        asked, steps = time.perf_counter(), step + 1
-    losses = {name: float(value) / steps for name, value in sums.items()}
-    _check_finite(losses, epoch)
-    took = time.perf_counter() - began
-    return {
-        **task.end_epoch(),
-        "losses": losses,
-        "loss": sum(losses.values()),
-        "seconds_data": round(waited, 3),
-        "seconds_compute": round(took - waited, 3),
-    }
+class _Loop:
+    """A fit under way: what it has logged and kept, and the epoch it is in, as `last.pt` holds them."""
 
+    def __init__(
+        self, task: Task, batches: Batches, config: FitConfig, run: RunFolder, keep: Mapping[str, str]
+    ) -> None:
+        self.task, self.batches, self.config, self.run, self.keep = task, batches, config, run, keep
+        self.optimiser = make_optimiser(task.parameter_groups(), config)
+        self.log: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {}
+        self.sums = EpochSums()
+        self.save_now = Every(60 * config.save_minutes)
 
-def _check_finite(losses: Mapping[str, float], epoch: int) -> None:
-    broken = [f"{name}: {value}" for name, value in losses.items() if not math.isfinite(value)]
-    if broken:
-        raise RunError(
-            f"the loss is not finite in epoch {epoch + 1}. The checkpoint before it is kept; lower --lr.",
-            broken,
+    def steps_done(self) -> int:
+        return len(self.log) * len(self.batches) + self.sums.step
+
+    def restore(self) -> None:
+        if not self.run.has("last"):
+            return
+        state = self.run.load("last")
+        self.task.model().load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.best, self.sums = state["best"], EpochSums(**state["sums"])
+        # A kill between two writes leaves the log a line ahead.
+        self.log = self.run.log()[: state["epoch"]]
+        logger.info(
+            "going on after epoch %d of %d, step %d", state["epoch"], self.config.epochs, self.sums.step
         )
+
+    def save(self) -> None:
+        state = {
+            "epoch": len(self.log),
+            "model": self.task.model().state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "best": dict(self.best),
+            "sums": self.sums.to_state(self.task.counts),
+        }
+        self.run.save("last", state)
+
+    def run_epoch(self, epoch: int, on_step: Callable[[], Any]) -> dict[str, Any]:
+        """Take the steps of an epoch that are left, and return its line of the log."""
+        rate = learning_rate(self.config, epoch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["scale"]
+        said = self.task.start_epoch(epoch)
+        self.sums.give_back(self.task.counts)
+        with held_interrupts() as interrupted:
+            asked = time.perf_counter()
+            for batch in self.batches.epoch(epoch, self.sums.step):
+                began = time.perf_counter()
+                self._take_step(batch, epoch)
+                self.sums.seconds_data += began - asked
+                self.sums.seconds_compute += time.perf_counter() - began
+                on_step()
+                if self.save_now.is_due() or interrupted():
+                    require_finite(self.sums, self.task.model(), epoch)
+                    self.save()
+                if interrupted():
+                    break  # and leaving the block raises it
+                asked = time.perf_counter()
+        require_finite(self.sums, self.task.model(), epoch)
+        return {"epoch": epoch + 1, "lr": rate, **said, **self.sums.line(self.task.counts)}
+
+    def _take_step(self, batch: Sample, epoch: int) -> None:
+        terms = self.task.losses(batch, step_generator(self.config.seed, epoch, self.sums.step))
+        self.optimiser.zero_grad(set_to_none=True)
+        sum(terms.values()).backward()
+        self.optimiser.step()
+        self.sums.add(terms)
+
+    def validated(self, validate: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:
+        try:
+            return validate()
+        except KeyboardInterrupt:
+            self.save()
+            raise
+
+    def finish_epoch(self, line: dict[str, Any], always: bool) -> None:
+        """Keep what an epoch was the best at, and write its line of the log."""
+        for name, score in self.keep.items():
+            sign = -1 if score == VAL_LOSS else 1
+            beaten = self.best.get(name, {}).get(score, -sign * math.inf)
+            if always or (score in line and sign * line[score] > sign * beaten):
+                self.best[name] = {
+                    key: value for key, value in line.items() if isinstance(value, int | float)
+                }
+                state = self.task.model().state_dict()
+                self.run.save(name, {"epoch": line["epoch"], "model": state, "scores": self.best[name]})
+        self.log.append(line)
+        self.run.write_log(self.log)
+        self.sums = EpochSums()
 
 
 def _is_validated(config: FitConfig, epoch: int, validate: Callable | None) -> bool:
@@ -175,47 +241,7 @@ def _is_validated(config: FitConfig, epoch: int, validate: Callable | None) -> b
     return validate is not None and ((epoch + 1) % config.validate_every == 0 or last)
 
 
-def _keep_best(
-    task: Task,
-    run: RunFolder,
-    keep: Mapping[str, str],
-    best: dict[str, Any],
-    line: Mapping[str, Any],
-    always: bool,
-) -> dict[str, Any]:
-    best = dict(best)
-    for name, score in keep.items():
-        better = score in line and line[score] > best.get(name, {}).get(score, -math.inf)
-        if always or better:
-            best[name] = {key: value for key, value in line.items() if isinstance(value, (int, float))}
-            run.save(name, {"epoch": line["epoch"], "model": task.model().state_dict(), "scores": best[name]})
-    return best
-
-
-def _state(
-    task: Task, optimiser: torch.optim.Optimizer, epoch: int, best: Mapping[str, Any]
-) -> dict[str, Any]:
-    return {
-        "epoch": epoch,
-        "model": task.model().state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "best": dict(best),
-    }
-
-
-def _restore(
-    task: Task, optimiser: torch.optim.Optimizer, run: RunFolder, config: FitConfig
-) -> tuple[int, dict[str, Any], list[dict[str, Any]]]:
-    if not run.has("last"):
-        return 0, {}, []
-    state = run.load("last")
-    task.model().load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
-    logger.info("going on after epoch %d of %d", state["epoch"], config.epochs)
-    return state["epoch"], state["best"], run.log()[: state["epoch"]]
-
-
 def _summary(line: Mapping[str, Any]) -> str:
-    scores = " ".join(f"{key} {line[key]:.1f}" for key in ("cl_accuracy", "corloc") if key in line)
+    scores = " ".join(f"{key} {line[key]:.4g}" for key in ("cl_accuracy", "corloc", VAL_LOSS) if key in line)
     terms = " ".join(f"{name} {value:.4g}" for name, value in line["losses"].items())
     return f"epoch {line['epoch']}: loss {line['loss']:.4g} ({terms}) {scores}".rstrip()

@@ -36,7 +36,7 @@ def partial_cross_entropy(logits: Tensor, labels: Tensor, average: str) -> Tenso
 def tcam_terms(
     logits: Tensor, labels: Tensor, rgb: Tensor, config: TrainConfig, t: float, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Return the weighted terms whose sum is the loss (TCAM Eq. 5); a weight of 0 leaves its term out.
+    """Return the weighted terms whose sum is the loss (TCAM Eq. 5), without those that are switched off.
 
     All terms are computed in float32 whatever the logits' precision, in float64 where the logits have it.
 
@@ -49,19 +49,20 @@ def tcam_terms(
         generator: the step's generator, on the CPU: moves the CRF's landmarks.
 
     Returns:
-        "cross_entropy", "crf" and "size", each a scalar.
+        "cross_entropy", "crf" and "size", each a scalar; a term that is off or weighs 0 is not computed.
     """
+    with_crf, with_size = config.crf and config.crf_weight > 0, config.asc and config.asc_weight > 0
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     with torch.autocast(logits.device.type, enabled=False):
         terms = {"cross_entropy": partial_cross_entropy(logits, labels, config.cross_entropy)}
-        if not (config.crf_weight or config.asc_weight):
+        if not (with_crf or with_size):
             return terms
         softmax = logits.softmax(1)
-        if config.crf_weight:
+        if with_crf:
             terms["crf"] = crf_loss(
                 softmax, rgb, weight=config.crf_weight, generator=generator,
                 landmarks=config.landmarks, gain=config.lattice_gain,
             )  # fmt: skip
-        if config.asc_weight:
+        if with_size:
             terms["size"] = config.asc_weight * size_loss(softmax, t)
     return terms

@@ -13,7 +13,22 @@ from tcam_cache.files import PARTIAL, make_folder, write_bytes, write_json, writ
 from tcam_cache.provenance import differences
 
 # What may change between an interrupted run and the one that goes on: where things lie and how long it lasts.
-FREE_ON_RESUME = frozenset({"resume", "workers", "device", "root", "epochs", "manifest", "cache", "out"})
+FREE_ON_RESUME = frozenset(
+    {
+        "resume",
+        "workers",
+        "device",
+        "root",
+        "epochs",
+        "manifest",
+        "cache",
+        "out",
+        "save_minutes",
+        "tensorboard",
+    }
+)
+# Of all scores in the log, the one of which less is better.
+VAL_LOSS = "val_loss"
 
 
 class RunFolder:
@@ -24,7 +39,7 @@ class RunFolder:
 
     @classmethod
     def begin(
-        cls, path: Path, config: Mapping[str, Any], resume: bool, inputs: Mapping[str, str] | None = None
+        cls, path: Path, config: Mapping[str, Any], resume: bool, inputs: Mapping[str, Any] | None = None
     ) -> "RunFolder":
         """Start a run in an empty or absent folder, or go on with the one that is there.
 
@@ -32,7 +47,7 @@ class RunFolder:
             path: the folder.
             config: the run's settings.
             resume: whether to go on with a run.
-            inputs: hashes of what the run learns from; they may not change when it goes on.
+            inputs: what the run learns from, as JSON-able values; it may not change when it goes on.
 
         Raises:
             RunError: the folder holds a run and `resume` is not set, holds something else, holds no run to go
@@ -106,6 +121,10 @@ class RunFolder:
     def write_log(self, lines: list[dict[str, Any]]) -> None:
         """Write the log whole, so that it always agrees with `last.pt`."""
         write_text(self._file("log.jsonl"), "".join(json.dumps(line) + "\n" for line in lines))
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file atomically."""
+        write_bytes(self._file(name), content)
 
     def _file(self, name: str) -> Path:
         return self.path / name

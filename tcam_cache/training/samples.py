@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from tcam_cache.config import FitConfig
 from tcam_cache.errors import TcamCacheError
 from tcam_cache.records import CamSource, FrameSource, Shot
-from tcam_cache.window import cam_tmp
+from tcam_cache.training.align import COMPARED_SIZE, align_maps
+from tcam_cache.window import cam_tmp, window_indices
 
 
 class Draw(NamedTuple):
@@ -91,7 +92,10 @@ def draw_crop(seed: int, resize_size: int, size: int) -> Crop:
 
 
 class TrainingSamples(Dataset):
-    """Load the sample of a `Draw`: frame and CAM-TMP under the same squash, crop and flip."""
+    """Load the sample of a `Draw`: frame and CAM-TMP under the same squash, crop and flip.
+
+    With `align`, neighbours' CAMs follow the motion of their frames before the maximum.
+    """
 
     def __init__(
         self,
@@ -102,10 +106,11 @@ class TrainingSamples(Dataset):
         cams: CamSource | None = None,
         neighbours: int = 0,
         window: str = "before",
+        align: bool = False,
     ) -> None:
         self.shots, self.class_index, self.frames, self.cams = tuple(shots), class_index, frames, cams
         self.resize_size, self.size = config.resize_size, config.image_size
-        self.neighbours, self.window = neighbours, window
+        self.neighbours, self.window, self.align = neighbours, window, align
 
     def __getitem__(self, draw: Draw) -> Sample:
         shot = self.shots[draw.shot]
@@ -121,8 +126,12 @@ class TrainingSamples(Dataset):
 
     def _temporal_cam(self, shot: Shot, t: int) -> torch.Tensor:
         # The maximum is taken at native resolution, before resizing: the two do not commute (Eq. 1).
-        temporal = torch.from_numpy(cam_tmp(self.cams.window(shot.id, t, self.neighbours, self.window)))
-        return resize_maps(temporal[None], self.resize_size)[0]
+        maps = self.cams.window(shot.id, t, self.neighbours, self.window)
+        if self.align:
+            times = window_indices(t, self.neighbours, len(shot), self.window)
+            frames = [self.frames.read(shot, time, COMPARED_SIZE).pixels for time in times]
+            maps = align_maps(maps, frames, times.index(t))
+        return resize_maps(torch.from_numpy(cam_tmp(maps))[None], self.resize_size)[0]
 
 
 def resize_maps(maps: torch.Tensor, size: int) -> torch.Tensor:
@@ -145,15 +154,16 @@ class EpochBatches:
             persistent_workers=workers > 0,
         )
 
-    def epoch(self, epoch: int) -> Iterator[Sample]:
-        """Iterate over the batches of an epoch, counted from 0.
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Sample]:
+        """Iterate over the batches of an epoch, counted from 0, from a step on.
 
         Raises:
             TcamCacheError: whatever the sources raise, the same from a worker as from this process.
         """
         draws = draw_epoch(self.lengths, self.config.frames_per_shot, self.config.seed, epoch)
         size = self.config.batch_size
-        self.plan[:] = [draws[start : start + size] for start in range(0, len(draws), size)]
+        starts = range(first_step * size, len(draws), size)
+        self.plan[:] = [draws[start : start + size] for start in starts]
         for batch in self.loader:
             if isinstance(batch, TcamCacheError):
                 try:

@@ -27,6 +27,7 @@ class ClassifierTask:
         self.classifier = classifier.to(device, memory_format=torch.channels_last)
         self.frozen, self.loss = config.freeze_backbone, config.loss
         self.scale, self.device = config.lr_last_stage, device
+        self.counts: dict[str, torch.Tensor] = {}
         self.classifier.stages.requires_grad_(not self.frozen)
 
     def model(self) -> nn.Module:
@@ -57,10 +58,6 @@ class ClassifierTask:
             return {"one_vs_rest": binary_cross_entropy_with_logits(logits, present)}
         return {"cross_entropy": cross_entropy(logits, tags)}
 
-    def end_epoch(self) -> dict[str, int]:
-        """Count nothing."""
-        return {}
-
 
 class DecoderTask:
     """Fit a decoder to pseudo-labels from CAM-TMP, with the CRF and size terms (TCAM Eq. 1-5).
@@ -79,7 +76,7 @@ class DecoderTask:
         self.decoder = decoder.to(device, memory_format=torch.channels_last)
         self.config, self.device = config, device
         self.t = config.barrier_t
-        self.flat = torch.zeros((), dtype=torch.int64, device=device)
+        self.counts = {"flat_frames": torch.zeros((), dtype=torch.int64, device=device)}
 
     def model(self) -> nn.Module:
         """Return the decoder; the encoder never changes."""
@@ -93,12 +90,37 @@ class DecoderTask:
         """Raise the barrier's t and put the decoder into training mode."""
         config = self.config
         self.t = barrier_t(epoch, config.barrier_t, config.barrier_growth, config.barrier_cap)
-        self.flat.zero_()
+        self.counts["flat_frames"].zero_()
         self.decoder.train()
-        return {"barrier_t": self.t}
+        return {"barrier_t": self.t} if config.asc else {}
 
     def losses(self, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Return cross-entropy, CRF and size terms of a batch, on freshly drawn pseudo-labels."""
+        """Return cross-entropy, CRF and size terms of a batch, on freshly drawn pseudo-labels.
+
+        Frames with a flat CAM, which have no pseudo-label, are counted.
+        """
+        terms, flat = self._terms(batch, self.t, generator)
+        self.counts["flat_frames"] += flat
+        return terms
+
+    @torch.no_grad()
+    def validation_losses(self, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Return what `losses` would in evaluation mode, with the barrier of the first epoch; count nothing.
+
+        The terms of two epochs can so be compared.
+        """
+        self.decoder.eval()
+        return self._terms(batch, self.config.barrier_t, generator)[0]
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the decoder's (B, 2, H, W) logits of (B, 3, H, W) images in [0, 1]."""
+        with torch.no_grad():
+            features = self.encoder.features(images)
+        return self.decoder(features, images.shape[-2:])
+
+    def _terms(
+        self, batch: Sample, t: float, generator: torch.Generator
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         config = self.config
         images = images_of(batch, self.device)
         drawn = draw_pseudo_labels(
@@ -109,20 +131,9 @@ class DecoderTask:
             pixels=config.pixels,
             dilate=config.dilate,
         )
-        self.flat += drawn.flat.sum()
         with autocast(self.device):
             logits = self.logits(images)
-        return tcam_terms(logits.float(), drawn.labels, images * 255, config, self.t, generator)
-
-    def end_epoch(self) -> dict[str, int]:
-        """Return how many frames had a flat CAM, and so no pseudo-label."""
-        return {"flat_frames": int(self.flat)}
-
-    def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the decoder's (B, 2, H, W) logits of (B, 3, H, W) images in [0, 1]."""
-        with torch.no_grad():
-            features = self.encoder.features(images)
-        return self.decoder(features, images.shape[-2:])
+        return tcam_terms(logits.float(), drawn.labels, images * 255, config, t, generator), drawn.flat.sum()
 
 
 def images_of(batch: Sample, device: torch.device) -> torch.Tensor:

@@ -11,6 +11,7 @@ STAGES = {
     "classifier": ("fit_classifier", "fit_classifier"),
     "build": ("build_cache", "build_cache"),
     "train": ("train_decoder", "train_decoder"),
+    "search": ("search", "search"),
     "evaluate": ("evaluate", "evaluate"),
     "predict": ("predict", "predict"),
     "inspect": ("inspect_cache", "inspect_cache"),

@@ -27,6 +27,7 @@ OPTIONS = {
     "train": [
         "MANIFEST", "--cache", "--preset", "--neighbours", "--fg-top", "--bg-low", "--pixels", *FITTED,
     ],
+    "search": ["MANIFEST", "--cache", "--preset", "--neighbours", "--grid", "--jobs", *FITTED],
     "evaluate": ["MANIFEST", "--run", "--cache", "--split", "--threshold", "--boxes", "--out", "--root"],
     "predict": ["RUN", "--out"],
     "inspect": ["CACHE", "[SHOT]", "--png", "--gif", "--mp4", "--fps"],
@@ -40,6 +41,7 @@ LEAST = {
     "classifier": ["m", "--out", "g.pt"],
     "build": ["m", "--classifier", "g.pt", "--out", "cache"],
     "train": ["m", "--cache", "cache", "--out", "run"],
+    "search": ["m", "--cache", "cache", "--out", "search"],
     "evaluate": ["m", "--run", "run", "--out", "report"],
     "predict": ["run", "images", "--out", "out"],
     "inspect": ["cache"],

@@ -1,6 +1,7 @@
 """Tests of `tcam-cache train`: the config that its stage is given under each preset, and its result."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_every_promised_option_reaches_its_setting(config_of):
         *LEAST, "--neighbours", 2, "--epochs", 3, "--batch-size", 4, "--lr", 0.5, "--frames-per-shot", 6,
         "--image-size", 96, "--fg-top", 0.7, "--bg-low", 0.8, "--pixels", 9, "--resume",
         "--train-split", "all", "--val-split", "test", "--select", "last",
-        "--validate-every", 10, "--window", "both", "--dilate",
+        "--validate-every", 10, "--window", "both", "--dilate", "--align",
         "--seed", 12, "--root", "data",
     )  # fmt: skip
     assert config == TrainConfig(
@@ -58,16 +59,83 @@ def test_every_promised_option_reaches_its_setting(config_of):
         validate_every=10,
         window="both",
         dilate=True,
+        align=True,
         seed=12,
         root=Path("data"),
     )
 
 
-def test_a_run_is_trained_refused_again_and_resumed(tcam, small_manifest, small_cache, tmp_path):
-    given = ["train", small_manifest, "--cache", small_cache, "--out", tmp_path / "run", "--workers", 0]
-    given += ["--image-size", 64, "--landmarks", 16, "--decoder-width", 0.125, "--batch-size", 4]
-    result = tcam(*given, "--epochs", 1, "--json")
+@pytest.mark.parametrize(
+    ("switches", "settings"),
+    [
+        ("--no-crf --no-asc --neighbours 0", {"crf": False, "asc": False, "neighbours": 0}),
+        ("--no-asc --neighbours 0", {"asc": False, "neighbours": 0}),
+        ("--no-crf --neighbours 0", {"crf": False, "neighbours": 0}),
+        ("--neighbours 0", {"neighbours": 0}),
+        ("--crf --asc", {}),
+    ],
+    ids=["C+ C-", "+ CRF", "+ ASC", "+ CRF + ASC", "+ CAM-TMP"],
+)
+def test_every_trained_row_of_table_3_is_one_command(config_of, switches, settings):
+    assert config_of(*LEAST, *switches.split()) == TrainConfig(**PLACES, **settings)
+
+
+def test_an_unknown_preset_is_wrong_usage_and_lists_those_that_exist(tcam):
+    result = tcam(*LEAST, "--preset", "best")
+    assert result.exit_code == 2
+    assert all(name in result.stderr for name in ("'best'", *PRESETS))
+
+
+@pytest.fixture
+def given(small_manifest, small_cache, tmp_path):
+    """Return the arguments of a quick training."""
+    small = [
+        "--workers",
+        0,
+        "--image-size",
+        64,
+        "--landmarks",
+        16,
+        "--decoder-width",
+        0.125,
+        "--batch-size",
+        4,
+    ]
+    return ["train", small_manifest, "--cache", small_cache, "--out", tmp_path / "run", "--epochs", 1, *small]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--device", "cuda:97"], "there is no device 'cuda:97' here. Those that are: auto, cpu"),
+        (["--neighbours", 7], "n = 7, but the longest shot of split 'train' has 6 frame(s)"),
+    ],
+    ids=["GPU", "neighbours"],
+)
+def test_what_cannot_be_is_one_named_error_and_leaves_nothing(tcam, given, tmp_path, wrong, said):
+    result = tcam(*given, *wrong)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert said in result.stderr and "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_board_without_tensorboard_names_the_extra(tcam, given, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    result = tcam(*given, "--tensorboard")
+    assert result.exit_code == 1 and 'pip install "tcam-cache[tensorboard]"' in result.stderr
+
+
+def test_a_board_is_written_beside_the_log(tcam, given, tmp_path):
+    pytest.importorskip("tensorboard")
+    assert tcam(*given, "--tensorboard").exit_code == 0
+    assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
+
+
+def test_a_run_is_trained_refused_again_and_resumed(tcam, given, tmp_path):
+    result = tcam(*given, "--json")
     assert json.loads(result.stdout)["epochs"] == 1 and "epoch 1: loss" in result.stderr
     refused = tcam(*given, "--epochs", 2)
     assert refused.exit_code == 1 and "already holds a run" in refused.stderr
+    changed = tcam(*given, "--no-asc", "--lr", 0.5, "--resume")
+    assert changed.exit_code == 1 and "asc: False, not True\n  lr: 0.5, not 0.01" in changed.stderr
     assert json.loads(tcam(*given, "--epochs", 2, "--resume", "--json").stdout)["epochs"] == 2

@@ -1,7 +1,8 @@
 """Runs `tcam-cache` in forked processes that can be killed; a script that takes one JSON line per run.
 
-A line {"args": [...], "kill_after": seconds or null} runs the command line in a child, that has torch loaded
-already, and kills it after that time; the answer is its exit status (-9: killed).
+A line {"args": [...], "kill_after": seconds or null, "number": signal} runs the command line in a child, that
+has torch loaded already, and sends it that signal (default: 9) after that time; the answer is its exit status
+(-9: killed).
 """
 
 import json
@@ -11,15 +12,17 @@ import sys
 import time
 
 from tcam_cache.cams.torchvision_import import torchvision_models
-from tcam_cache.stages import build_cache  # noqa: F401 (what a build needs is loaded once, before the forks)
+from tcam_cache.stages import build_cache, train_decoder  # noqa: F401 (loaded once, before the forks)
 from tcam_cache_cli.main import main
 
 torchvision_models()
 
 
-def run(args, kill_after):
+def run(args, kill_after, number=signal.SIGKILL):
     child = os.fork()
     if not child:
+        # A suite that runs in the background inherits a shell's "ignore Ctrl-C".
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         try:
@@ -29,7 +32,7 @@ def run(args, kill_after):
             os._exit(end.code or 0)
     if kill_after is not None:
         time.sleep(kill_after)
-        os.kill(child, signal.SIGKILL)
+        os.kill(child, number)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 

@@ -1,12 +1,37 @@
 """Configs of small stages, each with one setting changed at a time."""
 
+import json
 import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tcam_cache.cache import CamCache
 from tcam_cache.config import BuildConfig, ClassifierConfig, EvaluateConfig, train_config
+
+
+@pytest.fixture(scope="module")
+def command():
+    """Return a function that runs `tcam-cache ARGS` in its own process, which a signal ends in time."""
+    script = Path(__file__).with_name("cli_zygote.py")
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+    def run(*args, kill_after=None, number=signal.SIGKILL):
+        order = {"args": [str(arg) for arg in args], "kill_after": kill_after, "number": number}
+        process.stdin.write(json.dumps(order) + "\n")
+        process.stdin.flush()
+        return json.loads(process.stdout.readline())
+
+    yield run
+    process.stdin.close()
+    process.stdout.close()
+    process.wait(timeout=60)
 
 
 @pytest.fixture

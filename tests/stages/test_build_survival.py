@@ -4,13 +4,9 @@ TCAM_CACHE_KILLS sets how many kills the first test survives (default 8).
 """
 
 import errno
-import json
 import os
 import random
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -19,26 +15,6 @@ from tcam_cache.errors import StorageError
 from tcam_cache.stages.build_cache import build_cache
 
 KILLS = int(os.environ.get("TCAM_CACHE_KILLS", "8"))
-
-
-@pytest.fixture(scope="module")
-def command():
-    """Return a function that runs `tcam-cache ARGS` in its own process, killed in time."""
-    script = Path(__file__).with_name("cli_zygote.py")
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-
-    def run(*args, kill_after=None):
-        order = {"args": [str(arg) for arg in args], "kill_after": kill_after}
-        process.stdin.write(json.dumps(order) + "\n")
-        process.stdin.flush()
-        return json.loads(process.stdout.readline())
-
-    yield run
-    process.stdin.close()
-    process.stdout.close()
-    process.wait(timeout=60)
 
 
 @pytest.fixture

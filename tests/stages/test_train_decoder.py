@@ -6,15 +6,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from tcam_cache.cams import read_classifier_file
 from tcam_cache.datasets import read_manifest, write_manifest
-from tcam_cache.errors import CacheError, ManifestError, RunError
+from tcam_cache.errors import CacheError, ConfigError, ManifestError, RunError
 from tcam_cache.stages.build_cache import build_cache
 from tcam_cache.stages.fit_classifier import fit_classifier
 from tcam_cache.stages.train_decoder import train_decoder
-from tcam_cache.training import EpochBatches
+from tcam_cache.training import EpochBatches, ValidationLoss
 
 
 def log_of(run):
@@ -31,7 +32,7 @@ def config_of(run):
 
 def test_a_run_folder_holds_all_that_is_promised_and_no_more(small_run, small_classifier):
     assert {path.name for path in small_run.iterdir()} == {
-        "config.json", "log.jsonl", "last.pt", "best.pt", "threshold.json", "classifier.pt",
+        "config.json", "log.jsonl", "curves.png", "last.pt", "best.pt", "threshold.json", "classifier.pt",
     }  # fmt: skip
     encoder = read_classifier_file(small_run / "classifier.pt")
     assert encoder.hashes() == read_classifier_file(small_classifier).hashes()
@@ -50,6 +51,13 @@ def test_the_log_has_every_term_of_every_epoch(small_run):
         assert 0 <= line["corloc"] <= 100 and 0 <= line["tau"] < 1
         assert line["flat_frames"] == 0
     assert (first["barrier_t"], second["barrier_t"]) == (1.0, 1.01)
+
+
+def test_what_is_switched_off_is_not_in_the_log(decoder_config):
+    train_decoder(decoder_config(crf=False, asc=False, neighbours=0))
+    (line,) = log_of(decoder_config().out)
+    assert set(line["losses"]) == {"cross_entropy"}
+    assert "barrier_t" not in line
 
 
 def test_best_is_the_epoch_that_the_log_says_and_last_the_last(small_run):
@@ -170,24 +178,99 @@ def test_selecting_the_last_epoch_keeps_it_whatever_the_score(decoder_config):
     assert report.best["epoch"] == torch.load(decoder_config().out / "best.pt")["epoch"] == 3
 
 
-def test_without_boxes_on_val_the_last_epoch_is_kept_without_a_threshold(
-    decoder_config, small_manifest, tmp_path, caplog
-):
+@pytest.fixture
+def without_boxes(small_manifest, tmp_path):
+    """The manifest without a single box."""
     manifest = read_manifest(small_manifest)
     bare = tuple(replace(shot, boxes={}) for shot in manifest.shots)
     write_manifest(replace(manifest, shots=bare), tmp_path / "m.jsonl")
-    report = train_decoder(decoder_config(manifest=tmp_path / "m.jsonl", epochs=2))
+    return tmp_path / "m.jsonl"
+
+
+def test_without_boxes_on_val_the_epoch_of_the_lowest_loss_there_is_kept(
+    decoder_config, without_boxes, monkeypatch, caplog
+):
+    real, added = ValidationLoss.__call__, iter([1000.0, 0.0, 1000.0])
+    worse = lambda self: {"val_loss": real(self)["val_loss"] + next(added)}  # noqa: E731
+    monkeypatch.setattr(ValidationLoss, "__call__", worse)
+    report = train_decoder(decoder_config(manifest=without_boxes, epochs=3))
+    losses = [line["val_loss"] for line in log_of(decoder_config().out)]
+    assert report.best["epoch"] == torch.load(decoder_config().out / "best.pt")["epoch"] == 2
+    assert report.best["val_loss"] == losses[1] < 1000 < min(losses[::2])
+    assert report.threshold is None and not (decoder_config().out / "threshold.json").exists()
+    assert "split 'val' has no boxes to choose by: the epoch of the lowest loss there is kept" in caplog.text
+    assert f"on val: loss {losses[1]:.4g}" in report.to_text()
+
+
+def test_without_boxes_and_cams_on_val_the_last_epoch_is_kept(
+    decoder_config, build_config, without_boxes, small_manifest, caplog
+):
+    build_cache(build_config())
+    position = [shot.id for shot in read_manifest(small_manifest).shots].index("car/0002")
+    (build_config().out / f"commits/{position:06d}.json").unlink()
+    cache = build_config().out
+    report = train_decoder(decoder_config(manifest=without_boxes, cache=cache, epochs=2))
     assert (report.threshold, report.best["epoch"]) == (None, 2)
-    assert not (decoder_config().out / "threshold.json").exists()
-    assert "split 'val' has no boxes" in caplog.text
+    assert "val_loss" not in log_of(decoder_config().out)[-1]
+    assert "no boxes and no CAMs to choose by: the last epoch is kept" in caplog.text
+
+
+def test_more_neighbours_than_any_shot_has_frames_are_refused(decoder_config):
+    with pytest.raises(ConfigError, match=r"n = 7, but the longest shot of split 'train' has 6 .* 5 or less"):
+        train_decoder(decoder_config(neighbours=7))
+    assert not decoder_config().out.exists()
+    assert train_decoder(decoder_config(neighbours=6)).epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"image_size": 96}, "inputs.cache.input.size: 96, not 64"),
+        ({"method": "cam"}, "inputs.cache.method: cam, not layercam"),
+    ],
+    ids=["resolution", "method"],
+)
+def test_a_run_does_not_go_on_with_cams_of_another_kind(decoder_config, build_config, other, named):
+    train_decoder(decoder_config())
+    build_cache(build_config(**other))
+    with pytest.raises(RunError, match="other settings") as caught:
+        train_decoder(decoder_config(cache=build_config().out, epochs=2, resume=True))
+    assert named in caught.value.offenders
+    assert len(log_of(decoder_config().out)) == 1
+
+
+def test_a_run_does_not_go_on_with_cams_of_another_classifier(
+    decoder_config, build_config, classifier_config
+):
+    train_decoder(decoder_config())
+    fit_classifier(classifier_config(seed=1))
+    build_cache(build_config(classifier=classifier_config().out))
+    with pytest.raises(RunError, match="other settings") as caught:
+        train_decoder(decoder_config(cache=build_config().out, epochs=2, resume=True))
+    (offender,) = caught.value.offenders
+    assert offender.startswith("inputs.cache.classifier.weights")
+
+
+def test_aligned_neighbours_change_what_is_learned_and_the_run_remembers_them(decoder_config, tmp_path):
+    for name, align in (("plain", False), ("aligned", True)):
+        train_decoder(decoder_config(out=tmp_path / name, align=align, neighbours=3, frames_per_shot=6))
+    plain, aligned = (log_of(tmp_path / name)[0]["losses"] for name in ("plain", "aligned"))
+    assert plain["cross_entropy"] != aligned["cross_entropy"]
+    assert config_of(tmp_path / "aligned")["align"] is True
+
+
+def test_the_curves_are_a_picture_of_the_whole_log(decoder_config):
+    train_decoder(decoder_config(epochs=2))
+    with Image.open(decoder_config().out / "curves.png") as picture:
+        assert picture.format == "PNG" and min(picture.size) > 400
 
 
 def test_an_epoch_draws_as_many_frames_of_a_shot_as_asked_for(decoder_config, monkeypatch):
     drawn = []
     real = EpochBatches.epoch
 
-    def counting(self, epoch):
-        for batch in real(self, epoch):
+    def counting(self, *when):
+        for batch in real(self, *when):
             drawn.append(len(batch.tag))
             yield batch
 

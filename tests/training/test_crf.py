@@ -9,6 +9,7 @@ from scipy.stats import chisquare
 from skimage import data
 from skimage.transform import resize
 
+from tcam_cache.config import LATTICE_GAIN
 from tcam_cache.training.crf import (
     crf_loss,
     gaussian_filter,
@@ -80,6 +81,57 @@ def test_with_all_pixels_as_landmarks_value_and_gradient_are_exact():
     torch.testing.assert_close(loss, -strength * (values * filtered).sum(), rtol=1e-7, atol=0)
     expected = (-2 * strength * filtered).transpose(1, 2).view_as(softmax)
     torch.testing.assert_close(slope, expected, rtol=1e-6, atol=0)
+
+
+def brute_force(softmax, rgb, sigma_rgb, sigma_xy):
+    """Return sum_r S_r^T W (1 - S_r) and sum_r S_r^T W S_r of one frame, by a double loop over its pixels."""
+    height, width = rgb.shape[-2:]
+    pixels = [(y, x) for y in range(height) for x in range(width)]
+    cut = agreement = 0.0
+    for p in pixels:
+        for q in pixels:
+            near = affinity_by_hand(rgb, p, q, sigma_rgb, sigma_xy)
+            for region in softmax:
+                cut += near * region[p] * (1 - region[q])
+                agreement += near * region[p] * region[q]
+    return cut, agreement
+
+
+def test_the_value_is_the_double_sum_over_pairs_and_its_gradient_that_of_the_papers_form():
+    softmax, rgb = frames(2, 4)
+    logits = softmax.logit().requires_grad_()
+    probability = torch.stack([1 - logits[:, 1].sigmoid(), logits[:, 1].sigmoid()], 1)
+    loss = loss_of(probability, soft_rgb(rgb, 0.3), landmarks=16)
+    (slope,) = torch.autograd.grad(loss, logits, retain_graph=True)
+    strength = 1e-6 * (224 / 4) ** 4 / 2
+    sums = [
+        brute_force(*one, 15.0, 100 * 4 / 224) for one in zip(probability, soft_rgb(rgb, 0.3), strict=True)
+    ]
+    torch.testing.assert_close(loss, -strength * sum(kept for _, kept in sums), rtol=1e-6, atol=0)
+    # The paper's S^T W (1 - S) differs by a constant where the maps add up to one: the gradients are equal.
+    (published,) = torch.autograd.grad(strength * sum(cut for cut, _ in sums), logits)
+    torch.testing.assert_close(slope, published, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("photo", range(4), ids=["astronaut", "chelsea", "coffee", "rocket"])
+def test_on_a_crop_of_a_photograph_all_pixels_as_landmarks_give_the_exact_loss(photo):
+    rgb = photographs()[photo : photo + 1, :, 96:120, 100:124].double()
+    softmax = smooth_softmax(1, 24).double().requires_grad_()
+    loss = loss_of(softmax, rgb, landmarks=24 * 24)
+    (slope,) = torch.autograd.grad(loss, softmax)
+    features = pixel_features(rgb, 15.0, 100 * 24 / 224)[0]
+    dense = torch.cdist(features, features).square().div(-2).exp()
+    values = softmax[0].flatten(1)
+    exact = -1e-6 * (224 / 24) ** 4 * (values @ dense * values).sum()
+    torch.testing.assert_close(loss, exact, rtol=1e-6, atol=0)
+    torch.testing.assert_close(slope, torch.autograd.grad(exact, softmax)[0], rtol=1e-4, atol=0)
+
+
+def test_the_upstream_gain_is_what_the_default_multiplies_by():
+    softmax, rgb = frames(1, 8)
+    default = crf_loss(softmax, rgb, weight=1e-6, generator=torch.Generator().manual_seed(0))
+    assert LATTICE_GAIN == 0.6
+    torch.testing.assert_close(default, 0.6 * loss_of(softmax, rgb, gain=1.0))
 
 
 def test_float32_is_as_exact_as_its_diagonal_lets_it_be():

@@ -9,6 +9,7 @@ from torch import nn
 
 from tcam_cache.config import FitConfig
 from tcam_cache.errors import RunError
+from tcam_cache.training import fitting
 from tcam_cache.training.fitting import fit, learning_rate, step_generator
 from tcam_cache.training.run_folder import RunFolder
 
@@ -17,10 +18,10 @@ KEEP = {"best": "score"}
 
 
 @pytest.fixture(autouse=True)
-def _without_waiting_for_the_disk(monkeypatch):
-    monkeypatch.setattr(
-        os, "fsync", lambda descriptor: None
-    )  # a kill loses nothing that the kernel was given
+def _without_waiting_for_the_disk_or_a_picture(monkeypatch):
+    # A kill loses nothing that the kernel was given.
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(fitting, "draw_curves", lambda log: b"%d" % len(log))
 
 
 class Toy:
@@ -32,6 +33,7 @@ class Toy:
         )
         self.noise, self.at, self.action = noise, at, action
         self.epoch = self.step = 0
+        self.counts = {"flat_frames": torch.zeros((), dtype=torch.int64)}
 
     def model(self):
         return self.module
@@ -44,18 +46,17 @@ class Toy:
 
     def start_epoch(self, epoch):
         self.epoch, self.step = epoch, 0
+        self.counts["flat_frames"].zero_()
         return {"barrier_t": 1.0 + epoch}
 
     def losses(self, batch, generator):
         if self.at == (self.epoch, self.step):
             self.action()
         self.step += 1
+        self.counts["flat_frames"] += 1
         noise = self.noise * torch.randn(3, generator=generator)
         w = self.module["w"]
         return {"data": ((w - batch + noise) ** 2).sum() / 2, "fast": 0.01 * self.module["fast"].sum()}
-
-    def end_epoch(self):
-        return {"flat_frames": self.step}
 
 
 class Targets:
@@ -64,9 +65,9 @@ class Targets:
     def __init__(self, steps=4):
         self.steps, self.asked = steps, []
 
-    def epoch(self, epoch):
-        self.asked.append(epoch)
-        return iter([TARGET] * self.steps)
+    def epoch(self, epoch, first_step=0):
+        self.asked.append((epoch, first_step))
+        return iter([TARGET] * (self.steps - first_step))
 
     def __len__(self):
         return self.steps
@@ -212,12 +213,52 @@ class Poisoned(Toy):
 def test_a_loss_that_is_not_finite_names_its_terms_and_keeps_what_was_good(tmp_path):
     with pytest.raises(RunError, match=r"not finite in epoch 3\. .*lower --lr") as caught:
         fitted(tmp_path / "run", Poisoned(), validate=scores(1, 2, 3, 4, 5))
-    assert caught.value.offenders == ("crf: nan", "size: inf")
+    assert caught.value.offenders == ("crf: nan, first in step 2", "size: inf, first in step 2")
     good = Toy()
     fitted(tmp_path / "good", good, epochs=2)
     run = RunFolder.open(tmp_path / "run")
     assert (run.load("last")["epoch"], run.load("best")["epoch"], len(run.log())) == (2, 2, 2)
     assert torch.equal(run.load("last")["model"]["w"], good.module["w"])
+
+
+class Diverging(Toy):
+    """One term breaks the weights, and so every term of the steps after it."""
+
+    def losses(self, batch, generator):
+        terms = super().losses(batch, generator)
+        if (self.epoch, self.step) == (1, 2):
+            terms["crf"] = self.module["w"].sum() * float("inf") * 0
+        return {name: term + 0 * self.module["w"].sum() for name, term in terms.items()}
+
+
+def test_only_the_terms_that_broke_first_are_named(tmp_path):
+    with pytest.raises(RunError, match="the loss is not finite in epoch 2") as caught:
+        fitted(tmp_path / "run", Diverging())
+    assert caught.value.offenders == ("crf: nan, first in step 2",)
+    assert kept(tmp_path / "run", "last")["epoch"] == 1
+
+
+def test_weights_that_the_last_step_broke_are_named_before_they_are_kept(tmp_path):
+    task = Toy(at=(2, 3))
+    task.action = lambda: task.module["fast"].register_hook(lambda slope: slope * float("nan"))
+    with pytest.raises(RunError, match="the model is not finite in epoch 3") as caught:
+        fitted(tmp_path / "run", task, validate=scores(1, 2, 3, 4, 5))
+    assert caught.value.offenders == ("fast",)
+    assert kept(tmp_path / "run", "last")["epoch"] == kept(tmp_path / "run")["epoch"] == 2
+
+
+def test_a_broken_loss_is_not_kept_within_an_epoch_either(tmp_path):
+    with pytest.raises(RunError, match=r"not finite in epoch 3"):
+        fitted(tmp_path / "run", Poisoned(), save_minutes=0.0)
+    state = kept(tmp_path / "run", "last")
+    assert (state["epoch"], state["sums"]["step"]) == (2, 1)
+    assert all(value.isfinite().all() for value in state["model"].values())
+
+
+def test_of_losses_on_val_the_lowest_is_kept_the_first_of_equals(tmp_path):
+    losses = iter([3.0, -1.0, 2.0, -1.0, 0.0])
+    report = fitted(tmp_path / "run", validate=lambda: {"val_loss": next(losses)}, keep={"best": "val_loss"})
+    assert report.best["best"]["epoch"] == kept(tmp_path / "run")["epoch"] == 2
 
 
 def interrupt():
@@ -309,6 +350,76 @@ def test_kill_9_in_an_epoch_and_resume_ends_as_if_nothing_had_happened(tmp_path)
         assert_same_runs(run, tmp_path / "whole")
 
 
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+def test_saved_after_every_step_a_killed_run_goes_on_from_the_very_step(tmp_path, optimiser):
+    noisy(tmp_path / "whole", optimiser=optimiser)
+    for at in ((0, 1), (1, 0), (2, 3), (5, 2)):
+        run = tmp_path / f"run{at}"
+        assert (
+            in_a_fork(lambda run=run, at=at: noisy(run, at, kill, save_minutes=0.0, optimiser=optimiser))
+            == -9
+        )
+        settings, batches, task = config(resume=True, optimiser=optimiser, **SCHEDULE), Targets(), Toy(0.3)
+        fit(task, batches, settings, begin(run, settings), score_of(task), KEEP)
+        assert batches.asked[0] == at
+        assert_same_runs(run, tmp_path / "whole")
+
+
+def ctrl_c():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def _hear_ctrl_c():
+    # A suite that runs in the background inherits a shell's "ignore Ctrl-C".
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_hear_ctrl_c")
+@pytest.mark.parametrize("at", [(0, 0), (2, 1), (3, 3), (5, 3)])
+def test_ctrl_c_saves_after_the_step_and_the_run_goes_on_from_the_next(tmp_path, at):
+    noisy(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        noisy(tmp_path / "run", at, ctrl_c)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    settings, batches, task = config(resume=True, **SCHEDULE), Targets(), Toy(0.3)
+    fit(task, batches, settings, begin(tmp_path / "run", settings), score_of(task), KEEP)
+    assert batches.asked[0] == (at[0], at[1] + 1)
+    assert_same_runs(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("_hear_ctrl_c")
+def test_ctrl_c_during_validation_keeps_the_epochs_steps(tmp_path):
+    noisy(tmp_path / "whole")
+    task, settings = Toy(0.3), config(**SCHEDULE)
+
+    def interrupted():
+        if task.epoch == 2:
+            ctrl_c()
+        return score_of(task)()
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(task, Targets(), settings, begin(tmp_path / "run", settings), interrupted, KEEP)
+    state = kept(tmp_path / "run", "last")
+    assert (state["epoch"], state["sums"]["step"]) == (2, 4)
+    noisy(tmp_path / "run", resume=True)
+    assert_same_runs(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_picture_of_the_whole_log_is_there_at_the_end(tmp_path):
+    fitted(tmp_path / "run")
+    assert (tmp_path / "run" / "curves.png").read_bytes() == b"5"
+
+
+def test_long_fits_draw_it_in_between_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "_SECONDS_BETWEEN_CURVES", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        noisy(tmp_path / "run", (3, 0), interrupt)
+    assert (tmp_path / "run" / "curves.png").read_bytes() == b"3"
+
+
 @pytest.mark.parametrize(("method", "calls"), [("save", range(8)), ("write_log", range(6))])
 def test_kill_9_between_any_two_writes_and_resume_ends_as_if_nothing_had_happened(
     tmp_path, monkeypatch, method, calls
@@ -328,7 +439,7 @@ def test_resuming_continues_it_does_not_start_over(tmp_path):
         noisy(tmp_path / "run", (3, 1), interrupt)
     settings, batches, task = config(resume=True, **SCHEDULE), Targets(), Toy(0.3)
     fit(task, batches, settings, begin(tmp_path / "run", settings), score_of(task), KEEP)
-    assert batches.asked == [3, 4, 5]
+    assert batches.asked == [(3, 0), (4, 0), (5, 0)]
 
 
 def test_a_finished_run_can_be_extended_and_resuming_it_as_it_is_changes_nothing(tmp_path):

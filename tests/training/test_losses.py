@@ -1,19 +1,24 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from torch.nn import functional
 
-from tcam_cache.config import train_config
+from tcam_cache.config import PRESETS, train_config
 from tcam_cache.training import losses
 from tcam_cache.training.crf import crf_loss
+from tcam_cache.training.decoder import Decoder
 from tcam_cache.training.losses import partial_cross_entropy, tcam_terms
-from tcam_cache.training.pseudo_labels import IGNORE
+from tcam_cache.training.pseudo_labels import IGNORE, draw_pseudo_labels
 from tcam_cache.training.size import size_loss
 
 
-def config(**given):
-    return train_config(manifest=Path("m"), cache=Path("c"), out=Path("r"), **given)
+def config(preset="recommended", **given):
+    return train_config(preset, manifest=Path("m"), cache=Path("c"), out=Path("r"), **given)
 
 
 def batch(dtype=torch.float32, size=6):
@@ -25,12 +30,12 @@ def batch(dtype=torch.float32, size=6):
     return logits, labels, rgb
 
 
-def terms(logits, labels, rgb, settings, t=1.5):
-    return tcam_terms(logits, labels, rgb, settings, t, torch.Generator().manual_seed(3))
+def terms(logits, labels, rgb, config, t=1.5):
+    return tcam_terms(logits, labels, rgb, config, t, torch.Generator().manual_seed(3))
 
 
 def refuse(*_args, **_kwargs):
-    raise AssertionError("a term of weight 0 was computed")
+    raise AssertionError("a term that is off was computed")
 
 
 def test_the_batch_mean_is_that_of_cross_entropy_with_an_ignored_label():
@@ -43,6 +48,26 @@ def test_the_frame_sum_adds_a_frames_pixels_and_means_over_frames():
     logits, labels, _ = batch()
     total = functional.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
     torch.testing.assert_close(partial_cross_entropy(logits, labels, "frame-sum"), total / 2)
+
+
+@pytest.mark.parametrize(
+    ("average", "reduction", "share"), [("batch-mean", "mean", 1), ("frame-sum", "sum", 3)]
+)
+@settings(max_examples=40, deadline=None)
+@given(
+    labels=hnp.arrays(np.int64, (3, 4, 5), elements=st.sampled_from([0, 1, IGNORE])), seed=st.integers(0, 9)
+)
+def test_value_and_gradient_are_those_of_a_dense_loss_with_ignored_pixels(
+    labels, seed, average, reduction, share
+):
+    labels = torch.from_numpy(labels)
+    labels[0, 0, 0] = 1  # the dense loss is NaN where nothing is labelled
+    generator = torch.Generator().manual_seed(seed)
+    logits = (5 * torch.randn(3, 2, 4, 5, generator=generator, dtype=torch.float64)).requires_grad_()
+    dense = functional.cross_entropy(logits, labels, ignore_index=IGNORE, reduction=reduction) / share
+    partial = partial_cross_entropy(logits, labels, average)
+    torch.testing.assert_close(partial, dense)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, logits)[0] for loss in (partial, dense)))
 
 
 def test_a_background_pixel_is_pulled_towards_background():
@@ -71,9 +96,9 @@ def test_the_loss_stays_finite_where_the_decoder_is_sure_and_wrong():
 
 def test_the_terms_are_the_three_losses_with_their_weights():
     logits, labels, rgb = batch()
-    settings = config(crf_weight=1e-6, asc_weight=0.5, landmarks=9, lattice_gain=0.8)
+    weighted = config(crf_weight=1e-6, asc_weight=0.5, landmarks=9, lattice_gain=0.8)
     softmax = logits.softmax(1)
-    got = terms(logits, labels, rgb, settings)
+    got = terms(logits, labels, rgb, weighted)
     assert list(got) == ["cross_entropy", "crf", "size"]
     torch.testing.assert_close(got["cross_entropy"], partial_cross_entropy(logits, labels, "batch-mean"))
     torch.testing.assert_close(got["size"], 0.5 * size_loss(softmax, 1.5))
@@ -90,11 +115,20 @@ def test_the_average_of_the_cross_entropy_is_that_of_the_config(average):
     assert got["cross_entropy"] == partial_cross_entropy(logits, labels, average)
 
 
-def test_a_weight_of_zero_leaves_its_term_out_of_the_computation(monkeypatch):
+@pytest.mark.parametrize("no_crf", [{"crf": False}, {"crf_weight": 0.0}])
+@pytest.mark.parametrize("no_asc", [{"asc": False}, {"asc_weight": 0.0}])
+def test_a_term_that_is_off_or_weighs_nothing_is_not_computed(monkeypatch, no_crf, no_asc):
+    whole = terms(*batch(), config())
+    with monkeypatch.context() as patch:
+        patch.setattr(losses, "size_loss", refuse)
+        without_size = terms(*batch(), config(**no_asc))
     monkeypatch.setattr(losses, "crf_loss", refuse)
-    assert list(terms(*batch(), config(crf_weight=0.0))) == ["cross_entropy", "size"]
+    without_crf = terms(*batch(), config(**no_crf))
+    assert list(without_size) == ["cross_entropy", "crf"] and list(without_crf) == ["cross_entropy", "size"]
+    # The others are what they are beside it.
+    assert all(value == whole[name] for name, value in {**without_size, **without_crf}.items())
     monkeypatch.setattr(losses, "size_loss", refuse)
-    assert list(terms(*batch(), config(crf_weight=0.0, asc_weight=0.0))) == ["cross_entropy"]
+    assert list(terms(*batch(), config(**no_crf, **no_asc))) == ["cross_entropy"]
 
 
 @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
@@ -111,12 +145,32 @@ def test_half_precision_logits_under_autocast_lose_nothing_more(half):
 @pytest.mark.parametrize("average", ["batch-mean", "frame-sum"])
 def test_the_gradient_of_the_whole_loss_is_its_derivative(average):
     logits, labels, rgb = batch(torch.float64, size=4)
-    settings = config(crf_weight=1e-7, asc_weight=0.3, landmarks=9, cross_entropy=average)
+    weighted = config(crf_weight=1e-7, asc_weight=0.3, landmarks=9, cross_entropy=average)
 
     def loss(logits):
-        return sum(terms(logits, labels, rgb, settings).values())
+        return sum(terms(logits, labels, rgb, weighted).values())
 
     assert torch.autograd.gradcheck(loss, logits.requires_grad_())
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_from_features_and_drawn_labels_the_gradient_of_the_whole_loss_is_its_derivative(preset):
+    torch.manual_seed(0)
+    decoder = Decoder((2, 3), width=0.5).double().eval()
+    features = [torch.randn(2, 2, 4, 4).double(), torch.randn(2, 3, 2, 2).double()]
+    _, _, rgb = batch(torch.float64, size=8)
+    weighted = config(preset=preset, crf_weight=1e-8, asc_weight=0.3, landmarks=16)
+    sampling = {name: getattr(weighted, name) for name in ("fg_top", "bg_low", "pixels", "dilate")}
+    cams = torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(1)) ** 3
+    labels = draw_pseudo_labels(cams, torch.tensor([4, 5]), **sampling).labels
+
+    def loss(weight, bias):
+        logits = torch.func.functional_call(
+            decoder, {"head.weight": weight, "head.bias": bias}, (features, (8, 8))
+        )
+        return sum(terms(logits, labels, rgb, weighted).values())
+
+    assert torch.autograd.gradcheck(loss, (decoder.head.weight, decoder.head.bias))
 
 
 def test_every_term_takes_the_gradient_back_to_the_logits():

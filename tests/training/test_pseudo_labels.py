@@ -3,6 +3,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.ndimage import binary_dilation
 from scipy.stats import chisquare
 
 from tcam_cache.config import PRESETS, train_config
@@ -63,6 +65,27 @@ def test_background_is_drawn_uniformly_from_all_of_the_complement():
     drawn = (draw_pseudo_labels(cams, seeds, **ALL).labels == 0).sum(0).flatten()
     assert drawn[5] == 0
     assert chisquare(drawn[:5].numpy()).pvalue > SURE
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_one_draw_of_a_preset_has_the_distribution_it_says(preset):
+    cam = torch.tensor([[0.0, 0.02, 0.05, 0.05, 0.1], [0.1, 0.2, 0.2, 0.7, 0.75], [0.6, 0.9, 1.0, 0.8, 0.65]])
+    options = {**sampling(preset), "pixels": 1, "dilate": False}
+    ranked = cam[regions(cam[None]).foreground[0]].sort(descending=True).values
+    assert len(ranked) == 7
+    kept = ranked[: int(options["fg_top"] * 7)]
+    lowest = cam.flatten().sort().values[: 8 if options["bg_low"] is None else int(options["bg_low"] * 15)]
+    cams, seeds = many(cam.tolist(), 6_000)
+    labels = draw_pseudo_labels(cams, seeds, **options).labels
+    foreground, background = ((labels == label).sum(0) for label in (1, 0))
+    assert foreground.sum() == background.sum() == 6_000
+    got = torch.stack([foreground[cam == value].sum() for value in kept])
+    assert got.sum() == 6_000
+    assert len(kept) == 1 or chisquare(got, 6_000 * kept.double() / kept.double().sum()).pvalue > SURE
+    got = [background[cam == value].sum() for value in lowest.unique()]
+    assert sum(got) == 6_000
+    expected = [6_000 * float((lowest == value).float().mean()) for value in lowest.unique()]
+    assert len(got) == 1 or chisquare(got, expected).pvalue > SURE
 
 
 def test_pixels_of_one_value_at_the_background_cut_are_equally_likely():
@@ -189,6 +212,40 @@ def test_a_region_smaller_than_the_number_of_draws_is_labelled_whole():
     cams = torch.tensor([[[0.0, 0.0, 0.0], [0.0, 0.9, 1.0]]])
     drawn = draw_pseudo_labels(cams, torch.tensor([0]), **{**ALL, "pixels": 100})
     assert drawn.labels.tolist() == [[[0, 0, 0], [0, 1, 1]]]
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+@settings(max_examples=60, deadline=None)
+@given(
+    levels=hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9)), seed=st.integers(0, 99)
+)
+def test_whatever_the_map_labels_lie_in_their_regions_or_there_are_none(preset, levels, seed):
+    cams = torch.from_numpy(levels)[None].float() / 255
+    options = {**sampling(preset), "dilate": False}
+    drawn = draw_pseudo_labels(cams, torch.tensor([seed]), **options)
+    foreground, flat = regions(cams)
+    assert torch.equal(drawn.flat, flat)
+    if flat:
+        assert drawn.counts.tolist() == [[0, 0]]
+    else:
+        # The lowest pixels may reach into C+; one that both classes draw is dropped.
+        assert foreground[drawn.labels == 1].all()
+        assert drawn.counts.sum() >= 1 or options["bg_low"] is not None
+    if options["bg_low"] is None:
+        assert not foreground[drawn.labels == 0].any()
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_dilation_grows_what_is_drawn_by_one_pixel_and_drops_what_both_claim(preset):
+    cams, seeds = smooth_cams(6, 28), torch.arange(6)
+    options = {**sampling(preset), "pixels": 3}
+    plain = draw_pseudo_labels(cams, seeds, **{**options, "dilate": False}).labels.numpy()
+    grown = draw_pseudo_labels(cams, seeds, **{**options, "dilate": True}).labels.numpy()
+    square = np.ones((3, 3))
+    for before, after in zip(plain, grown, strict=True):
+        background, foreground = (binary_dilation(before == label, square) for label in (0, 1))
+        assert np.array_equal(after == 1, foreground & ~background)
+        assert np.array_equal(after == 0, background & ~foreground)
 
 
 def test_a_fraction_of_a_tiny_region_is_at_least_one_pixel():

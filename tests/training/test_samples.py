@@ -180,6 +180,48 @@ def test_a_window_never_leaves_its_shot(number, t, n, mode):
     torch.testing.assert_close(sample.cam, torch.full((SIZE, SIZE), levels[SHOTS[number].id]))
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("n", [0, 1, 2, 20])
+def test_the_map_is_the_maximum_of_its_window_under_the_crop_of_its_frame(n, mode):
+    # Frame t marks its own columns (x % 5 == t) at a height that says the row: who took part shows.
+    rows, columns = np.mgrid[:RESIZED, :RESIZED]
+    maps = np.stack([(columns % 5 == t) * (rows + 1) / RESIZED for t in range(5)]).astype(np.float32)
+    samples = samples_of(ListedCams({SHOTS[0].id: maps}), neighbours=n, window=mode)
+    for t in range(5):
+        sample = samples[Draw(0, t, 31 * t + n)]
+        row, column, frame = (channel.long() for channel in sample.rgb)
+        assert (frame == t).all()
+        first = t - n if mode in ("before", "both") else t
+        last = t + n if mode in ("after", "both") else t
+        inside = (column % 5 >= first) & (column % 5 <= last)
+        torch.testing.assert_close(sample.cam, inside * (row + 1) / RESIZED)
+
+
+class PanningFrames:
+    """A camera that moves over one picture of noise, a sixteenth of a frame to the right every frame."""
+
+    def __init__(self):
+        self.picture = np.random.default_rng(0).integers(0, 255, (256, 512, 3), np.uint8)
+
+    def read(self, shot, t, size=None):
+        return Frame(self.picture[:size, t * size // 16 : t * size // 16 + size], size, size)
+
+
+@pytest.mark.parametrize(("mode", "t"), [("before", 4), ("after", 0), ("both", 2)])
+def test_aligned_neighbours_lie_on_the_frame_and_crop_of_the_sample(mode, t):
+    maps = np.zeros((5, 16, 16), np.float32)
+    for time in range(5):
+        maps[time, 4:8, 8 - time : 12 - time] = 1  # the same piece of the picture in every frame
+    given = {"frames": PanningFrames(), "window": mode}
+    alone, plain, aligned = (
+        samples_of(ListedCams({SHOTS[0].id: maps}), neighbours=n, align=align, **given)[Draw(0, t, 3)]
+        for n, align in ((0, True), (4, False), (4, True))
+    )
+    assert torch.equal(aligned.rgb, plain.rgb)
+    assert (plain.cam - alone.cam).abs().sum() > 50
+    torch.testing.assert_close(aligned.cam, alone.cam, atol=1e-4, rtol=0)
+
+
 def test_a_sample_holds_the_frame_that_was_drawn_its_tag_and_its_seed():
     sample = samples_of()[Draw(3, 6, 2**62 + 1)]
     assert sample.rgb[2].unique().tolist() == [6]
@@ -213,6 +255,18 @@ def test_an_epoch_is_the_same_whatever_was_loaded_before():
     (alone,), _ = epochs_of(0, (2,))
     for ours, theirs in zip(third, alone, strict=True):
         assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_epoch_can_be_gone_on_with_from_any_step(workers):
+    batches = EpochBatches(samples_of(cams_of_time(), neighbours=1), config(batch_size=2), workers)
+    whole = list(batches.epoch(1))
+    assert len(whole) == 2
+    for first in range(3):
+        rest = list(batches.epoch(1, first))
+        assert len(rest) == 2 - first
+        for ours, theirs in zip(rest, whole[first:], strict=True):
+            assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
 def test_a_sample_is_the_same_in_a_batch_of_any_size():

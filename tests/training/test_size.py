@@ -32,6 +32,20 @@ def test_the_slope_inside_is_that_of_the_logarithm():
     torch.testing.assert_close(slope, -1 / (2.0 * z.detach()))
 
 
+@pytest.mark.parametrize("t", [0.5, 1.0, 2.7, 10.0])
+def test_the_slope_is_the_derivative_on_both_sides_of_the_joint(t):
+    joint = -1 / t**2
+    z = torch.tensor([50 * joint, 2 * joint, 1.01 * joint, 0.99 * joint, 0.0, 4.0], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda z: log_barrier(z, t), z.requires_grad_())
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5], ids=["one region beyond the joint", "both inside"])
+def test_the_gradient_of_the_size_loss_is_its_derivative(share):
+    noise = 0.01 * torch.rand(2, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    softmax = torch.stack([1 - share - noise, share + noise], 1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda maps: size_loss(maps, 1.0), softmax)
+
+
 def test_the_gradient_stays_finite_where_the_constraint_is_violated():
     z = torch.tensor([0.0, 5.0], requires_grad=True)
     (slope,) = torch.autograd.grad(log_barrier(z, 3.0).sum(), z)

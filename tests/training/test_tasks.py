@@ -186,7 +186,9 @@ def test_every_parameter_of_the_decoder_is_fitted_and_nothing_else():
         ({}, {"cross_entropy", "crf", "size"}),
         ({"crf_weight": 0}, {"cross_entropy", "size"}),
         ({"asc_weight": 0, "preset": "paper"}, {"cross_entropy", "crf"}),
-        ({"crf_weight": 0, "asc_weight": 0, "preset": "authors"}, {"cross_entropy"}),
+        ({"crf": False}, {"cross_entropy", "size"}),
+        ({"asc": False}, {"cross_entropy", "crf"}),
+        ({"crf": False, "asc": False, "preset": "authors"}, {"cross_entropy"}),
     ],
 )
 def test_every_term_with_a_weight_is_there_finite_and_has_a_gradient(given, names):
@@ -219,7 +221,7 @@ def test_flat_cams_are_counted_anew_in_every_epoch():
     batch.cam[1:3] = 0.5
     for steps in (2, 1):
         train(task, steps, batch)
-        assert task.end_epoch() == {"flat_frames": 2 * steps}
+        assert task.counts == {"flat_frames": 2 * steps}
 
 
 def test_a_batch_of_flat_cams_alone_still_has_a_finite_loss_and_no_label():
@@ -230,7 +232,7 @@ def test_a_batch_of_flat_cams_alone_still_has_a_finite_loss_and_no_label():
     assert terms["cross_entropy"] == 0
     sum(terms.values()).backward()
     assert all(torch.isfinite(p.grad).all() for p in task.decoder.parameters())
-    assert task.end_epoch() == {"flat_frames": 4}
+    assert task.counts == {"flat_frames": 4}
 
 
 def test_the_barrier_sharpens_from_epoch_to_epoch_up_to_its_cap():
@@ -239,6 +241,10 @@ def test_the_barrier_sharpens_from_epoch_to_epoch_up_to_its_cap():
     assert said == [{"barrier_t": t} for t in (2.0, 3.0, 4.0, 4.0)]
     task = decoder_task()
     assert task.start_epoch(10)["barrier_t"] == pytest.approx(1.01**10) == barrier_t(10, 1.0, 1.01, 10.0)
+
+
+def test_without_a_size_term_the_log_says_nothing_of_its_barrier():
+    assert decoder_task(asc=False).start_epoch(3) == {}
 
 
 def test_the_size_term_uses_the_barrier_of_its_epoch():
@@ -261,6 +267,23 @@ def test_a_step_repeats_bit_by_bit_and_another_generator_moves_the_crf_alone():
     first, again, other = terms(0), terms(0), terms(1)
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert [name for name in first if not torch.equal(first[name], other[name])] == ["crf"]
+
+
+def test_the_losses_of_a_validation_change_nothing_and_can_be_compared_between_epochs():
+    task, batch = decoder_task(barrier_growth=2.0), batch_of()
+    batch.cam[1] = 0.5
+    train(task, 2, batch)
+    task.counts["flat_frames"].zero_()
+    before = state_of(task.decoder)
+    values = []
+    for epoch in (0, 3):
+        task.start_epoch(epoch)
+        values.append(task.validation_losses(batch, step_generator(0, 0, 0)))
+        assert not task.decoder.training
+    assert values[0] == values[1]
+    assert changed(before, task.decoder) == set()
+    assert task.counts == {"flat_frames": 0}
+    assert not any(value.requires_grad for value in values[0].values())
 
 
 def test_another_seed_of_a_sample_draws_other_labels():

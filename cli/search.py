@@ -1,0 +1,17 @@
+"""`tcam-cache search`."""
+
+from typing import Any
+
+from tcam_cache.config import SearchConfig, search_config
+from tcam_cache_cli.options import stage_command
+
+
+@stage_command(SearchConfig, "manifest", make=search_config)
+def command(config: SearchConfig) -> Any:
+    """Stage 2 for every point of a grid around the other options; the best on val is named.
+
+    Options that a preset sets show the value of `recommended`; one that is given wins over the preset.
+    """
+    from tcam_cache.stages.search import search
+
+    return search(config)

@@ -1,0 +1,77 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from tcam_cache.errors import RunError
+from tcam_cache.training.sums import EpochSums, require_finite
+
+
+def sums_of(**steps):
+    """Return the sums of terms given as the value of every step."""
+    sums = EpochSums()
+    for values in zip(*steps.values(), strict=True):
+        sums.add({name: torch.tensor(value) for name, value in zip(steps, values, strict=True)})
+    return sums
+
+
+def test_a_line_holds_the_mean_of_every_term_their_sum_counts_and_seconds():
+    sums = sums_of(crf=(-1.0, -3.0), size=(0.5, 1.5))
+    sums.seconds_data, sums.seconds_compute = 0.12345, 2.0
+    assert sums.line({"flat_frames": torch.tensor(3)}) == {
+        "flat_frames": 3,
+        "losses": {"crf": -2.0, "size": 1.0},
+        "loss": -1.0,
+        "seconds_data": 0.123,
+        "seconds_compute": 2.0,
+    }
+
+
+def test_kept_and_taken_up_again_it_goes_on_as_if_it_had_not_been():
+    whole = sums_of(crf=(0.1, 0.2, 0.7))
+    counts = {"flat_frames": torch.tensor(2)}
+    state = sums_of(crf=(0.1, 0.2)).to_state(counts)
+    counts["flat_frames"] += 5  # what is kept does not follow
+    again, counted = EpochSums(**state), {"flat_frames": torch.tensor(0)}
+    again.give_back(counted)
+    again.add({"crf": torch.tensor(0.7)})
+    assert (again.step, again.losses, again.broken) == (3, whole.losses, whole.broken)
+    assert counted == {"flat_frames": 2}
+
+
+def test_adding_never_waits_for_the_device():
+    # A meta tensor has no values: whatever reads one on the host fails.
+    sums = EpochSums()
+    for _ in range(3):
+        sums.add({"crf": torch.zeros((), device="meta", requires_grad=True)})
+    assert sums.losses["crf"].device.type == sums.broken["crf"].device.type == "meta"
+    assert not sums.losses["crf"].requires_grad
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_the_terms_that_broke_first_are_named_with_their_step(value):
+    sums = sums_of(ce=(1.0, 1.0, value), crf=(1.0, value, 2.0), size=(0.0, value, value))
+    with pytest.raises(RunError, match=r"loss is not finite in epoch 4\. .* lower --lr") as caught:
+        require_finite(sums, nn.Linear(1, 1), 3)
+    assert [text.partition(":")[0] for text in caught.value.offenders] == ["crf", "size"]
+    assert all("first in step 2" in text for text in caught.value.offenders)
+
+
+def test_infinities_of_both_signs_do_not_hide_each_other():
+    with pytest.raises(RunError):
+        require_finite(sums_of(crf=(math.inf, -math.inf)), nn.Linear(1, 1), 0)
+
+
+def test_weights_and_statistics_count_too():
+    model = nn.BatchNorm1d(2)
+    require_finite(sums_of(crf=(1.0,)), model, 0)
+    model.running_var[1] = math.inf
+    model.weight.data[0] = math.nan
+    with pytest.raises(RunError, match="model is not finite in epoch 1") as caught:
+        require_finite(sums_of(crf=(1.0,)), model, 0)
+    assert caught.value.offenders == ("weight", "running_var")
+
+
+def test_a_model_without_weights_is_finite():
+    require_finite(EpochSums(), nn.Identity(), 0)

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tcam_cache.config import SearchConfig, search_config
+from tcam_cache.config import SearchConfig
+from tcam_cache.presets import search_config
 from tcam_cache_cli.options import stage_command
 
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tcam_cache.config import TrainConfig, train_config
+from tcam_cache.config import TrainConfig
+from tcam_cache.presets import train_config
 from tcam_cache_cli.options import stage_command
 
 

@@ -25,9 +25,9 @@ _HOMES = {
     "ClassifierConfig": "tcam_cache.config",
     "BuildConfig": "tcam_cache.config",
     "TrainConfig": "tcam_cache.config",
-    "train_config": "tcam_cache.config",
+    "train_config": "tcam_cache.presets",
     "SearchConfig": "tcam_cache.config",
-    "search_config": "tcam_cache.config",
+    "search_config": "tcam_cache.presets",
     "EvaluateConfig": "tcam_cache.config",
     "DemoConfig": "tcam_cache.config",
 }

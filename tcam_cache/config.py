@@ -1,9 +1,7 @@
 """The frozen settings of every stage. Each default lives here once; the command line reads it from here."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tcam_cache.errors import ConfigError
 from tcam_cache.place import Place
@@ -212,29 +210,6 @@ class TrainConfig(FitConfig):
     decoder_width: float = setting(1.0, help="factor on the decoder's channels", least=0)
 
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "recommended": {},
-    "paper": {"fg_top": 1.0, "bg_low": None, "pixels": 1, "dilate": False, "cross_entropy": "frame-sum"},
-    "authors": {"fg_top": 0.6, "bg_low": 0.1, "pixels": 1, "dilate": True, "cross_entropy": "batch-mean"},
-}
-
-
-def train_config(preset: str = "recommended", **given: Any) -> TrainConfig:
-    """Return a preset's settings with the given ones laid over them.
-
-    >>> train_config("paper", manifest=Path("m"), cache=Path("c"), out=Path("r"), pixels=5).fg_top
-    1.0
-    """
-    return TrainConfig(preset=preset, **{**preset_values(preset), **given})
-
-
-def preset_values(preset: str) -> Mapping[str, Any]:
-    """Return what a preset sets, or raise `ConfigError`."""
-    if preset not in PRESETS:
-        raise ConfigError(f"there is no preset {preset!r}. Those that exist: {', '.join(PRESETS)}.")
-    return PRESETS[preset]
-
-
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig(TrainConfig):
     """Train a run for every point of a grid, and choose one on val."""
@@ -245,11 +220,6 @@ class SearchConfig(TrainConfig):
         help="training options and what to try: NAME=VALUE,VALUE or NAME=FIRST..LAST, with spaces between",
     )
     jobs: int = setting(1, help="runs trained at a time, each in a process of its own", least=1)
-
-
-def search_config(preset: str = "recommended", **given: Any) -> SearchConfig:
-    """Return a search around a preset's settings, with the given ones laid over them."""
-    return SearchConfig(preset=preset, **{**preset_values(preset), **given})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,7 +110,7 @@ def small_cache(small_manifest, small_classifier):
 @pytest.fixture(scope="session")
 def small_run(small_manifest, small_cache):
     """A decoder an eighth as wide, trained for two epochs."""
-    from tcam_cache.config import train_config
+    from tcam_cache.presets import train_config
     from tcam_cache.stages.train_decoder import train_decoder
 
     out = small_manifest.parent / "run"

@@ -17,6 +17,7 @@ SHARED = {
     "extras",
     "files",
     "place",
+    "presets",
     "progress",
     "provenance",
     "records",
@@ -122,7 +123,7 @@ def test_stages_and_shared_words_import_each_other_without_a_circle():
 
 
 def test_the_command_line_imports_only_stages_readers_and_shared_words():
-    allowed = {"stages", "config", "errors", "place", "progress", "settings", "version", *READERS}
+    allowed = {"stages", "config", "errors", "place", "presets", "progress", "settings", "version", *READERS}
     for path in sources("cli"):
         assert parts_of_the_house(path) <= allowed, name_of(path)
 

@@ -7,7 +7,6 @@ import pytest
 
 from tcam_cache import config
 from tcam_cache.config import (
-    PRESETS,
     THRESHOLDS,
     BuildConfig,
     ClassifierConfig,
@@ -20,9 +19,9 @@ from tcam_cache.config import (
     TrainConfig,
     VerifyConfig,
     fixed_threshold,
-    train_config,
 )
 from tcam_cache.errors import ConfigError
+from tcam_cache.presets import PRESETS, train_config
 
 CONFIGS = [kind for _, kind in inspect.getmembers(config, inspect.isclass) if issubclass(kind, Config)]
 PLACES = {"manifest": Path("m.jsonl"), "cache": Path("cache"), "out": Path("run")}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tcam_cache.cache import CachedShot, CamCache
-from tcam_cache.datasets import ImageFrames
+from tcam_cache.datasets import frame_source
 from tcam_cache.errors import CacheError
 from tcam_cache.evaluation.overlays import contact_sheet, faded, label, overlay_cam, scale, scale_to_width
 from tcam_cache.records import FrameSource, Shot
@@ -31,7 +31,7 @@ def shot_sheet(cache: CamCache, shot_id: str, root: Path | None) -> np.ndarray:
         FrameError: a frame cannot be read.
     """
     manifest = attached_manifest(cache, root)
-    shot, source = manifest.shot(shot_id), ImageFrames(manifest.root)
+    shot, source = manifest.shot(shot_id), frame_source(manifest.layout, manifest.root)
     chosen = np.linspace(0, len(shot) - 1, min(len(shot), SHOWN_FRAMES), dtype=int).tolist()
     names = [f"{t}  {shot.frames[t]}" for t in chosen]
     return contact_sheet(_tiles(cache, shot, source, chosen, names), COLUMNS)
@@ -45,7 +45,10 @@ def class_sheet(cache: CamCache, root: Path | None) -> np.ndarray:
         FrameError: a frame cannot be read.
     """
     manifest = attached_manifest(cache, root)
-    source, finished = ImageFrames(manifest.root), [shot for shot in cache.shots() if shot.complete]
+    source, finished = (
+        frame_source(manifest.layout, manifest.root),
+        [shot for shot in cache.shots() if shot.complete],
+    )
     if not finished:
         raise CacheError(f"no shot of {cache.path} is finished yet. Run `tcam-cache build` first.")
     tallies = {tag: tally for tag, tally in cache.info().per_class.items() if tally.committed}
@@ -69,7 +72,8 @@ def shot_animation(cache: CamCache, shot_id: str, root: Path | None) -> Iterator
         FrameError: a frame cannot be read.
     """
     manifest = attached_manifest(cache, root)
-    shot, source, cams = manifest.shot(shot_id), ImageFrames(manifest.root), cache.cams(shot_id)
+    shot, cams = manifest.shot(shot_id), cache.cams(shot_id)
+    source = frame_source(manifest.layout, manifest.root)
     flat = cache.stats(shot_id).flat
     height = 0
     for t in range(len(shot)):

@@ -14,10 +14,10 @@ from tcam_cache.config import (
     EvaluateConfig,
     InspectConfig,
     ManifestConfig,
-    train_config,
 )
 from tcam_cache.datasets import write_demo
 from tcam_cache.errors import ManifestError
+from tcam_cache.presets import train_config
 from tcam_cache.stages.build_cache import build_cache
 from tcam_cache.stages.evaluate import EvaluateReport, evaluate
 from tcam_cache.stages.fit_classifier import fit_classifier, fit_folder

@@ -8,8 +8,9 @@ from dataclasses import fields
 from itertools import product
 from typing import Any
 
-from tcam_cache.config import SearchConfig, TrainConfig, preset_values
+from tcam_cache.config import SearchConfig, TrainConfig
 from tcam_cache.errors import ConfigError
+from tcam_cache.presets import preset_values
 
 RUNS_NAME = "runs"
 # What decides where and how a run is done, not what it learns.

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tcam_cache.config import PRESETS, train_config
+from tcam_cache.presets import PRESETS, train_config
 from tcam_cache.training.crf import crf_loss
 from tcam_cache.training.decoder import Decoder
 from tcam_cache.training.losses import tcam_terms

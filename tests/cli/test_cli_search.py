@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from tcam_cache.config import PRESETS, SearchConfig
+from tcam_cache.config import SearchConfig
+from tcam_cache.presets import PRESETS
 
 LEAST = ["search", "m", "--cache", "cache", "--out", "found"]
 PLACES = {"manifest": Path("m"), "cache": Path("cache"), "out": Path("found")}

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tcam_cache.config import PRESETS, TrainConfig
+from tcam_cache.config import TrainConfig
+from tcam_cache.presets import PRESETS
 
 LEAST = ["train", "m", "--cache", "cache", "--out", "run"]
 PLACES = {"manifest": Path("m"), "cache": Path("cache"), "out": Path("run")}

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from tcam_cache.cache import CamCache
-from tcam_cache.config import BuildConfig, ClassifierConfig, EvaluateConfig, train_config
+from tcam_cache.config import BuildConfig, ClassifierConfig, EvaluateConfig
+from tcam_cache.presets import train_config
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tcam_cache.config import PRESETS, TrainConfig, search_config
+from tcam_cache.config import TrainConfig
 from tcam_cache.errors import ConfigError
+from tcam_cache.presets import PRESETS, search_config
 from tcam_cache.stages.grid import grid_runs, parse_grid
 
 PLACES = {"manifest": Path("m"), "cache": Path("c")}

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from tcam_cache.cache import CamCache
-from tcam_cache.config import InspectConfig, VerifyConfig, train_config
+from tcam_cache.config import InspectConfig, VerifyConfig
+from tcam_cache.presets import train_config
 from tcam_cache.stages.train_decoder import train_decoder
 
 memory = pytest.importorskip("fsspec.implementations.memory")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch.nn import functional
 
-from tcam_cache.config import PRESETS, train_config
+from tcam_cache.presets import PRESETS, train_config
 from tcam_cache.training import losses
 from tcam_cache.training.crf import crf_loss
 from tcam_cache.training.decoder import Decoder

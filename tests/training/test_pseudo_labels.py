@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.ndimage import binary_dilation
 from scipy.stats import chisquare
 
-from tcam_cache.config import PRESETS, train_config
+from tcam_cache.presets import PRESETS, train_config
 from tcam_cache.training.otsu import regions
 from tcam_cache.training.pseudo_labels import IGNORE, draw_pseudo_labels, seed_regions
 

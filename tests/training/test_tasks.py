@@ -4,7 +4,8 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from tcam_cache.cams import Classifier
-from tcam_cache.config import ClassifierConfig, train_config
+from tcam_cache.config import ClassifierConfig
+from tcam_cache.presets import train_config
 from tcam_cache.training import ClassifierTask, Decoder, DecoderTask
 from tcam_cache.training.fitting import step_generator
 from tcam_cache.training.samples import Sample

@@ -1,0 +1,34 @@
+"""The method's versions: what the paper says, what its authors ran, what works best on real video."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tcam_cache.config import SearchConfig, TrainConfig
+from tcam_cache.errors import ConfigError
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "recommended": {},
+    "paper": {"fg_top": 1.0, "bg_low": None, "pixels": 1, "dilate": False, "cross_entropy": "frame-sum"},
+    "authors": {"fg_top": 0.6, "bg_low": 0.1, "pixels": 1, "dilate": True, "cross_entropy": "batch-mean"},
+}
+
+
+def train_config(preset: str = "recommended", **given: Any) -> TrainConfig:
+    """Return a preset's settings with the given ones laid over them.
+
+    >>> train_config("paper", manifest=Path("m"), cache=Path("c"), out=Path("r"), pixels=5).fg_top
+    1.0
+    """
+    return TrainConfig(preset=preset, **{**preset_values(preset), **given})
+
+
+def preset_values(preset: str) -> Mapping[str, Any]:
+    """Return what a preset sets, or raise `ConfigError`."""
+    if preset not in PRESETS:
+        raise ConfigError(f"there is no preset {preset!r}. Those that exist: {', '.join(PRESETS)}.")
+    return PRESETS[preset]
+
+
+def search_config(preset: str = "recommended", **given: Any) -> SearchConfig:
+    """Return a search around a preset's settings, with the given ones laid over them."""
+    return SearchConfig(preset=preset, **{**preset_values(preset), **given})

@@ -139,6 +139,8 @@ class BuildConfig(DataConfig):
     scheduler: str | None = setting(None, help="address of the dask scheduler, such as tcp://host:8786")
     compile: bool = setting(False, help="run the classifier through torch.compile")
     amp: str = setting("none", help="precision of the classifier's forward pass", choices=PRECISIONS)
+    frames: bool = setting(False, help="store the frames, too, squashed: training decodes them far faster")
+    frame_size: int = setting(256, help="side in pixels of the frames that --frames stores", least=32)
     dry_run: bool = setting(False, help="say frames, bytes and hours, write nothing")
 
     def __post_init__(self) -> None:
@@ -182,6 +184,7 @@ class TrainConfig(FitConfig):
     lr: float = setting(0.01, help="learning rate at the start", least=0)
     neighbours: int = setting(1, help="n of S(C_t, n), Eq. 1 (paper: 1)", least=0)
     window: str = setting("before", help="where the n neighbours lie", choices=MODES)
+    cached_frames: bool = setting(False, help="read the frames that `build --frames` stored")
     align: bool = setting(False, help="neighbours' CAMs follow the motion of their frames")
     fg_top: float = setting(
         0.3, help="foreground seeds come from this top fraction of C+ (1 = all)", least=0, most=1
@@ -235,6 +238,7 @@ class EvaluateConfig(DataConfig):
     boxes: str = setting("components", help="how a map becomes a box", choices=BOX_MODES)
     map_size: int = setting(224, help="side of the map that boxes are taken from", least=16)
     batch_size: int = setting(32, help="frames in a forward pass", least=1)
+    cached_frames: bool = setting(False, help="read the frames that `build --frames` stored")
     overlays: int = setting(48, help="how many frames the report shows", least=0)
 
     def __post_init__(self) -> None:

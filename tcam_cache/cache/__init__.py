@@ -5,6 +5,7 @@ from tcam_cache.cache.layout import FORMAT_VERSION, CachePlan
 from tcam_cache.cache.pack import PackedCams
 from tcam_cache.cache.statistics import CamStatistics
 from tcam_cache.cache.store import CachedShot, CamCache, ShotStats
+from tcam_cache.cache.stored_frames import ShotFrames, StoredFrames, encode_frame
 from tcam_cache.cache.writer import CamWriter
 
 __all__ = [
@@ -16,6 +17,9 @@ __all__ = [
     "CamStatistics",
     "CamWriter",
     "PackedCams",
+    "ShotFrames",
     "ShotStats",
+    "StoredFrames",
     "Tally",
+    "encode_frame",
 ]

@@ -16,6 +16,7 @@ from tcam_cache.cache.layout import ARRAYS, STATS, CachePlan
 from tcam_cache.cache.locate import objects_at
 from tcam_cache.cache.marker import NAME, Marker
 from tcam_cache.cache.objects import Objects
+from tcam_cache.cache.stored_frames import FrameFolder
 from tcam_cache.errors import CacheError
 from tcam_cache.place import Place
 from tcam_cache.provenance import sha256_of
@@ -69,6 +70,11 @@ class Contents:
     def log(self) -> CommitLog:
         """The commit records."""
         return CommitLog(self.objects, self.marker.fingerprint, self.index.ids)
+
+    @cached_property
+    def frames(self) -> FrameFolder:
+        """The frames that are stored beside the CAMs."""
+        return FrameFolder(self.objects, self.marker.fingerprint, self.index)
 
     @cached_property
     def plan(self) -> CachePlan:

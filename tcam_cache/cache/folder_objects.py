@@ -55,6 +55,17 @@ class FolderObjects(WritableObjects):
         except OSError as error:
             raise _unreadable(self.root / name, error) from error
 
+    def get_range(self, name: str, start: int, stop: int | None) -> bytes | None:
+        """Return some bytes of one file, to its end for None, or None when there is no such file."""
+        try:
+            with (self.root / name).open("rb") as file:
+                file.seek(start)
+                return file.read(-1 if stop is None else stop - start)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _unreadable(self.root / name, error) from error
+
     def names(self, folder: str = "") -> tuple[str, ...]:
         """Return the names right below a folder, sorted, without unfinished writes."""
         try:

@@ -7,6 +7,7 @@ cams.zarr/            Zarr v3 group with one frame axis on which every shot star
   shot_start row_size label shot video split      (shot)
   class stat y x      coordinates; y and x are pixel centres in [0, 1]
 commits/000000.json   one per finished shot, put last; a shot without one does not exist
+frames/000000.bin     one per shot whose frames are stored, squashed (build --frames)
 pack/<digest>.npy     derived, may be deleted at any time
 """
 

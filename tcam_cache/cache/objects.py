@@ -39,6 +39,11 @@ class Objects(ABC):
             StorageError: the store elsewhere does not answer, or refuses.
         """
 
+    def get_range(self, name: str, start: int, stop: int | None) -> bytes | None:
+        """Return some bytes of one object, to its end for None, or None when there is no such object."""
+        data = self.get(name)
+        return None if data is None else data[start:stop]
+
     def get_all(self, names: Iterable[str]) -> dict[str, bytes]:
         """Return those of some objects that are there, by name."""
         return {name: data for name in names if (data := self.get(name)) is not None}

@@ -57,6 +57,14 @@ class RemoteObjects(WritableObjects):
             except ABSENT:
                 return None
 
+    def get_range(self, name: str, start: int, stop: int | None) -> bytes | None:
+        """Return some bytes of one object, to its end for None, or None when there is no such object."""
+        with self._connected("read", name) as (system, root):
+            try:
+                return system.cat_file(f"{root}/{name}", start=start, end=stop)
+            except ABSENT:
+                return None
+
     def get_all(self, names: Iterable[str]) -> dict[str, bytes]:
         """Return those of some objects that are there, by name, read many at a time."""
         with self._connected("read") as (system, root):

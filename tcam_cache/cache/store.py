@@ -16,10 +16,12 @@ from tcam_cache.cache.info import CacheInfo, cache_info
 from tcam_cache.cache.layout import CAM, STAT_COLUMNS, STATS
 from tcam_cache.cache.pack import PackedCams
 from tcam_cache.cache.statistics import CamStatistics, cam_statistics
+from tcam_cache.cache.stored_frames import StoredFrames
 from tcam_cache.cache.verify import verify
 from tcam_cache.cache.xarray_dataset import to_xarray
 from tcam_cache.errors import CacheError, StorageError
 from tcam_cache.place import Place
+from tcam_cache.records import FrameSource
 from tcam_cache.window import window_indices
 
 if TYPE_CHECKING:
@@ -212,6 +214,26 @@ class CamCache:
                 "Run the same `tcam-cache build` again: it resumes.",
                 missing,
             )
+
+    def frames(self, originals: FrameSource, shot_ids: Iterable[str]) -> StoredFrames:
+        """Return a source of the frames that `build --frames` stored; others it reads from the originals.
+
+        Args:
+            originals: reads what is not stored: full frames, and other shots.
+            shot_ids: shots whose frames must be stored.
+
+        Raises:
+            CacheError: they are not (all are named).
+        """
+        folder = self._contents.frames
+        missing = [name for name in shot_ids if folder.side(name) is None]
+        if missing:
+            raise CacheError(
+                f"{self.path} holds no frames of {len(missing)} shot(s). Run `tcam-cache build --frames` "
+                "again, or leave --cached-frames out.",
+                missing,
+            )
+        return StoredFrames(folder, originals)
 
     def info(self) -> CacheInfo:
         """Count what is in the cache."""

@@ -44,6 +44,7 @@ def verify(opened: Contents) -> tuple[str, ...]:
     ]
     if not arrays.keys() & {CAM, STATS}:
         problems += _all_shot_problems(contents)
+    problems += contents.frames.problems()
     packed = existing_pack(contents)
     if packed and not problems:
         problems += _pack_problems(contents, packed)

@@ -13,6 +13,8 @@ from tcam_cache.cache.layout import ARRAYS, CachePlan, empty_arrays
 from tcam_cache.cache.locate import writable_objects_at
 from tcam_cache.cache.marker import Marker
 from tcam_cache.cache.objects import WritableObjects
+from tcam_cache.cache.stored_frames import FOLDER as FRAMES
+from tcam_cache.cache.stored_frames import FrameFolder, ShotFrames
 from tcam_cache.errors import CacheError, ConfigError
 from tcam_cache.place import Place
 from tcam_cache.provenance import differences
@@ -41,6 +43,7 @@ class CamWriter:
         self._index = plan.index
         self._arrays = Arrays(objects, read_only=False)
         self._log = CommitLog(objects, plan.fingerprint, self._index.ids)
+        self._frames = FrameFolder(objects, plan.fingerprint, self._index)
 
     @classmethod
     def create(cls, path: Place, plan: CachePlan, attachments: Mapping[str, bytes] | None = None) -> Self:
@@ -84,6 +87,40 @@ class CamWriter:
             for position, shot in enumerate(self._plan.shots)
             if position % parts == part and position not in done
         )
+
+    def pending_frames(self, side: int, shard: tuple[int, int] = (0, 1)) -> tuple[Shot, ...]:
+        """Return the shots whose frames are not stored, in order; `shard` as in `pending`.
+
+        Raises:
+            CacheError: some are stored at another size (all are named).
+        """
+        part, parts = shard
+        shots = self._plan.shots[part::parts]
+        sides = {shot.id: self._frames.side(shot.id) for shot in shots}
+        wrong = [
+            f"{name}: {found} pixels, not {side}"
+            for name, found in sides.items()
+            if found not in (None, side)
+        ]
+        if wrong:
+            raise CacheError(
+                "the cache holds frames of another size. Give that one with --frame-size, or delete its "
+                f"folder {FRAMES}.",
+                wrong,
+            )
+        return tuple(shot for shot in shots if sides[shot.id] is None)
+
+    def write_frames(self, shot_id: str, frames: ShotFrames) -> None:
+        """Store the squashed frames of one shot, all or none.
+
+        Raises:
+            CacheError: the shot is not in the plan, or has another number of frames.
+            StorageError: the write is refused.
+        """
+        length = self._index.lengths[self._index.position(shot_id)]
+        if not len(frames.images) == len(frames.sizes) == length:
+            raise CacheError(f"got {len(frames.images)} frames of shot {shot_id!r}; expected {length}.")
+        self._frames.put(shot_id, frames)
 
     def write(self, shot_id: str, cams: ShotCams) -> None:
         """Write one shot and commit it; a shot that is committed already is left as it is.

@@ -18,6 +18,7 @@ from tcam_cache.stages.builder import Builder
 from tcam_cache.stages.loading import as_images, in_batches, load_batches
 from tcam_cache.stages.setup import computing_threads, worker_count
 from tcam_cache.stages.shot_cams import Counts
+from tcam_cache.stages.store_frames import store_frames
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +97,8 @@ def _build(config: BuildConfig) -> BuildReport:
             counts = builder.build(pending, writer, worker_count(config.workers), bar.update)
         else:
             counts = build_in_jobs(config, builder.plan, pending, bar.update)
+    if config.frames:
+        counts += Counts(faults=_store_frames(config, builder, writer, frozenset(counts.faults)))
     if counts.faults:
         raise FrameError(
             f"{len(counts.faults)} frame(s) cannot be read; their shots are not in {config.out}, all others "
@@ -104,6 +107,17 @@ def _build(config: BuildConfig) -> BuildReport:
             counts.faults,
         )
     return _report(config, builder.plan, counts, time.perf_counter() - began)
+
+
+def _store_frames(
+    config: BuildConfig, builder: Builder, writer: CamWriter, known: frozenset[str]
+) -> tuple[str, ...]:
+    """Store the frames that are not stored yet, and return those that cannot be read, but for known ones."""
+    pending = writer.pending_frames(config.frame_size, parse_shard(config.shard))
+    workers = worker_count(config.workers)
+    with progress_bar(sum(map(len, pending)), "frames", "frame") as bar:
+        faults = store_frames(pending, builder.source, writer, config.frame_size, workers, bar.update)
+    return tuple(fault for fault in faults if fault not in known)
 
 
 def _dry_run(config: BuildConfig, builder: Builder) -> BuildReport:

@@ -69,8 +69,15 @@ def load_batches(
         size: side of the square they are squashed to.
         workers: processes that decode; 0 decodes in this one.
     """
-    loader = DataLoader(
-        _FrameBatches(batches, source, size),
+    loader = in_order(_FrameBatches(batches, source, size), workers)
+    for frames, (rgb, sizes, faults) in zip(batches, loader, strict=True):
+        yield FrameBatch(tuple(frames), rgb, sizes, tuple(faults))
+
+
+def in_order(items: Dataset, workers: int) -> DataLoader:
+    """Return the items of a data set one by one, made ahead of their use by worker processes (0: by none)."""
+    return DataLoader(
+        items,
         batch_size=None,
         num_workers=workers,
         collate_fn=_as_it_is,
@@ -78,8 +85,6 @@ def load_batches(
         # Pinned pages let the copy to the device run beside the forward pass.
         pin_memory=torch.cuda.is_available(),
     )
-    for frames, (rgb, sizes, faults) in zip(batches, loader, strict=True):
-        yield FrameBatch(tuple(frames), rgb, sizes, tuple(faults))
 
 
 def in_batches(frames: Sequence[ShotFrame], batch_size: int) -> list[list[ShotFrame]]:

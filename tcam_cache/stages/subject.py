@@ -83,6 +83,8 @@ def _cache_subject(
     manifest = sampled_as(cache, manifest)
     wanted = {shot.id for name in (config.split, config.val_split) for shot in manifest.split(name)}
     cache.require_complete(sorted(wanted))
+    if config.cached_frames:
+        source = cache.frames(source, sorted(wanted))
     subject = Subject(
         method=cache.settings["method"],
         classes=cache.classes,
@@ -104,6 +106,10 @@ def _run_subject(
     trained, carried = localizer.config, localizer.threshold or {}
     fits = (carried.get("boxes"), carried.get("map_size")) == (config.boxes, config.map_size)
     cache, manifest = _cache_of_run(trained.cache, manifest)
+    if config.cached_frames:
+        source = CamCache.open(trained.cache).frames(
+            source, [shot.id for shot in manifest.split(config.split)]
+        )
     subject = Subject(
         method=DECODER_METHOD,
         classes=localizer.classifier.classes,

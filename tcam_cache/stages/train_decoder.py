@@ -84,6 +84,8 @@ def train_decoder(config: TrainConfig) -> TrainReport:
     shots = manifest.split(config.train_split)
     _check_shots(shots, config)
     cache.require_complete([shot.id for shot in shots])
+    if config.cached_frames:
+        source = cache.frames(source, [shot.id for shot in shots])
     device, workers = find_device(config.device), worker_count(config.workers)
     file = parse_classifier_file(cache.attachment(CLASSIFIER_NAME), f"{config.cache}/{CLASSIFIER_NAME}")
     classifier, decoder = new_networks(file, config)

@@ -1,0 +1,162 @@
+"""Frames ready to train: squashed and re-encoded once, one object a shot, beside the CAMs.
+
+frames/000000.bin   MAGIC, the header's length in 8 bytes, the header as JSON, then one JPEG after the other
+"""
+
+import hashlib
+import io
+import json
+from dataclasses import asdict, dataclass
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tcam_cache.cache.index import ShotIndex
+from tcam_cache.cache.objects import Objects
+from tcam_cache.errors import CacheError
+from tcam_cache.records import Frame, FrameSource, Shot
+
+FOLDER = "frames"
+MAGIC = b"TCAMFRM1"
+# Colour at full resolution: a crop of 224 shows every pixel.
+JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
+
+
+@dataclass(frozen=True)
+class ShotFrames:
+    """The frames of one shot, squashed and encoded.
+
+    Attributes:
+        side: of the squashed frames, in pixels.
+        sizes: (width, height) of each original frame.
+        images: each squashed frame as a JPEG.
+    """
+
+    side: int
+    sizes: tuple[tuple[int, int], ...]
+    images: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class _Header:
+    fingerprint: str
+    shot: str
+    side: int
+    sizes: list[list[int]]
+    lengths: list[int]
+    sha256: str
+
+
+def encode_frame(pixels: np.ndarray) -> bytes:
+    """Return (S, S, 3) uint8 RGB as a JPEG of quality 95 without chroma subsampling."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, **JPEG)
+    return buffer.getvalue()
+
+
+class FrameFolder:
+    """The stored frames of one cache, by shot; picklable."""
+
+    def __init__(self, objects: Objects, fingerprint: str, index: ShotIndex) -> None:
+        self._objects, self._fingerprint, self._index = objects, fingerprint, index
+        self._headers: dict[str, tuple[_Header, tuple[int, ...]]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_headers": {}}
+
+    def side(self, shot_id: str) -> int | None:
+        """Return the side of a shot's stored frames, or None where none are stored."""
+        found = self._header(shot_id)
+        return found[0].side if found else None
+
+    def put(self, shot_id: str, frames: ShotFrames) -> None:
+        """Store a shot's frames: all of them, or none."""
+        payload = b"".join(frames.images)
+        header = _Header(
+            self._fingerprint, shot_id, frames.side, [list(size) for size in frames.sizes],
+            [len(image) for image in frames.images], hashlib.sha256(payload).hexdigest(),
+        )  # fmt: skip
+        data = json.dumps(asdict(header)).encode()
+        self._objects.put(self.name(shot_id), MAGIC + len(data).to_bytes(8, "little") + data + payload)
+
+    def read(self, shot_id: str, t: int) -> Frame:
+        """Return frame t of a shot as it is stored, with its original width and height.
+
+        Raises:
+            CacheError: it is damaged.
+        """
+        header, starts = self._header(shot_id) or (None, ())
+        data = header and self._objects.get_range(self.name(shot_id), starts[t], starts[t + 1])
+        try:
+            with Image.open(io.BytesIO(data or b"")) as image:
+                return Frame(np.array(image), *header.sizes[t])
+        except (OSError, SyntaxError) as error:
+            raise CacheError(
+                f"{self._objects.where(self.name(shot_id))} is damaged at frame {t}. Delete it and run "
+                "`tcam-cache build --frames` again."
+            ) from error
+
+    def problems(self) -> list[str]:
+        """Read all that is stored, and return one line per damage."""
+        names = set(self._objects.names(FOLDER))
+        return [
+            f"{name}: is damaged; delete it and run `tcam-cache build --frames` again"
+            for shot_id in self._index.ids
+            if (name := self.name(shot_id)).removeprefix(f"{FOLDER}/") in names
+            and not self._is_whole(shot_id)
+        ]
+
+    def name(self, shot_id: str) -> str:
+        """Return the name of a shot's object."""
+        return f"{FOLDER}/{self._index.position(shot_id):06d}.bin"
+
+    def _is_whole(self, shot_id: str) -> bool:
+        found = self._header(shot_id)
+        if found is None:
+            return False
+        payload = self._objects.get_range(self.name(shot_id), found[1][0], None)
+        return hashlib.sha256(payload or b"").hexdigest() == found[0].sha256
+
+    def _header(self, shot_id: str) -> tuple[_Header, tuple[int, ...]] | None:
+        if shot_id not in self._headers:
+            name, before = self.name(shot_id), len(MAGIC) + 8
+            start = self._objects.get_range(name, 0, before)
+            if start is None or start[: len(MAGIC)] != MAGIC:
+                return None
+            first = before + int.from_bytes(start[len(MAGIC) :], "little")
+            try:
+                header = _Header(**json.loads(self._objects.get_range(name, before, first) or b""))
+            except (ValueError, TypeError):
+                return None
+            if (header.fingerprint, header.shot) != (self._fingerprint, shot_id):
+                return None
+            self._headers[shot_id] = header, tuple(accumulate(header.lengths, initial=first))
+        return self._headers[shot_id]
+
+
+class StoredFrames:
+    """Reads frames that are stored squashed, and those that are not from their originals; a `FrameSource`.
+
+    A stored frame serves every size up to its own; full frames, and larger ones, come from the originals.
+    """
+
+    def __init__(self, folder: FrameFolder, originals: FrameSource) -> None:
+        self._folder, self._originals = folder, originals
+
+    def read(self, shot: Shot, t: int, size: int | None = None) -> Frame:
+        """Decode frame t of a shot; with `size`, squash it to size x size (bilinear, antialiased).
+
+        Raises:
+            FrameError: the frame is not stored, and its original cannot be read.
+            CacheError: it is stored, and damaged.
+        """
+        side = self._folder.side(shot.id) if size is not None else None
+        if side is None or size > side:
+            return self._originals.read(shot, t, size)
+        frame = self._folder.read(shot.id, t)
+        if size == side:
+            return frame
+        resized = Image.fromarray(frame.pixels).resize((size, size), Image.Resampling.BILINEAR)
+        return frame._replace(pixels=np.array(resized))

@@ -1,6 +1,5 @@
 """Annotations as CSV: boxes and splits, checked against the frames, every misfit reported at once."""
 
-import csv
 import logging
 import math
 import posixpath
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tcam_cache.datasets.images import image_sizes
+from tcam_cache.datasets.tables import read_table
 from tcam_cache.errors import AnnotationError, FrameError
 from tcam_cache.records import SPLITS, Box, Shot
 
@@ -68,21 +68,8 @@ def read_annotations(path: Path | str) -> Annotations:
         AnnotationError: the file cannot be read as CSV, or columns are missing.
     """
     path = Path(path)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="", skipinitialspace=True)
-            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-            missing = [column for column in COLUMNS if column not in reader.fieldnames]
-            if missing:
-                raise AnnotationError(
-                    f"{path} lacks {len(missing)} column(s). Expected {','.join(COLUMNS)}[,split] in line 1.",
-                    missing,
-                )
-            parsed = [_row(reader.line_num, cells) for cells in reader]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise AnnotationError(f"{path} is not a CSV file: {error}.") from error
-    except OSError as error:
-        raise AnnotationError(f"cannot read the annotations {path}: {error.strerror}.") from error
+    table = read_table(path, COLUMNS, "split", AnnotationError)
+    parsed = [_row(line, cells) for line, cells in table]
     rows = tuple(row for row in parsed if isinstance(row, Row))
     return Annotations(path, rows, tuple(fault for fault in parsed if isinstance(fault, str)))
 

@@ -19,13 +19,11 @@ class Published:
     """A data set as its papers and the published split files describe it.
 
     Attributes:
-        title: its name.
         classes: in alphabetical order, which is the order of their published numbers.
         counts: videos, shots, frames, annotated frames, boxes; of the whole, and below "splits" of each.
         splits: the split of each video.
     """
 
-    title: str
     classes: tuple[str, ...]
     counts: Mapping[str, Any]
     splits: Mapping[str, str]
@@ -44,7 +42,7 @@ def published_data(layout: str) -> Published | None:
         for tag, videos in tags.items()
         for video in videos
     }
-    return Published(known["title"], tuple(known["classes"]), known["expected"], splits)
+    return Published(tuple(known["classes"]), known["expected"], splits)
 
 
 def deviations(data: Manifest | Scan, splits_too: bool = True) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """The `videos` layout: CLASS/*.mp4 and the like, or a CSV of files and tags; shots are cut at index time."""
 
-import csv
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from tcam_cache.datasets.cuts import THUMBNAIL, find_cuts
 from tcam_cache.datasets.listing import Notes, list_folder, log_notes
 from tcam_cache.datasets.scan import Scan, open_root
 from tcam_cache.datasets.splits import seeded_splits, with_splits
+from tcam_cache.datasets.tables import read_table
 from tcam_cache.datasets.video_frames import (
     SUFFIXES,
     decoded_frames,
@@ -115,24 +115,10 @@ def _listed_in_folders(root: Path) -> list[_Listed]:
 
 def _listed_in_csv(path: Path, faults: list[str]) -> list[_Listed]:
     listed: dict[str, _Listed] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="", skipinitialspace=True)
-            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise ManifestError(
-                    f"{path} lacks {len(missing)} column(s). Expected {','.join(COLUMNS)}[,split] in line 1.",
-                    missing,
-                )
-            rows = [(reader.line_num, row) for row in reader]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path} is not a CSV file: {error}.") from error
-    except OSError as error:
-        raise ManifestError(f"cannot read {path}: {error.strerror}.") from error
-    for line, row in rows:
-        name, tag, split = (str(row.get(key) or "").strip() for key in (*COLUMNS, "split"))
+    for line, row in read_table(path, COLUMNS, "split", ManifestError):
+        name, tag, split = (row.get(key, "").strip() for key in (*COLUMNS, "split"))
         file = os.path.relpath(path.parent / name, path.parent).replace(os.sep, "/")
-        if not name or not tag or (split and split not in SPLITS):
+        if None in row or not name or not tag or (split and split not in SPLITS):
             faults.append(f"line {line}: expected a file, a class and a split of {', '.join(SPLITS)} or none")
         elif file in listed:
             faults.append(f"line {line}: {file} is listed twice")

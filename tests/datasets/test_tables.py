@@ -1,0 +1,33 @@
+import pytest
+
+from tcam_cache.datasets.tables import read_table
+from tcam_cache.errors import AnnotationError, ManifestError
+
+
+def test_rows_come_with_their_lines_and_cells_by_column(tmp_path):
+    (tmp_path / "t.csv").write_text(
+        '\ufefffile , class\n"a\nb.mp4", bird\nc.mp4\nd.mp4,car,7\n', encoding="utf-8"
+    )
+    assert read_table(tmp_path / "t.csv", ["file", "class"], "split", ManifestError) == [
+        (3, {"file": "a\nb.mp4", "class": "bird"}),
+        (4, {"file": "c.mp4", "class": ""}),
+        (5, {"file": "d.mp4", "class": "car", None: ["7"]}),
+    ]
+
+
+def test_missing_columns_are_named_with_what_was_expected(tmp_path):
+    (tmp_path / "t.csv").write_text("name,class\n")
+    with pytest.raises(ManifestError, match=r"t\.csv lacks 2.*file,class,tag\[,split\] in line 1") as caught:
+        read_table(tmp_path / "t.csv", ["file", "class", "tag"], "split", ManifestError)
+    assert caught.value.offenders == ("file", "tag")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "cannot read .*No such file"), (b"\xff\xfe", "is not a CSV file")]
+)
+@pytest.mark.parametrize("kind", [ManifestError, AnnotationError])
+def test_a_file_that_cannot_be_read_is_an_error_of_the_kind_asked_for(tmp_path, content, said, kind):
+    if content:
+        (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(kind, match=said):
+        read_table(tmp_path / "t.csv", ["file"], "split", kind)

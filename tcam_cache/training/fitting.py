@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from tcam_cache.config import FitConfig
+from tcam_cache.errors import RunError
 from tcam_cache.progress import progress_bar
 from tcam_cache.training.board import open_board
 from tcam_cache.training.curves import draw_curves
@@ -97,7 +98,8 @@ def fit(
             the lowest `VAL_LOSS`.
 
     Raises:
-        RunError: a loss term is not finite; the terms are named and the last good checkpoint stays.
+        RunError: a loss term is not finite; the terms are named and the last good checkpoint stays. Or the
+            run's log lacks epochs.
     """
     loop = _Loop(task, batches, config, run, keep)
     loop.restore()
@@ -165,9 +167,14 @@ class _Loop:
         state = self.run.load("last")
         self.task.model().load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.best, self.sums = state["best"], EpochSums(**state["sums"])
+        self.best, self.sums = state["best"], EpochSums(**state.get("sums", {}))
         # A kill between two writes leaves the log a line ahead.
         self.log = self.run.log()[: state["epoch"]]
+        if len(self.log) < state["epoch"]:
+            raise RunError(
+                f"{self.run.path}/log.jsonl ends with epoch {len(self.log)}, but last.pt with "
+                f"{state['epoch']}. Restore it, or train anew in another folder."
+            )
         logger.info(
             "going on after epoch %d of %d, step %d", state["epoch"], self.config.epochs, self.sums.step
         )
@@ -203,7 +210,10 @@ class _Loop:
                 if interrupted():
                     break  # and leaving the block raises it
                 asked = time.perf_counter()
+        ended = time.perf_counter()
         require_finite(self.sums, self.task.model(), epoch)
+        # A device that works behind the host's back is waited for here.
+        self.sums.seconds_compute += time.perf_counter() - ended
         return {"epoch": epoch + 1, "lr": rate, **said, **self.sums.line(self.task.counts)}
 
     def _take_step(self, batch: Sample, epoch: int) -> None:

@@ -460,6 +460,18 @@ def test_resuming_with_other_settings_is_refused_with_the_fields_named(tmp_path)
     assert caught.value.offenders == ("batch_size: 8, not 32", "lr: 0.5, not 0.02")
 
 
+def test_a_log_that_lacks_epochs_is_named_and_nothing_is_trained(tmp_path):
+    noisy(tmp_path / "run")
+    before = (tmp_path / "run" / "last.pt").read_bytes()
+    for left in ("", (tmp_path / "run" / "log.jsonl").read_text().split("\n")[0] + "\n"):
+        (tmp_path / "run" / "log.jsonl").write_text(left)
+        with pytest.raises(
+            RunError, match=rf"ends with epoch {len(left) and 1}, but last\.pt with 6\. Restore"
+        ):
+            noisy(tmp_path / "run", resume=True, epochs=9)
+    assert (tmp_path / "run" / "last.pt").read_bytes() == before
+
+
 def test_a_run_that_is_there_is_not_trained_over(tmp_path):
     noisy(tmp_path / "run")
     before = (tmp_path / "run" / "last.pt").read_bytes()

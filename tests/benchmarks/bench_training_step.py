@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from tcam_cache.cams import Classifier
 from tcam_cache.presets import PRESETS, train_config
 from tcam_cache.training.crf import crf_loss
 from tcam_cache.training.decoder import Decoder
@@ -44,6 +45,17 @@ def convolution_step() -> Callable[[], object]:
     return lambda: layer(maps).square().mean().backward()
 
 
+def encoder_pass() -> Callable[[], object]:
+    encoder = Classifier("resnet50", ("a", "b"), 32).eval().to(memory_format=torch.channels_last)
+    images = torch.rand(BATCH, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
+
+    def forward():
+        with torch.no_grad():
+            return encoder.features(images)
+
+    return forward
+
+
 def sampling(preset: str) -> dict:
     config = train_config(preset, manifest="m", cache="c", out="r")
     return {name: getattr(config, name) for name in ("fg_top", "bg_low", "pixels", "dilate")}
@@ -70,6 +82,7 @@ def test_time_the_parts_of_a_step():
         for preset in PRESETS
     }
     steps = {
+        "frozen encoder, ResNet-50": encoder_pass(),
         "decoder step, SqueezeNet": decoder_step(*SQUEEZENET, 1.0),
         "decoder step, SqueezeNet, half width": decoder_step(*SQUEEZENET, 0.5),
         "decoder step, ResNet-50": decoder_step(*RESNET50, 1.0),
@@ -86,3 +99,15 @@ def test_time_the_parts_of_a_step():
     )
     for name, spent in times.items():
         print(f"{name:40} {spent:9.1f} ms  {spent / unit:7.3f} of the SqueezeNet decoder step")
+    encoder, decoder, crf, whole = (
+        times[name]
+        for name in (
+            "frozen encoder, ResNet-50",
+            "decoder step, ResNet-50",
+            "CRF, value + gradient",
+            "all three terms, value + gradient",
+        )
+    )
+    draw = times["Otsu + draws, recommended"]
+    print(f"CRF / encoder {crf / encoder:.3f} (at most 0.25 is wanted)")
+    print(f"Otsu + draws / step {draw / (encoder + decoder + whole + draw):.4f} (at most 0.02 is wanted)")

@@ -335,6 +335,8 @@ def test_after_an_error_the_workers_end_with_their_loader():
     gc.disable()
     try:
         del batches
+        for worker in workers:
+            worker.join(30)  # a busy machine takes its time; one that is not told to end never does
         assert not any(worker.is_alive() for worker in workers)
     finally:
         gc.enable()

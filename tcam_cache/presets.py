@@ -16,7 +16,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 def train_config(preset: str = "recommended", **given: Any) -> TrainConfig:
     """Return a preset's settings with the given ones laid over them.
 
-    >>> train_config("paper", manifest=Path("m"), cache=Path("c"), out=Path("r"), pixels=5).fg_top
+    >>> train_config("paper", manifest="m", cache="c", out="r", pixels=5).fg_top
     1.0
     """
     return TrainConfig(preset=preset, **{**preset_values(preset), **given})

@@ -8,8 +8,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from tcam_cache.config import ClassifierConfig, TrainConfig
 from tcam_cache.training.decoder import Decoder
-from tcam_cache.training.losses import tcam_terms
-from tcam_cache.training.pseudo_labels import draw_pseudo_labels
+from tcam_cache.training.losses import shared_terms, tcam_terms
+from tcam_cache.training.pseudo_labels import PseudoLabels, draw_pseudo_labels
+from tcam_cache.training.ranks import ALONE, Ranks
 from tcam_cache.training.samples import Sample
 from tcam_cache.training.size import barrier_t
 
@@ -67,14 +68,20 @@ class DecoderTask:
         decoder: what is fitted.
         config: sampling of pseudo-labels, weights of the terms, schedule of the barrier.
         device: where steps run.
+        ranks: who else takes every step; `losses` are then this rank's part of the batch's.
     """
 
     def __init__(
-        self, encoder: nn.Module, decoder: Decoder, config: TrainConfig, device: torch.device
+        self,
+        encoder: nn.Module,
+        decoder: Decoder,
+        config: TrainConfig,
+        device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.encoder = encoder.to(device, memory_format=torch.channels_last).eval()
         self.decoder = decoder.to(device, memory_format=torch.channels_last)
-        self.config, self.device = config, device
+        self.config, self.device, self.ranks = config, device, ranks
         self.t = config.barrier_t
         self.counts = {"flat_frames": torch.zeros((), dtype=torch.int64, device=device)}
 
@@ -99,9 +106,12 @@ class DecoderTask:
 
         Frames with a flat CAM, which have no pseudo-label, are counted.
         """
-        terms, flat = self._terms(batch, self.t, generator)
-        self.counts["flat_frames"] += flat
-        return terms
+        terms, labels = {}, batch.cam.to(self.device)
+        if len(batch.tag):
+            terms, drawn = self._terms(batch, self.t, generator)
+            self.counts["flat_frames"] += drawn.flat.sum()
+            labels = drawn.labels
+        return shared_terms(terms, labels, self.config.cross_entropy, self.ranks)
 
     @torch.no_grad()
     def validation_losses(self, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -120,7 +130,7 @@ class DecoderTask:
 
     def _terms(
         self, batch: Sample, t: float, generator: torch.Generator
-    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    ) -> tuple[dict[str, torch.Tensor], PseudoLabels]:
         config = self.config
         images = images_of(batch, self.device)
         drawn = draw_pseudo_labels(
@@ -133,7 +143,7 @@ class DecoderTask:
         )
         with autocast(self.device):
             logits = self.logits(images)
-        return tcam_terms(logits.float(), drawn.labels, images * 255, config, t, generator), drawn.flat.sum()
+        return tcam_terms(logits.float(), drawn.labels, images * 255, config, t, generator), drawn
 
 
 def images_of(batch: Sample, device: torch.device) -> torch.Tensor:

@@ -72,7 +72,7 @@ class EpochSums:
     def over(
         self, ranks: Ranks, counts: Mapping[str, torch.Tensor]
     ) -> tuple["EpochSums", Mapping[str, torch.Tensor]]:
-        """Return the sums and a task's counts over all ranks, which must all call it; seconds stay a rank's."""
+        """Return the sums and counts over all ranks, which must all call it; seconds are this one's."""
         if ranks.size == 1:
             return self, counts
         mine = [
@@ -83,7 +83,7 @@ class EpochSums:
         return whole, _merged(counted, torch.add)
 
     def of(self, ranks: Ranks) -> "EpochSums":
-        """Return a rank's part of sums over all ranks, such as a checkpoint keeps: the first takes them all."""
+        """Return a rank's part of the sums that a checkpoint keeps: the first takes them all."""
         return self if ranks.is_first else EpochSums(self.step)
 
 
@@ -115,9 +115,7 @@ def require_finite(sums: EpochSums, model: nn.Module, epoch: int) -> None:
 
 def _merged(parts: Sequence[Mapping[str, torch.Tensor]], combine: Callable) -> dict[str, torch.Tensor]:
     names = dict.fromkeys(name for part in parts for name in part)
-    return {
-        name: functools.reduce(combine, [part[name] for part in parts if name in part]) for name in names
-    }
+    return {name: functools.reduce(combine, [part[name] for part in parts if name in part]) for name in names}
 
 
 def _broken_weights(model: nn.Module) -> list[str]:

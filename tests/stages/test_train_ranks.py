@@ -70,6 +70,18 @@ def test_two_processes_with_half_the_batch_each_learn_what_one_learns(
     )
 
 
+def test_without_boxes_the_first_process_chooses_by_the_loss_on_the_whole_split(
+    decoder_config, without_boxes, tmp_path, two_ranks, frozen_norms
+):
+    alone, both = (decoder_config(manifest=without_boxes, out=tmp_path / name) for name in ("alone", "both"))
+    train_decoder(alone)
+    reports = two_ranks(lambda: train_decoder(both))
+    (expected,) = log_of(alone.out)
+    for report in reports:
+        assert report.best["val_loss"] == pytest.approx(expected["val_loss"], rel=1e-4)
+        assert report.threshold is None
+
+
 def test_only_the_first_process_writes_every_file_once(
     decoder_config, tmp_path, two_ranks, frozen_norms, monkeypatch
 ):

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from tcam_cache.errors import ConfigError, TcamCacheError
 from tcam_cache.place import Place, place
-from tcam_cache.progress import QUIET
+from tcam_cache.progress import QUIET, is_speaker
 from tcam_cache.settings import Config
 
 
@@ -31,11 +31,12 @@ class StageCommand(click.Command):
         except TcamCacheError as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
-            click.echo(
-                "\nInterrupted. Everything finished so far is kept; run the same command again to go on "
-                "(classifier, train and search: with --resume).",
-                err=True,
-            )
+            if is_speaker():
+                click.echo(
+                    "\nInterrupted. Everything finished so far is kept; run the same command again to go on "
+                    "(classifier, train and search: with --resume).",
+                    err=True,
+                )
             ctx.exit(130)
 
 
@@ -53,16 +54,17 @@ def stage_command(
     def decorate(stage: Callable[[Any], Any]) -> click.Command:
         @click.pass_context
         def run(ctx: click.Context, /, quiet: bool, as_json: bool, **values: Any) -> None:
-            QUIET.set(quiet)
+            QUIET.set(quiet or not is_speaker())
             _log_to_stderr(quiet)
             config = _config(make or config_class, _given(ctx, values))
             try:
                 report = stage(config)
             except TcamCacheError as error:
-                if as_json:
+                if as_json and is_speaker():
                     click.echo(json.dumps(_error_json(error), indent=2))
                 raise
-            click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.to_text())
+            if is_speaker():
+                click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.to_text())
 
         run = functools.wraps(stage)(run)
         for spec in reversed(fields(config_class)):
@@ -172,6 +174,6 @@ class _AboveTheBar(logging.Handler):
 
 def _log_to_stderr(quiet: bool) -> None:
     logger = logging.getLogger("tcam_cache")
-    logger.handlers = [_AboveTheBar()]
+    logger.handlers = [_AboveTheBar() if is_speaker() else logging.NullHandler()]
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     logger.propagate = False

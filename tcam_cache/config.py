@@ -211,6 +211,12 @@ class TrainConfig(FitConfig):
     barrier_growth: float = setting(1.01, help="t grows by this factor every epoch", least=1)
     barrier_cap: float = setting(10.0, help="t never exceeds", least=0)
     decoder_width: float = setting(1.0, help="factor on the decoder's channels", least=0)
+    amp: str = setting(
+        "auto",
+        help="precision of encoder and decoder in a step: auto is bf16 on CUDA, none elsewhere",
+        choices=("auto", *PRECISIONS),
+    )
+    compile: bool = setting(False, help="run encoder and decoder through torch.compile")
 
 
 @dataclass(frozen=True, kw_only=True)

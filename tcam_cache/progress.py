@@ -1,11 +1,17 @@
 """Progress bars with rate and time left, on a terminal only; silent when told to be."""
 
+import os
 import sys
 from contextvars import ContextVar
 
 from tqdm import tqdm
 
 QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+def is_speaker() -> bool:
+    """Tell whether this process speaks for all: it is the first that torchrun started, or has no torchrun."""
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["RANK"] == "0"
 
 
 def progress_bar(total: int | None, label: str, unit: str, done: int = 0) -> tqdm:

@@ -3,7 +3,9 @@
 import csv
 import io
 import logging
+import multiprocessing
 import os
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -149,3 +151,44 @@ def quick():
 def manifest_lines(small_manifest):
     """Return the lines of the manifest, to be changed and written elsewhere."""
     return Path(small_manifest).read_text().splitlines()
+
+
+@pytest.fixture
+def two_ranks():
+    """Return a function that calls another in two processes, as torchrun would start them.
+
+    It returns what each returned or raised.
+    """
+
+    def run(call):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        fork = multiprocessing.get_context("fork")
+        ends = [fork.Pipe(duplex=False) for _ in range(2)]
+        processes = [
+            fork.Process(target=_as_rank, args=(rank, port, call, ends[rank][1])) for rank in range(2)
+        ]
+        for process in processes:
+            process.start()
+        try:
+            for _, theirs in ends:
+                theirs.close()
+            return [ours.recv() for ours, _ in ends]
+        finally:
+            for process in processes:
+                process.join(timeout=10)
+                process.kill()
+
+    return run
+
+
+def _as_rank(rank, port, call, pipe):
+    os.environ |= {
+        "TORCHELASTIC_RUN_ID": "test", "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank),
+        "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+    }  # fmt: skip
+    try:
+        result = call()
+    except BaseException as error:
+        result = error
+    pipe.send(result)

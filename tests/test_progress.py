@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from tcam_cache.progress import QUIET, progress_bar
+from tcam_cache.progress import QUIET, is_speaker, progress_bar
 
 
 class Terminal(io.StringIO):
@@ -53,3 +53,13 @@ def test_an_unknown_total_is_counted_all_the_same(monkeypatch):
 def test_an_error_inside_passes_through():
     with pytest.raises(ValueError, match="mine"), progress_bar(3, "x", "y"):
         raise ValueError("mine")
+
+
+def test_of_what_torchrun_starts_the_first_process_speaks(monkeypatch):
+    monkeypatch.setenv("RANK", "1")  # that of something else
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    assert is_speaker()
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "7")
+    assert not is_speaker()
+    monkeypatch.setenv("RANK", "0")
+    assert is_speaker()

@@ -21,6 +21,7 @@ from tcam_cache.training import (
     RunFolder,
     TrainingSamples,
     fit,
+    require_alone,
     require_board,
 )
 
@@ -68,11 +69,13 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
     The fit itself lives beside the file, in the folder `<name>.fit`, until it is done and after.
 
     Raises:
+        ConfigError: torchrun started several processes.
         ManifestError: a class has no shot to learn from (all are named).
         WeightsError: the pretrained weights do not fit.
         RunError: the file or its fit is there already and `resume` is not set.
     """
     began = time.perf_counter()
+    require_alone("classifier")
     require_board(config.tensorboard)
     if config.out.exists() and not config.resume:
         raise RunError(f"{config.out} is there already. Give another --out, or --resume to fit it further.")

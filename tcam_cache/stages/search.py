@@ -16,7 +16,7 @@ from tcam_cache.files import write_bytes, write_json, write_text
 from tcam_cache.stages.grid import RUNS_NAME, grid_runs, parse_grid
 from tcam_cache.stages.setup import computing_threads
 from tcam_cache.stages.train_decoder import train_decoder
-from tcam_cache.training import VAL_LOSS, RunFolder, draw_search
+from tcam_cache.training import VAL_LOSS, RunFolder, draw_search, require_alone
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +59,12 @@ def search(config: SearchConfig) -> SearchReport:
     again.
 
     Raises:
-        ConfigError: the grid cannot be read, or has values out of range.
+        ConfigError: the grid cannot be read, or has values out of range. Or torchrun started several
+            processes.
         RunError: the folder holds a search and `resume` is not set, or one around other settings.
     """
     began = time.perf_counter()
+    require_alone("search")
     runs = grid_runs(config)
     around = {spec.name: config.to_json()[spec.name] for spec in fields(TrainConfig)}
     folder = RunFolder.begin(config.out, {**around, **dict.fromkeys(parse_grid(config.grid))}, config.resume)

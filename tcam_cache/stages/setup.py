@@ -13,12 +13,19 @@ from tcam_cache.errors import CacheError, DeviceError
 from tcam_cache.records import FrameSource
 
 
-def find_device(name: str) -> torch.device:
+def find_device(name: str, place: int = 0, sharing: int = 1) -> torch.device:
     """Return the device that `--device` names; "auto" takes CUDA, then MPS, then the CPU.
 
+    Args:
+        name: as given.
+        place: of this process among those of this machine that train together.
+        sharing: how many these are; each gets a CUDA device of its own, or else the CPU.
+
     Raises:
-        DeviceError: no such device here; those that are there are listed.
+        DeviceError: no such device here; those that are there are listed. Or there are fewer than processes.
     """
+    if sharing > 1:
+        return _own_device(name, place, sharing)
     present = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if torch.backends.mps.is_available():
         present.append("mps")
@@ -30,9 +37,30 @@ def find_device(name: str) -> torch.device:
     return torch.device(wanted)
 
 
-def worker_count(workers: int | None) -> int:
-    """Return how many processes load frames: as asked for, else all cores but the one that computes."""
-    return max(1, (os.cpu_count() or 2) - 1) if workers is None else workers
+def worker_count(workers: int | None, sharing: int = 1) -> int:
+    """Return how many processes load frames: as asked for, else all cores but the one that computes.
+
+    Of so many processes `sharing` the machine, each counts its part of the cores.
+    """
+    return max(1, (os.cpu_count() or 2) // sharing - 1) if workers is None else workers
+
+
+def _own_device(name: str, place: int, sharing: int) -> torch.device:
+    there = torch.cuda.device_count()
+    if name == "cpu" or (name == "auto" and not there):
+        return torch.device("cpu")
+    if name not in ("auto", "cuda"):
+        raise DeviceError(
+            f"got device {name!r} for {sharing} processes; expected auto, cpu, or cuda, which gives "
+            "each a device of its own."
+        )
+    if sharing > there:
+        raise DeviceError(
+            f"torchrun started {sharing} processes here, where there are {there} CUDA device(s). "
+            "Start one a device, or give --device cpu."
+        )
+    torch.cuda.set_device(place)
+    return torch.device("cuda", place)
 
 
 @contextmanager

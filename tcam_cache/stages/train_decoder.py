@@ -12,7 +12,7 @@ from tcam_cache.config import TrainConfig
 from tcam_cache.datasets import Manifest
 from tcam_cache.errors import ConfigError, ManifestError
 from tcam_cache.evaluation import GRID, choose_tau
-from tcam_cache.files import write_bytes, write_json
+from tcam_cache.files import write_json
 from tcam_cache.records import FrameSource, Shot
 from tcam_cache.stages.attached import CLASSIFIER_NAME
 from tcam_cache.stages.localizer import BEST, THRESHOLD_NAME, new_networks
@@ -20,13 +20,16 @@ from tcam_cache.stages.maps import MAP_SIZE, annotated_frames, decoder_maps
 from tcam_cache.stages.scoring import Validation, sweep_maps
 from tcam_cache.stages.setup import find_device, open_data, sampled_as, worker_count
 from tcam_cache.training import (
+    ALONE,
     VAL_LOSS,
     DecoderTask,
     EpochBatches,
+    Ranks,
     RunFolder,
     TrainingSamples,
     ValidationLoss,
     fit,
+    joined_ranks,
     require_board,
 )
 
@@ -70,14 +73,23 @@ class TrainReport:
 def train_decoder(config: TrainConfig) -> TrainReport:
     """Train the decoder of a run (TCAM Eq. 5); the frozen encoder comes from the cache's classifier.
 
+    The processes that torchrun starts share every batch; the first of them validates and writes.
+
     Raises:
         CacheError: the cache was built from another manifest, or lacks shots of the training split.
         ConfigError: n is larger than any shot.
+        DeviceError: the device is not there, or not for every process.
         ExtraError: TensorBoard is asked for and absent.
-        RunError: the run folder holds a run and `resume` is not set, or one with other settings.
+        RunError: the run folder holds a run and `resume` is not set, or one with other settings. Or
+            another process ended.
     """
-    began = time.perf_counter()
     require_board(config.tensorboard)
+    with joined_ranks() as ranks:
+        return _train(config, ranks)
+
+
+def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
+    began = time.perf_counter()
     cache = CamCache.open(config.cache)
     manifest, source = open_data(config)
     manifest = sampled_as(cache, manifest)
@@ -86,30 +98,40 @@ def train_decoder(config: TrainConfig) -> TrainReport:
     cache.require_complete([shot.id for shot in shots])
     if config.cached_frames:
         source = cache.frames(source, [shot.id for shot in shots])
-    device, workers = find_device(config.device), worker_count(config.workers)
+    device = find_device(config.device, ranks.local_rank, ranks.local_size)
+    workers = worker_count(config.workers, ranks.local_size)
     file = parse_classifier_file(cache.attachment(CLASSIFIER_NAME), f"{config.cache}/{CLASSIFIER_NAME}")
     classifier, decoder = new_networks(file, config)
-    run = RunFolder.begin(config.out, config.to_json(), config.resume, {"cache": dict(cache.settings)})
-    write_bytes(run.path / CLASSIFIER_NAME, cache.attachment(CLASSIFIER_NAME))
+    run = _begin(config, cache, ranks)
 
-    def batches_of(shots: Sequence[Shot]) -> EpochBatches:
+    def batches_of(shots: Sequence[Shot], ranks: Ranks = ALONE) -> EpochBatches:
         index = {name: number for number, name in enumerate(file.classes)}
         windows = (config.neighbours, config.window, config.align)
         samples = TrainingSamples(shots, index, source, config, cache.pack(), *windows)
-        return EpochBatches(samples, config, workers)
+        return EpochBatches(samples, config, workers, ranks)
 
-    task = DecoderTask(classifier, decoder, config, device)
+    task = DecoderTask(classifier, decoder, config, device, ranks)
     val = _ValMaps(task, manifest, source, config, workers)
     if val.frames:
         validation, score = Validation(val, file.classes, workers), "corloc"
     else:
         seen = _with_cams(cache, manifest.split(config.val_split), config.val_split)
         validation, score = ValidationLoss(task, batches_of(seen)) if seen else None, VAL_LOSS
-    report = fit(task, batches_of(shots), config, run, validation, {BEST: score})
-    tau = _keep_threshold(task, val, run, file.classes, workers) if val.frames else None
+    report = fit(task, batches_of(shots, ranks), config, run, validation, {BEST: score}, ranks)
+    tau = None
+    if val.frames:
+        tau = ranks.from_first(lambda: _keep_threshold(task, val, run, file.classes, workers))
     return TrainReport(
         str(config.out), report.epochs, dict(report.best[BEST]), tau, time.perf_counter() - began
     )
+
+
+def _begin(config: TrainConfig, cache: CamCache, ranks: Ranks) -> RunFolder:
+    inputs = {"cache": dict(cache.settings)}
+    ranks.from_first(lambda: RunFolder.begin(config.out, config.to_json(), config.resume, inputs).path)
+    run = RunFolder(config.out, writes=ranks.is_first)
+    run.write(CLASSIFIER_NAME, cache.attachment(CLASSIFIER_NAME))
+    return run
 
 
 def _check_shots(shots: Sequence[Shot], config: TrainConfig) -> None:

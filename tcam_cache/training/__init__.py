@@ -4,23 +4,28 @@ from tcam_cache.training.board import require_board
 from tcam_cache.training.curves import draw_search
 from tcam_cache.training.decoder import Decoder
 from tcam_cache.training.fitting import FitReport, fit
+from tcam_cache.training.ranks import ALONE, Ranks, joined_ranks, require_alone
 from tcam_cache.training.run_folder import VAL_LOSS, RunFolder
 from tcam_cache.training.samples import EpochBatches, TrainingSamples, resize_maps
 from tcam_cache.training.tasks import ClassifierTask, DecoderTask
 from tcam_cache.training.validation import ValidationLoss
 
 __all__ = [
+    "ALONE",
     "VAL_LOSS",
     "ClassifierTask",
     "Decoder",
     "DecoderTask",
     "EpochBatches",
     "FitReport",
+    "Ranks",
     "RunFolder",
     "TrainingSamples",
     "ValidationLoss",
     "draw_search",
     "fit",
+    "joined_ranks",
+    "require_alone",
     "require_board",
     "resize_maps",
 ]

@@ -17,6 +17,7 @@ from tcam_cache.progress import progress_bar
 from tcam_cache.training.board import open_board
 from tcam_cache.training.curves import draw_curves
 from tcam_cache.training.interrupts import Every, held_interrupts
+from tcam_cache.training.ranks import ALONE, Ranks
 from tcam_cache.training.run_folder import VAL_LOSS, RunFolder
 from tcam_cache.training.samples import Sample
 from tcam_cache.training.sums import EpochSums, require_finite
@@ -42,7 +43,10 @@ class Task(Protocol):
         ...
 
     def losses(self, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Return the weighted loss terms of a batch on the task's device; their sum is minimised."""
+        """Return the weighted loss terms of a batch on the task's device; their sum is minimised.
+
+        Of several ranks each returns its part, none where it has no frame of the batch.
+        """
         ...
 
     def model(self) -> nn.Module:
@@ -82,11 +86,13 @@ def fit(
     run: RunFolder,
     validate: Callable[[], Mapping[str, float]] | None,
     keep: Mapping[str, str],
+    ranks: Ranks = ALONE,
 ) -> FitReport:
     """Minimise a task's losses, epoch by epoch, and keep the best checkpoints.
 
     Everything random derives from seed, epoch and step, so that a resumed run equals an uninterrupted one.
     `last.pt` is written after every epoch, within one every `save_minutes`, and at the first Ctrl-C.
+    Several ranks take each step together, each on its share of the batch; the first of them validates.
 
     Args:
         task: what is fitted.
@@ -96,19 +102,21 @@ def fit(
         validate: returns the scores on the validation split; None keeps the last epoch.
         keep: for each checkpoint to keep, the score that chooses it (the first of equals): the highest, or
             the lowest `VAL_LOSS`.
+        ranks: who takes every step; what they do not share, such as statistics of batch norms, is kept as
+            the first has it.
 
     Raises:
         RunError: a loss term is not finite; the terms are named and the last good checkpoint stays. Or the
             run's log lacks epochs.
     """
-    loop = _Loop(task, batches, config, run, keep)
+    loop = _Loop(task, batches, config, run, keep, ranks)
     loop.restore()
     always = config.select == "last" or validate is None
     draw = Every(_SECONDS_BETWEEN_CURVES)
     steps = config.epochs * len(batches)
     with (
         progress_bar(steps, run.path.name, "step", done=loop.steps_done()) as bar,
-        open_board(run.path, config.tensorboard, len(loop.log)) as board,
+        open_board(run.path, config.tensorboard and run.writes, len(loop.log)) as board,
     ):
         for epoch in range(len(loop.log), config.epochs):
             line = loop.run_epoch(epoch, bar.update)
@@ -149,13 +157,20 @@ class _Loop:
     """A fit under way: what it has logged and kept, and the epoch it is in, as `last.pt` holds them."""
 
     def __init__(
-        self, task: Task, batches: Batches, config: FitConfig, run: RunFolder, keep: Mapping[str, str]
+        self,
+        task: Task,
+        batches: Batches,
+        config: FitConfig,
+        run: RunFolder,
+        keep: Mapping[str, str],
+        ranks: Ranks,
     ) -> None:
         self.task, self.batches, self.config, self.run, self.keep = task, batches, config, run, keep
+        self.ranks = ranks
         self.optimiser = make_optimiser(task.parameter_groups(), config)
         self.log: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
-        self.sums = EpochSums()
+        self.sums, self.whole = EpochSums(), (EpochSums(), task.counts)
         self.save_now = Every(60 * config.save_minutes)
 
     def steps_done(self) -> int:
@@ -167,7 +182,7 @@ class _Loop:
         state = self.run.load("last")
         self.task.model().load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.best, self.sums = state["best"], EpochSums(**state.get("sums", {}))
+        self.best, self.sums = state["best"], EpochSums(**state.get("sums", {})).of(self.ranks)
         # A kill between two writes leaves the log a line ahead.
         self.log = self.run.log()[: state["epoch"]]
         if len(self.log) < state["epoch"]:
@@ -180,12 +195,13 @@ class _Loop:
         )
 
     def save(self) -> None:
+        sums, counts = self.whole
         state = {
             "epoch": len(self.log),
             "model": self.task.model().state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "best": dict(self.best),
-            "sums": self.sums.to_state(self.task.counts),
+            "sums": sums.to_state(counts),
         }
         self.run.save("last", state)
 
@@ -204,28 +220,38 @@ class _Loop:
                 self.sums.seconds_data += began - asked
                 self.sums.seconds_compute += time.perf_counter() - began
                 on_step()
-                if self.save_now.is_due() or interrupted():
-                    require_finite(self.sums, self.task.model(), epoch)
+                due = self.ranks.is_first and self.save_now.is_due()
+                due, stop = self.ranks.any(due, interrupted())
+                if due or stop:
+                    self._sum_up(epoch)
                     self.save()
-                if interrupted():
-                    break  # and leaving the block raises it
+                if stop:
+                    raise KeyboardInterrupt
                 asked = time.perf_counter()
         ended = time.perf_counter()
-        require_finite(self.sums, self.task.model(), epoch)
+        self._sum_up(epoch)
         # A device that works behind the host's back is waited for here.
         self.sums.seconds_compute += time.perf_counter() - ended
-        return {"epoch": epoch + 1, "lr": rate, **said, **self.sums.line(self.task.counts)}
+        sums, counts = self.whole
+        sums.seconds_compute = self.sums.seconds_compute
+        return {"epoch": epoch + 1, "lr": rate, **said, **sums.line(counts)}
 
     def _take_step(self, batch: Sample, epoch: int) -> None:
         terms = self.task.losses(batch, step_generator(self.config.seed, epoch, self.sums.step))
         self.optimiser.zero_grad(set_to_none=True)
-        sum(terms.values()).backward()
+        if terms:
+            sum(terms.values()).backward()
+        self.ranks.sum_gradients(p for group in self.optimiser.param_groups for p in group["params"])
         self.optimiser.step()
         self.sums.add(terms)
 
+    def _sum_up(self, epoch: int) -> None:
+        self.whole = self.sums.over(self.ranks, self.task.counts)
+        require_finite(self.whole[0], self.task.model(), epoch)
+
     def validated(self, validate: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:
         try:
-            return validate()
+            return self.ranks.from_first(validate)
         except KeyboardInterrupt:
             self.save()
             raise
@@ -243,7 +269,7 @@ class _Loop:
                 self.run.save(name, {"epoch": line["epoch"], "model": state, "scores": self.best[name]})
         self.log.append(line)
         self.run.write_log(self.log)
-        self.sums = EpochSums()
+        self.sums, self.whole = EpochSums(), (EpochSums(), self.task.counts)
 
 
 def _is_validated(config: FitConfig, epoch: int, validate: Callable | None) -> bool:

@@ -7,6 +7,7 @@ from torch.nn import functional
 from tcam_cache.config import TrainConfig
 from tcam_cache.training.crf import crf_loss
 from tcam_cache.training.pseudo_labels import IGNORE
+from tcam_cache.training.ranks import Ranks
 from tcam_cache.training.size import size_loss
 
 
@@ -66,3 +67,20 @@ def tcam_terms(
         if with_size:
             terms["size"] = config.asc_weight * size_loss(softmax, t)
     return terms
+
+
+def shared_terms(terms: dict[str, Tensor], labels: Tensor, average: str, ranks: Ranks) -> dict[str, Tensor]:
+    """Return a rank's terms weighted by what its share is of the batch: their sum over ranks is the batch's.
+
+    Args:
+        terms: of `tcam_terms` on the rank's share; none where that is empty.
+        labels: (B, H, W) int64 pseudo-labels of the share.
+        average: what the cross-entropy is a mean over, as in `partial_cross_entropy`.
+        ranks: all of them must call it.
+    """
+    if ranks.size == 1:
+        return terms
+    mine = torch.stack([(labels != IGNORE).sum(), labels.new_tensor(len(labels))])
+    by_pixels, by_frames = mine / ranks.total(mine).clamp(min=1)
+    shares = {"cross_entropy": by_pixels} if average == "batch-mean" else {}
+    return {name: term * shares.get(name, by_frames) for name, term in terms.items()}

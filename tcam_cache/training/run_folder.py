@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tcam_cache.errors import RunError
-from tcam_cache.files import PARTIAL, make_folder, write_bytes, write_json, write_text
+from tcam_cache.files import PARTIAL, make_folder, write_bytes, write_json
 from tcam_cache.provenance import differences
 
 # What may change between an interrupted run and the one that goes on: where things lie and how long it lasts.
@@ -32,10 +32,15 @@ VAL_LOSS = "val_loss"
 
 
 class RunFolder:
-    """Keep a fit on disk: `config.json`, `log.jsonl`, `last.pt` and one checkpoint per selection."""
+    """Keep a fit on disk: `config.json`, `log.jsonl`, `last.pt` and one checkpoint per selection.
 
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
+    Args:
+        path: the folder.
+        writes: whether what is to be saved or written is; of several ranks only the first does.
+    """
+
+    def __init__(self, path: Path, writes: bool = True) -> None:
+        self.path, self.writes = Path(path), writes
 
     @classmethod
     def begin(
@@ -89,9 +94,11 @@ class RunFolder:
 
     def save(self, name: str, state: Mapping[str, Any]) -> None:
         """Write `name`.pt atomically."""
+        if not self.writes:
+            return
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
-        write_bytes(self._file(f"{name}.pt"), buffer.getvalue())
+        self.write(f"{name}.pt", buffer.getvalue())
 
     def load(self, name: str) -> dict[str, Any]:
         """Read `name`.pt.
@@ -120,11 +127,12 @@ class RunFolder:
 
     def write_log(self, lines: list[dict[str, Any]]) -> None:
         """Write the log whole, so that it always agrees with `last.pt`."""
-        write_text(self._file("log.jsonl"), "".join(json.dumps(line) + "\n" for line in lines))
+        self.write("log.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file atomically."""
-        write_bytes(self._file(name), content)
+        if self.writes:
+            write_bytes(self._file(name), content)
 
     def _file(self, name: str) -> Path:
         return self.path / name

@@ -13,6 +13,7 @@ from tcam_cache.config import FitConfig
 from tcam_cache.errors import TcamCacheError
 from tcam_cache.records import CamSource, FrameSource, Shot
 from tcam_cache.training.align import COMPARED_SIZE, align_maps
+from tcam_cache.training.ranks import ALONE, Ranks
 from tcam_cache.window import cam_tmp, window_indices
 
 
@@ -140,11 +141,16 @@ def resize_maps(maps: torch.Tensor, size: int) -> torch.Tensor:
 
 
 class EpochBatches:
-    """Batches of one epoch after another, loaded by worker processes that live as long as this object."""
+    """Batches of one epoch after another, loaded by worker processes that live as long as this object.
 
-    def __init__(self, samples: TrainingSamples, config: FitConfig, workers: int) -> None:
+    Of every batch a rank gets its share, which may be empty where the last batch is smaller than the others.
+    """
+
+    def __init__(
+        self, samples: TrainingSamples, config: FitConfig, workers: int, ranks: Ranks = ALONE
+    ) -> None:
         self.lengths = [len(shot) for shot in samples.shots]
-        self.config = config
+        self.config, self.ranks = config, ranks
         self.plan: list[list[Draw]] = []
         self.loader = DataLoader(
             _BatchSamples(samples),
@@ -163,7 +169,7 @@ class EpochBatches:
         draws = draw_epoch(self.lengths, self.config.frames_per_shot, self.config.seed, epoch)
         size = self.config.batch_size
         starts = range(first_step * size, len(draws), size)
-        self.plan[:] = [draws[start : start + size] for start in starts]
+        self.plan[:] = [self.ranks.share(draws[start : start + size]) for start in starts]
         for batch in self.loader:
             if isinstance(batch, TcamCacheError):
                 try:
@@ -186,6 +192,10 @@ class _BatchSamples(Dataset):
 
     def __getitem__(self, draws: Sequence[Draw]) -> Sample | TcamCacheError:
         try:
-            return default_collate([self.samples[draw] for draw in draws])
+            return default_collate([self.samples[draw] for draw in draws]) if draws else _no_sample()
         except TcamCacheError as error:
             return error
+
+
+def _no_sample() -> Sample:
+    return Sample(*(torch.empty(0, dtype=torch.int64) for _ in Sample._fields))

@@ -1,14 +1,16 @@
 """What an epoch has summed so far, on the device, and the check that all of it is finite."""
 
+import functools
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from tcam_cache.errors import RunError
+from tcam_cache.training.ranks import Ranks
 
 
 @dataclass
@@ -67,6 +69,23 @@ class EpochSums:
         for name, value in self.counts.items():
             counts[name].copy_(value)
 
+    def over(
+        self, ranks: Ranks, counts: Mapping[str, torch.Tensor]
+    ) -> tuple["EpochSums", Mapping[str, torch.Tensor]]:
+        """Return the sums and counts over all ranks, which must all call it; seconds are this one's."""
+        if ranks.size == 1:
+            return self, counts
+        mine = [
+            {name: value.cpu() for name, value in kept.items()} for kept in (self.losses, self.broken, counts)
+        ]
+        losses, broken, counted = zip(*ranks.gather(mine), strict=True)
+        whole = replace(self, losses=_merged(losses, torch.add), broken=_merged(broken, torch.minimum))
+        return whole, _merged(counted, torch.add)
+
+    def of(self, ranks: Ranks) -> "EpochSums":
+        """Return a rank's part of the sums that a checkpoint keeps: the first takes them all."""
+        return self if ranks.is_first else EpochSums(self.step)
+
 
 def require_finite(sums: EpochSums, model: nn.Module, epoch: int) -> None:
     """Make sure that no loss and no weight of a fit has left the finite numbers.
@@ -92,6 +111,11 @@ def require_finite(sums: EpochSums, model: nn.Module, epoch: int) -> None:
             f"the {what} is not finite in epoch {epoch + 1}. The checkpoint before it is kept; lower --lr.",
             broken,
         )
+
+
+def _merged(parts: Sequence[Mapping[str, torch.Tensor]], combine: Callable) -> dict[str, torch.Tensor]:
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: functools.reduce(combine, [part[name] for part in parts if name in part]) for name in names}
 
 
 def _broken_weights(model: nn.Module) -> list[str]:

@@ -4,12 +4,15 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._dynamo.exc import TorchDynamoException
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 from tcam_cache.config import ClassifierConfig, TrainConfig
+from tcam_cache.errors import ConfigError
 from tcam_cache.training.decoder import Decoder
-from tcam_cache.training.losses import tcam_terms
-from tcam_cache.training.pseudo_labels import draw_pseudo_labels
+from tcam_cache.training.losses import shared_terms, tcam_terms
+from tcam_cache.training.pseudo_labels import PseudoLabels, draw_pseudo_labels
+from tcam_cache.training.ranks import ALONE, Ranks
 from tcam_cache.training.samples import Sample
 from tcam_cache.training.size import barrier_t
 
@@ -65,16 +68,26 @@ class DecoderTask:
     Args:
         encoder: the frozen classifier; has `features(images in [0, 1]) -> list of tensors`.
         decoder: what is fitted.
-        config: sampling of pseudo-labels, weights of the terms, schedule of the barrier.
+        config: sampling of pseudo-labels, weights of the terms, schedule of the barrier, precision; whether
+            the networks are compiled.
         device: where steps run.
+        ranks: who else takes every step; `losses` are then this rank's part of the batch's.
     """
 
     def __init__(
-        self, encoder: nn.Module, decoder: Decoder, config: TrainConfig, device: torch.device
+        self,
+        encoder: nn.Module,
+        decoder: Decoder,
+        config: TrainConfig,
+        device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.encoder = encoder.to(device, memory_format=torch.channels_last).eval()
         self.decoder = decoder.to(device, memory_format=torch.channels_last)
-        self.config, self.device = config, device
+        self.config, self.device, self.ranks = config, device, ranks
+        self._features, self._decode = self.encoder.features, self.decoder
+        if config.compile:
+            self._features, self._decode = torch.compile(self._features), torch.compile(self._decode)
         self.t = config.barrier_t
         self.counts = {"flat_frames": torch.zeros((), dtype=torch.int64, device=device)}
 
@@ -99,9 +112,12 @@ class DecoderTask:
 
         Frames with a flat CAM, which have no pseudo-label, are counted.
         """
-        terms, flat = self._terms(batch, self.t, generator)
-        self.counts["flat_frames"] += flat
-        return terms
+        terms, labels = {}, batch.cam.to(self.device)
+        if len(batch.tag):
+            terms, drawn = self._terms(batch, self.t, generator)
+            self.counts["flat_frames"] += drawn.flat.sum()
+            labels = drawn.labels
+        return shared_terms(terms, labels, self.config.cross_entropy, self.ranks)
 
     @torch.no_grad()
     def validation_losses(self, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -113,14 +129,25 @@ class DecoderTask:
         return self._terms(batch, self.config.barrier_t, generator)[0]
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the decoder's (B, 2, H, W) logits of (B, 3, H, W) images in [0, 1]."""
-        with torch.no_grad():
-            features = self.encoder.features(images)
-        return self.decoder(features, images.shape[-2:])
+        """Return the decoder's (B, 2, H, W) logits of (B, 3, H, W) images in [0, 1].
+
+        Raises:
+            ConfigError: the networks are to be compiled and cannot be.
+        """
+        try:
+            with torch.no_grad():
+                features = self._features(images)
+            return self._decode(features, images.shape[-2:])
+        except TorchDynamoException as error:
+            reason = " ".join(str(error).strip().split("\n")[:2])  # the first says which backend, no more
+            raise ConfigError(
+                f"torch.compile cannot compile encoder and decoder here ({reason}). Leave --compile out, or "
+                "install a C++ compiler."
+            ) from error
 
     def _terms(
         self, batch: Sample, t: float, generator: torch.Generator
-    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    ) -> tuple[dict[str, torch.Tensor], PseudoLabels]:
         config = self.config
         images = images_of(batch, self.device)
         drawn = draw_pseudo_labels(
@@ -131,9 +158,9 @@ class DecoderTask:
             pixels=config.pixels,
             dilate=config.dilate,
         )
-        with autocast(self.device):
+        with autocast(self.device, config.amp):
             logits = self.logits(images)
-        return tcam_terms(logits.float(), drawn.labels, images * 255, config, t, generator), drawn.flat.sum()
+        return tcam_terms(logits.float(), drawn.labels, images * 255, config, t, generator), drawn
 
 
 def images_of(batch: Sample, device: torch.device) -> torch.Tensor:
@@ -142,6 +169,7 @@ def images_of(batch: Sample, device: torch.device) -> torch.Tensor:
     return pixels.to(torch.float32, memory_format=torch.channels_last) / 255
 
 
-def autocast(device: torch.device) -> torch.autocast:
-    """Return the mixed-precision context: bf16 on CUDA, where it is faster; off elsewhere."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+def autocast(device: torch.device, amp: str = "auto") -> torch.autocast:
+    """Return the context of a precision, "bf16" or "none"; "auto" is bf16 on CUDA, where it is faster."""
+    mixed = amp == "bf16" or (amp == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed)

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from tcam_cache.cache import CamCache
 from tcam_cache.config import BuildConfig, ClassifierConfig, EvaluateConfig
+from tcam_cache.datasets import read_manifest, write_manifest
 from tcam_cache.presets import train_config
 
 
@@ -71,6 +73,15 @@ def evaluate_config(small_manifest, tmp_path):
 def data_copy(small_data, tmp_path):
     """A copy of the data set that a test may damage; give it as `root`."""
     return shutil.copytree(small_data, tmp_path / "data")
+
+
+@pytest.fixture
+def without_boxes(small_manifest, tmp_path):
+    """The manifest without a single box."""
+    manifest = read_manifest(small_manifest)
+    bare = tuple(replace(shot, boxes={}) for shot in manifest.shots)
+    write_manifest(replace(manifest, shots=bare), tmp_path / "m.jsonl")
+    return tmp_path / "m.jsonl"
 
 
 @pytest.fixture

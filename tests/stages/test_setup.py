@@ -33,3 +33,33 @@ def test_one_core_is_left_to_the_network(monkeypatch):
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
         assert worker_count(None) == workers
     assert (worker_count(0), worker_count(3)) == (0, 3)
+
+
+def test_processes_that_train_together_share_the_cores(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    assert [worker_count(None, sharing=sharing) for sharing in (1, 2, 4, 16)] == [15, 7, 3, 1]
+    assert worker_count(5, sharing=4) == 5
+
+
+def test_each_process_that_trains_with_others_gets_a_device_of_its_own(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name in ("auto", "cuda"):
+        assert [find_device(name, place, 2) for place in range(2)] == [
+            torch.device("cuda:0"),
+            torch.device("cuda:1"),
+        ]
+    assert chosen == [0, 1, 0, 1]
+    assert find_device("cpu", 1, 2) == torch.device("cpu")
+    with pytest.raises(DeviceError, match=r"started 3 processes here, where there are 2 CUDA"):
+        find_device("auto", 0, 3)
+    with pytest.raises(DeviceError, match="got device 'cuda:1' for 2 processes"):
+        find_device("cuda:1", 0, 2)
+
+
+def test_processes_without_an_accelerator_train_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert find_device("auto", 1, 2) == torch.device("cpu")
+    with pytest.raises(DeviceError, match="0 CUDA"):
+        find_device("cuda", 1, 2)

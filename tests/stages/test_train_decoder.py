@@ -178,15 +178,6 @@ def test_selecting_the_last_epoch_keeps_it_whatever_the_score(decoder_config):
     assert report.best["epoch"] == torch.load(decoder_config().out / "best.pt")["epoch"] == 3
 
 
-@pytest.fixture
-def without_boxes(small_manifest, tmp_path):
-    """The manifest without a single box."""
-    manifest = read_manifest(small_manifest)
-    bare = tuple(replace(shot, boxes={}) for shot in manifest.shots)
-    write_manifest(replace(manifest, shots=bare), tmp_path / "m.jsonl")
-    return tmp_path / "m.jsonl"
-
-
 def test_without_boxes_on_val_the_epoch_of_the_lowest_loss_there_is_kept(
     decoder_config, without_boxes, monkeypatch, caplog
 ):

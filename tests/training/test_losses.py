@@ -12,8 +12,9 @@ from tcam_cache.presets import PRESETS, train_config
 from tcam_cache.training import losses
 from tcam_cache.training.crf import crf_loss
 from tcam_cache.training.decoder import Decoder
-from tcam_cache.training.losses import partial_cross_entropy, tcam_terms
+from tcam_cache.training.losses import partial_cross_entropy, shared_terms, tcam_terms
 from tcam_cache.training.pseudo_labels import IGNORE, draw_pseudo_labels
+from tcam_cache.training.ranks import ALONE, Ranks
 from tcam_cache.training.size import size_loss
 
 
@@ -179,3 +180,35 @@ def test_every_term_takes_the_gradient_back_to_the_logits():
     for term in terms(logits, labels, rgb, config()).values():
         (slope,) = torch.autograd.grad(term, logits, retain_graph=True)
         assert slope.abs().max() > 0
+
+
+class OfKnownTotal(Ranks):
+    """A rank that knows what all have together: labelled pixels and frames."""
+
+    def total(self, value):
+        assert value.shape == (2,)
+        return torch.tensor([3, 2])
+
+
+@pytest.mark.parametrize("average", ["batch-mean", "frame-sum"])
+@pytest.mark.parametrize("shares", [(slice(0, 1), slice(1, 2)), (slice(0, 2), slice(2, 2))])
+def test_terms_and_gradients_of_the_ranks_shares_add_up_to_those_of_the_batch(average, shares):
+    logits, labels, rgb = batch(torch.float64)  # two labelled pixels in its first frame, one in the other
+    settings = config(cross_entropy=average, crf_weight=1e-3)
+    whole = terms(logits.requires_grad_(), labels, rgb, settings)
+    (slope,) = torch.autograd.grad(sum(whole.values()), logits)
+    summed, slopes = dict.fromkeys(whole, 0.0), torch.zeros_like(logits)
+    for rank, share in enumerate(shares):
+        own = terms(logits[share], labels[share], rgb[share], settings) if len(labels[share]) else {}
+        own = shared_terms(own, labels[share], average, OfKnownTotal(rank, 2))
+        if own:
+            slopes += torch.autograd.grad(sum(own.values()), logits)[0]
+        summed = {name: value + own.get(name, 0.0) for name, value in summed.items()}
+    torch.testing.assert_close(summed, whole, rtol=1e-6, atol=0)
+    torch.testing.assert_close(slopes, slope, rtol=1e-6, atol=1e-12)
+
+
+def test_the_terms_of_one_process_alone_stay_as_they_are():
+    logits, labels, rgb = batch()
+    whole = terms(logits, labels, rgb, config())
+    assert shared_terms(whole, labels, "batch-mean", ALONE) is whole

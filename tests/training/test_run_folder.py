@@ -117,3 +117,15 @@ def test_damage_is_a_named_error(run):
         (run.path / name).write_bytes(content)
         with pytest.raises(RunError, match=rf"{name} is damaged\. Restore it, or train anew"):
             read()
+
+
+def test_a_folder_that_does_not_write_reads_what_another_wrote(tmp_path):
+    first = RunFolder.begin(tmp_path / "run", {}, resume=False)
+    first.save("last", {"epoch": 1})
+    before = {path: path.read_bytes() for path in first.path.iterdir()}
+    second = RunFolder(first.path, writes=False)
+    second.save("last", {"epoch": 2})
+    second.write("curves.png", b"x")
+    second.write_log([{"epoch": 1}])
+    assert second.load("last") == {"epoch": 1}
+    assert {path: path.read_bytes() for path in first.path.iterdir()} == before

@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 from tcam_cache.config import FitConfig
 from tcam_cache.errors import CacheError, FrameError, TcamCacheError
 from tcam_cache.records import Frame, Shot
+from tcam_cache.training.ranks import ALONE, Ranks
 from tcam_cache.training.samples import (
     Draw,
     EpochBatches,
@@ -236,9 +237,9 @@ def cams_of_time():
     return ListedCams(maps)
 
 
-def epochs_of(workers, epochs=(0, 1), **given):
+def epochs_of(workers, epochs=(0, 1), ranks=ALONE, **given):
     given = {"batch_size": 3, "frames_per_shot": 2, **given}
-    batches = EpochBatches(samples_of(cams_of_time(), neighbours=1), config(**given), workers)
+    batches = EpochBatches(samples_of(cams_of_time(), neighbours=1), config(**given), workers, ranks)
     return [list(batches.epoch(epoch)) for epoch in epochs], len(batches)
 
 
@@ -286,6 +287,18 @@ def test_a_batch_stacks_its_samples_and_the_last_one_is_shorter():
     assert first.rgb.shape == (4, 3, SIZE, SIZE)
     assert (first.cam.shape, first.cam.dtype) == ((4, SIZE, SIZE), torch.float32)
     assert first.tag.dtype == first.seed.dtype == torch.int64
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_ranks_share_every_batch_and_one_may_find_its_part_of_the_last_empty(workers):
+    (whole,), _ = epochs_of(0, epochs=(1,))
+    (first,), _ = epochs_of(workers, (1,), Ranks(0, 2))
+    (second,), _ = epochs_of(workers, (1,), Ranks(1, 2))
+    sizes = [[len(batch.tag) for batch in batches] for batches in (whole, first, second)]
+    assert sizes == [[3, 3, 1], [2, 2, 1], [1, 1, 0]]
+    for ours, theirs, batch in zip(first, second, whole, strict=True):
+        assert torch.equal(ours.seed, batch.seed[::2]) and torch.equal(ours.rgb, batch.rgb[::2])
+        assert torch.equal(theirs.seed, batch.seed[1::2])
 
 
 class BrokenFrames(CoordinateFrames):

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from tcam_cache.errors import RunError
+from tcam_cache.training.ranks import ALONE, Ranks
 from tcam_cache.training.sums import EpochSums, require_finite
 
 
@@ -75,3 +76,44 @@ def test_weights_and_statistics_count_too():
 
 def test_a_model_without_weights_is_finite():
     require_finite(EpochSums(), nn.Identity(), 0)
+
+
+class TwoRanks(Ranks):
+    """The first of two ranks, of which the other has gathered something else."""
+
+    def __new__(cls, other):
+        ranks = super().__new__(cls)
+        object.__setattr__(ranks, "other", other)
+        return ranks
+
+    def __init__(self, other):
+        super().__init__(0, 2)
+
+    def gather(self, value):
+        return [value, self.other]
+
+
+def test_sums_over_ranks_add_up_and_name_the_first_step_that_broke_on_any():
+    ours = sums_of(crf=(-1.0, -3.0), size=(0.5, 1.5))
+    ours.seconds_data = 2.0
+    theirs = sums_of(crf=(-2.0, math.inf))
+    other = [theirs.losses, theirs.broken, {"flat_frames": torch.tensor(4)}]
+    whole, counts = ours.over(TwoRanks(other), {"flat_frames": torch.tensor(3)})
+    assert counts == {"flat_frames": 7}
+    assert whole.losses == {"crf": math.inf, "size": 2.0}
+    assert whole.broken == {"crf": 1.0, "size": math.inf}
+    assert (whole.step, whole.seconds_data) == (2, 2.0)
+    assert ours.losses == {"crf": -4.0, "size": 2.0}
+
+
+def test_one_rank_alone_keeps_its_sums_as_they_are():
+    sums, counts = sums_of(crf=(1.0,)), {"flat_frames": torch.tensor(3)}
+    whole, counted = sums.over(ALONE, counts)
+    assert whole is sums and counted is counts
+
+
+def test_the_first_rank_takes_up_what_was_kept_and_the_others_begin_at_nothing():
+    sums = sums_of(crf=(1.0, 2.0))
+    sums.counts = {"flat_frames": torch.tensor(3)}
+    assert sums.of(ALONE) is sums and sums.of(Ranks(0, 2)) is sums
+    assert sums.of(Ranks(1, 2)) == EpochSums(step=2)

@@ -1,12 +1,14 @@
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.exc import BackendCompilerFailed
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from tcam_cache.cams import Classifier
 from tcam_cache.config import ClassifierConfig
+from tcam_cache.errors import ConfigError
 from tcam_cache.presets import train_config
-from tcam_cache.training import ClassifierTask, Decoder, DecoderTask
+from tcam_cache.training import ClassifierTask, Decoder, DecoderTask, tasks
 from tcam_cache.training.fitting import step_generator
 from tcam_cache.training.samples import Sample
 from tcam_cache.training.size import barrier_t
@@ -293,3 +295,66 @@ def test_another_seed_of_a_sample_draws_other_labels():
     other = batch._replace(seed=batch.seed + 1)
     terms = [task.losses(one, step_generator(0, 0, 0))["cross_entropy"] for one in (batch, other)]
     assert terms[0] != terms[1]
+
+
+def terms_of(task):
+    task.start_epoch(0)
+    return task.losses(batch_of(), step_generator(0, 0, 0))
+
+
+def test_in_bf16_the_networks_compute_coarsely_and_the_loss_as_exactly_as_ever(monkeypatch):
+    exact = terms_of(decoder_task(amp="none"))
+    seen = []
+    inner = tasks.tcam_terms
+
+    def spy(logits, *rest):
+        seen.append((logits, torch.is_autocast_enabled("cpu")))
+        return inner(logits, *rest)
+
+    monkeypatch.setattr(tasks, "tcam_terms", spy)
+    task = decoder_task(amp="bf16")
+    coarse = terms_of(task)
+    ((logits, under_autocast),) = seen
+    assert logits.dtype == torch.float32 and not under_autocast
+    assert torch.equal(logits, logits.bfloat16().float())
+    for name, term in coarse.items():
+        assert term.dtype == torch.float32
+        assert term.item() == pytest.approx(exact[name].item(), rel=0.02) and term != exact[name]
+    sum(coarse.values()).backward()
+    assert all(p.grad.dtype == torch.float32 and p.grad.any() for p in task.decoder.parameters())
+
+
+def test_without_a_word_the_cpu_computes_in_full_precision():
+    assert {name: term.item() for name, term in terms_of(decoder_task()).items()} == {
+        name: term.item() for name, term in terms_of(decoder_task(amp="none")).items()
+    }
+
+
+def test_encoder_and_decoder_are_compiled_when_that_is_asked_for(monkeypatch):
+    plain = terms_of(decoder_task())
+    compiled, called = [], []
+
+    def compile(function):
+        compiled.append(function)
+        return lambda *given: called.append(function) or function(*given)
+
+    monkeypatch.setattr(torch, "compile", compile)
+    decoder_task()
+    assert compiled == []
+    task = decoder_task(compile=True)
+    terms = terms_of(task)
+    assert compiled == called == [task.encoder.features, task.decoder]
+    assert terms == plain
+    assert task.model() is task.decoder
+
+
+def test_networks_that_cannot_be_compiled_end_in_a_named_error(monkeypatch):
+    def compile(function):
+        def fail(*_given):
+            raise BackendCompilerFailed("inductor", RuntimeError("no compiler"), None)
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", compile)
+    with pytest.raises(ConfigError, match=r"no compiler.*Leave --compile out"):
+        terms_of(decoder_task(compile=True))

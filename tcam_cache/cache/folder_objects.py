@@ -110,11 +110,13 @@ def _unreadable(path: Path, error: OSError) -> CacheError:
 
 
 class _DurableStore(LocalStore):
-    # Chunks reach the disk before the commit record that vouches for them, even if the power fails.
+    """Zarr's folder, whose chunks reach the disk before the commit record does, even if the power fails."""
 
     def set_sync(self, key: str, value: "Buffer") -> None:
+        """Write one chunk: whole, or not at all."""
         self._check_writable()
         files.write_bytes(self.root / key, value.to_bytes())
 
     async def set(self, key: str, value: "Buffer") -> None:
+        """Write one chunk: whole, or not at all."""
         await asyncio.to_thread(self.set_sync, key, value)

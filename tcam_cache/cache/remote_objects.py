@@ -115,13 +115,15 @@ class RemoteObjects(WritableObjects):
 
 
 class _NamedStore(FsspecStore):
-    # A store that does not answer is no damaged array, and must not surface as one.
+    """Zarr's store elsewhere; one that does not answer is no damaged array, and does not surface as one."""
 
     async def get(self, key: str, *args: Any, **kwargs: Any) -> "Buffer | None":
+        """Return one chunk, or None where there is none."""
         with _refusals("read", self.fs.unstrip_protocol(f"{self.path}/{key}")):
             return await super().get(key, *args, **kwargs)
 
     async def set(self, key: str, *args: Any, **kwargs: Any) -> None:
+        """Write one chunk: whole, or not at all."""
         with _refusals("write", self.fs.unstrip_protocol(f"{self.path}/{key}")):
             await super().set(key, *args, **kwargs)
 

@@ -176,6 +176,7 @@ class _Reader:
         self._start()
 
     def close(self) -> None:
+        """Close the file."""
         self._container.close()
 
     def at(self, milliseconds: int) -> Any:

@@ -43,6 +43,7 @@ def open_board(run: Path, wanted: bool, epochs: int) -> Iterator[Callable[[Mappi
     with module.SummaryWriter(str(run / BOARD_NAME), purge_step=epochs + 1) as writer:
 
         def write(line: Mapping[str, Any]) -> None:
+            """Write one line of the log."""
             for name, value in scalars(line).items():
                 writer.add_scalar(name, value, line["epoch"])
             writer.flush()

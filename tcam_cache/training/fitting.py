@@ -174,9 +174,11 @@ class _Loop:
         self.save_now = Every(60 * config.save_minutes)
 
     def steps_done(self) -> int:
+        """Return how many steps are taken, those of the epoch under way included."""
         return len(self.log) * len(self.batches) + self.sums.step
 
     def restore(self) -> None:
+        """Go on from `last.pt` where there is one; see `fit` for what is refused."""
         if not self.run.has("last"):
             return
         state = self.run.load("last")
@@ -195,6 +197,7 @@ class _Loop:
         )
 
     def save(self) -> None:
+        """Write `last.pt`: the fit as it stands, within an epoch too."""
         sums, counts = self.whole
         state = {
             "epoch": len(self.log),
@@ -250,6 +253,7 @@ class _Loop:
         require_finite(self.whole[0], self.task.model(), epoch)
 
     def validated(self, validate: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:
+        """Return the scores on the validation split; Ctrl-C meanwhile saves the epoch before it is raised."""
         try:
             return self.ranks.from_first(validate)
         except KeyboardInterrupt:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tcam_cache.config import ExportConfig
+from tcam_cache.cache_config import ExportConfig
 from tcam_cache_cli.options import stage_command
 
 

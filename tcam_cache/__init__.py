@@ -23,7 +23,7 @@ _HOMES = {
     "window_indices": "tcam_cache.window",
     "ManifestConfig": "tcam_cache.config",
     "ClassifierConfig": "tcam_cache.config",
-    "BuildConfig": "tcam_cache.config",
+    "BuildConfig": "tcam_cache.cache_config",
     "TrainConfig": "tcam_cache.config",
     "train_config": "tcam_cache.presets",
     "SearchConfig": "tcam_cache.config",

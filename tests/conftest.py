@@ -101,7 +101,7 @@ def small_classifier(small_manifest):
 @pytest.fixture(scope="session")
 def small_cache(small_manifest, small_classifier):
     """The complete cache of `small_manifest`."""
-    from tcam_cache.config import BuildConfig
+    from tcam_cache.cache_config import BuildConfig
     from tcam_cache.stages.build_cache import build_cache
 
     out = small_manifest.parent / "cache"

@@ -12,6 +12,7 @@ REPOSITORY = Path(__file__).parents[1]
 LIBRARY = REPOSITORY / "tcam_cache"
 ROOMS = {"cache", "cams", "datasets", "evaluation", "training"}
 SHARED = {
+    "cache_config",
     "config",
     "errors",
     "extras",
@@ -123,7 +124,18 @@ def test_stages_and_shared_words_import_each_other_without_a_circle():
 
 
 def test_the_command_line_imports_only_stages_readers_and_shared_words():
-    allowed = {"stages", "config", "errors", "place", "presets", "progress", "settings", "version", *READERS}
+    allowed = {
+        "stages",
+        "cache_config",
+        "config",
+        "errors",
+        "place",
+        "presets",
+        "progress",
+        "settings",
+        "version",
+        *READERS,
+    }
     for path in sources("cli"):
         assert parts_of_the_house(path) <= allowed, name_of(path)
 

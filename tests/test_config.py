@@ -6,18 +6,16 @@ from pathlib import Path
 import pytest
 
 from tcam_cache import config
+from tcam_cache.cache_config import BuildConfig, InspectConfig, VerifyConfig
 from tcam_cache.config import (
     THRESHOLDS,
-    BuildConfig,
     ClassifierConfig,
     Config,
     EvaluateConfig,
     FitConfig,
-    InspectConfig,
     ManifestConfig,
     PredictConfig,
     TrainConfig,
-    VerifyConfig,
     fixed_threshold,
 )
 from tcam_cache.errors import ConfigError

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from tcam_cache.cache import CachePlan, CamWriter
-from tcam_cache.config import BuildConfig, parse_shard
+from tcam_cache.cache_config import BuildConfig, parse_shard
 from tcam_cache.datasets import manifest_text
 from tcam_cache.errors import FrameError
 from tcam_cache.progress import progress_bar

@@ -10,7 +10,7 @@ import joblib
 import torch
 
 from tcam_cache.cache import CachePlan, CamWriter
-from tcam_cache.config import BuildConfig
+from tcam_cache.cache_config import BuildConfig
 from tcam_cache.errors import ConfigError
 from tcam_cache.extras import optional
 from tcam_cache.records import Shot

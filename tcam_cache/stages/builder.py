@@ -7,8 +7,8 @@ from typing import Self
 import torch
 
 from tcam_cache.cache import CachePlan, CamWriter
+from tcam_cache.cache_config import BuildConfig
 from tcam_cache.cams import CamExtractor, ClassifierFile, find_layers, fold_batch_norm, read_classifier_file
-from tcam_cache.config import BuildConfig
 from tcam_cache.datasets import Manifest
 from tcam_cache.errors import ConfigError
 from tcam_cache.provenance import provenance

@@ -7,14 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tcam_cache.cache import CamCache
-from tcam_cache.config import (
-    BuildConfig,
-    ClassifierConfig,
-    DemoConfig,
-    EvaluateConfig,
-    InspectConfig,
-    ManifestConfig,
-)
+from tcam_cache.cache_config import BuildConfig, InspectConfig
+from tcam_cache.config import ClassifierConfig, DemoConfig, EvaluateConfig, ManifestConfig
 from tcam_cache.datasets import write_demo
 from tcam_cache.errors import ManifestError
 from tcam_cache.presets import train_config

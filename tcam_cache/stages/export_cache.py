@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tcam_cache.cache import CamCache
-from tcam_cache.config import ExportConfig
+from tcam_cache.cache_config import ExportConfig
 from tcam_cache.files import atomic_file
 from tcam_cache.stages.attached import frame_names
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from tcam_cache.cache import CachePlan, CamWriter
+from tcam_cache.cache_config import ImportConfig
 from tcam_cache.cams import normalise, read_classifier_file, read_torch_file
-from tcam_cache.config import ImportConfig
 from tcam_cache.datasets import Manifest, manifest_text, read_manifest
 from tcam_cache.errors import FrameError, WeightsError
 from tcam_cache.progress import progress_bar

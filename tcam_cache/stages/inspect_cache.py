@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tcam_cache.cache import CachedShot, CamCache, CamStatistics
-from tcam_cache.config import InspectConfig
+from tcam_cache.cache_config import InspectConfig
 from tcam_cache.evaluation.animation import save_gif, save_mp4
 from tcam_cache.evaluation.overlays import save_image
 from tcam_cache.stages.cache_pictures import class_sheet, shot_animation, shot_sheet

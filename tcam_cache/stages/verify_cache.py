@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tcam_cache.cache import CamCache
-from tcam_cache.config import VerifyConfig
+from tcam_cache.cache_config import VerifyConfig
 from tcam_cache.errors import CacheError
 
 

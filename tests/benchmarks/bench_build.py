@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from tcam_cache.cache_config import BuildConfig
 from tcam_cache.cams import CHECKPOINTS, ClassifierFile, fold_batch_norm, seeded_classifier
-from tcam_cache.config import BuildConfig, ManifestConfig
+from tcam_cache.config import ManifestConfig
 from tcam_cache.datasets import ImageFrames, read_manifest
 from tcam_cache.stages.build_cache import build_cache
 from tcam_cache.stages.index_dataset import index_dataset

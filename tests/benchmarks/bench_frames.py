@@ -18,8 +18,9 @@ import torch
 from PIL import Image
 
 from tcam_cache.cache import CamCache
+from tcam_cache.cache_config import BuildConfig
 from tcam_cache.cams import CHECKPOINTS, ClassifierFile, seeded_classifier
-from tcam_cache.config import BuildConfig, ManifestConfig
+from tcam_cache.config import ManifestConfig
 from tcam_cache.datasets import ImageFrames, read_manifest
 from tcam_cache.presets import train_config
 from tcam_cache.records import Frame

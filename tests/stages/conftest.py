@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from tcam_cache.cache import CamCache
-from tcam_cache.config import BuildConfig, ClassifierConfig, EvaluateConfig
+from tcam_cache.cache_config import BuildConfig
+from tcam_cache.config import ClassifierConfig, EvaluateConfig
 from tcam_cache.datasets import read_manifest, write_manifest
 from tcam_cache.presets import train_config
 

@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 from tcam_cache.cache import CamCache
+from tcam_cache.cache_config import METHODS, parse_shard
 from tcam_cache.cams import read_classifier_file
-from tcam_cache.config import METHODS, ManifestConfig, parse_shard
+from tcam_cache.config import ManifestConfig
 from tcam_cache.datasets import read_manifest
 from tcam_cache.errors import CacheError, ConfigError, FrameError
 from tcam_cache.stages.build_cache import build_cache

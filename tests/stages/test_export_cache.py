@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tcam_cache.cache import CamCache
-from tcam_cache.config import ExportConfig
+from tcam_cache.cache_config import ExportConfig
 from tcam_cache.errors import CacheError
 from tcam_cache.stages.build_cache import build_cache
 from tcam_cache.stages.evaluate import evaluate

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tcam_cache.cache import CamCache
-from tcam_cache.config import ImportConfig
+from tcam_cache.cache_config import ImportConfig
 from tcam_cache.datasets import read_manifest
 from tcam_cache.errors import CacheError, FrameError
 from tcam_cache.stages.evaluate import evaluate

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tcam_cache.config import InspectConfig
+from tcam_cache.cache_config import InspectConfig
 from tcam_cache.errors import CacheError, ConfigError, FrameError
 from tcam_cache.stages.build_cache import build_cache
 from tcam_cache.stages.inspect_cache import inspect_cache

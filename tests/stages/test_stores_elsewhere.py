@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tcam_cache.cache import CamCache
-from tcam_cache.config import InspectConfig, VerifyConfig
+from tcam_cache.cache_config import InspectConfig, VerifyConfig
 from tcam_cache.presets import train_config
 from tcam_cache.stages.train_decoder import train_decoder
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tcam_cache.config import VerifyConfig
+from tcam_cache.cache_config import VerifyConfig
 from tcam_cache.errors import CacheError
 from tcam_cache.stages.build_cache import build_cache
 from tcam_cache.stages.verify_cache import verify_cache

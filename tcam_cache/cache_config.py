@@ -1,0 +1,131 @@
+"""The frozen settings of the commands that make, read and share caches."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tcam_cache.config import PRECISIONS, SPLIT_CHOICES, DataConfig
+from tcam_cache.errors import ConfigError
+from tcam_cache.place import Place
+from tcam_cache.settings import Config, setting
+
+METHODS = ("cam", "gradcam", "gradcam++", "smooth-gradcam++", "xgradcam", "layercam")
+TARGETS = ("tag", "prediction")
+BACKENDS = ("loky", "dask")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildConfig(DataConfig):
+    """Stage 1: run the frozen classifier over every frame and store the CAMs."""
+
+    classifier: Path = setting(help="classifier file written by `tcam-cache classifier`")
+    out: Place = setting(
+        help="the cache: a folder, or a URL such as s3://bucket/cache (by AWS_ENDPOINT_URL, AWS_PROFILE, ...)"
+    )
+    method: str = setting("layercam", help="CAM method", choices=METHODS)
+    layers: str = setting("last", help="backbone layers by commas, such as layer3,layer4: their maximum")
+    target: str = setting("tag", help="the class whose CAM is stored", choices=TARGETS)
+    every: int = setting(1, help="cache every K-th frame of a shot, and all annotated ones", least=1)
+    batch_size: int = setting(32, help="frames of one shot in a forward pass", least=1)
+    image_size: int = setting(224, help="frames are squashed to this side", least=32)
+    shard: str | None = setting(None, help="i/N: this machine's share of the shots, 0 <= i < N")
+    jobs: int | None = setting(
+        None, help="processes that each run the classifier; default: 1, with dask all workers", least=1
+    )
+    threads: int | None = setting(
+        None, help="computing threads of each process; default: all cores, shared out among --jobs", least=1
+    )
+    backend: str = setting("loky", help="what runs the jobs: this machine, or a cluster", choices=BACKENDS)
+    scheduler: str | None = setting(None, help="address of the dask scheduler, such as tcp://host:8786")
+    compile: bool = setting(False, help="run the classifier through torch.compile")
+    amp: str = setting("none", help="precision of the classifier's forward pass", choices=PRECISIONS)
+    frames: bool = setting(False, help="store the frames, too, squashed: training decodes them far faster")
+    frame_size: int = setting(256, help="side in pixels of the frames that --frames stores", least=32)
+    dry_run: bool = setting(False, help="say frames, bytes and hours, write nothing")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_shard(self.shard)
+        if (self.backend == "dask") != (self.scheduler is not None):
+            raise ConfigError(
+                f"got backend {self.backend!r} and scheduler {self.scheduler!r}; expected --backend dask and "
+                "--scheduler ADDRESS together, or neither."
+            )
+        if str(self.out).startswith("memory:") and (self.jobs not in (None, 1) or self.backend == "dask"):
+            raise ConfigError(f"{self.out} is the memory of one process. Build it with --jobs 1.")
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """Return (i, N) of a share "i/N" of the shots; None is the whole, 0/1.
+
+    Raises:
+        ConfigError: it is not of that form, or i is not below N.
+
+    >>> parse_shard("2/3")
+    (2, 3)
+    """
+    if text is None:
+        return 0, 1
+    parts = text.split("/")
+    if len(parts) == 2 and all(part.isdecimal() for part in parts) and int(parts[0]) < int(parts[1]):
+        return int(parts[0]), int(parts[1])
+    raise ConfigError(f"got shard {text!r}; expected i/N with 0 <= i < N, such as 0/4.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectConfig(Config):
+    """Look into a cache."""
+
+    cache: Place = setting(help="the cache: a folder, a URL, or an HDF5 file that was exported")
+    shot: str | None = setting(None, help="a shot's id, such as bird/0001/001")
+    png: Path | None = setting(
+        None, help="one picture: the shot's frames with their CAMs, or some of every class"
+    )
+    gif: Path | None = setting(None, help="the shot, moving: frame, CAM and CAM-TMP side by side")
+    mp4: Path | None = setting(None, help="the same as a video (extra `video`)")
+    fps: float = setting(10, help="frames a second of --gif and --mp4", least=0.1, most=100)
+    root: Path | None = setting(None, help="where the data set lies now, if not where the manifest says")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shot is None and (self.gif or self.mp4):
+            raise ConfigError(
+                "--gif and --mp4 show one shot. Name it: tcam-cache inspect CACHE SHOT --gif FILE."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig(Config):
+    """Write a cache, or one shot of it, in another form."""
+
+    cache: Place = setting(help="the cache: a folder, a URL, or an HDF5 file that was exported")
+    shot: str | None = setting(None, help="for npz: a shot's id, such as bird/0001/001")
+    format: str = setting(
+        help="h5: the whole cache as one file; zarr: as a cache folder, the way back; npz: one shot",
+        choices=("h5", "zarr", "npz"),
+    )
+    out: Place = setting(help="the file to write; for zarr the folder or the URL")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.shot is None) == (self.format == "npz"):
+            raise ConfigError("npz holds one SHOT, h5 and zarr the whole cache: name a shot for npz only.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportConfig(Config):
+    """Make a cache of CAMs that others stored, one .pt file a frame."""
+
+    manifest: Path = setting(help="manifest written by `tcam-cache manifest`")
+    source: Path = setting(help="the folder of .pt files", shown="FOLDER")
+    out: Place = setting(help="the cache: a folder, or a URL such as s3://bucket/cache")
+    method: str = setting("imported", help="what made the CAMs, such as layercam")
+    classifier: Path | None = setting(None, help="classifier file to keep in the cache; `train` needs one")
+    split: str = setting("all", help="the shots to import; others stay unfinished", choices=SPLIT_CHOICES)
+    root: Path | None = setting(None, help="where the data set lies now, if not where the manifest says")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyConfig(Config):
+    """Check every byte of a cache."""
+
+    cache: Place = setting(help="the cache: a folder, or a URL")

@@ -132,6 +132,10 @@ class TrainConfig(FitConfig):
         None, help="background seeds: this lowest fraction of all pixels; default: all of C-", least=0, most=1
     )
     pixels: int = setting(100, help="seeds per frame and class", least=1)
+    fg_level: float = setting(
+        0.0, help="foreground seeds are at least this share of the map's maximum", least=0, most=1
+    )
+    seeds_by_area: bool = setting(False, help="share a frame's seeds between C+ and C- by their areas")
     dilate: bool = setting(False, help="grow each seed to 3x3")
     cross_entropy: str = setting(
         "batch-mean",
@@ -150,6 +154,7 @@ class TrainConfig(FitConfig):
     barrier_growth: float = setting(1.01, help="t grows by this factor every epoch", least=1)
     barrier_cap: float = setting(10.0, help="t never exceeds", least=0)
     decoder_width: float = setting(1.0, help="factor on the decoder's channels", least=0)
+    image_skip: bool = setting(False, help="the decoder's last block sees the frame itself, too")
     amp: str = setting(
         "auto",
         help="precision of encoder and decoder in a step: auto is bf16 on CUDA, none elsewhere",

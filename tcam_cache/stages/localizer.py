@@ -39,7 +39,8 @@ def new_networks(file: ClassifierFile, config: TrainConfig) -> tuple[Classifier,
     classifier = file.classifier("best_classification")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return classifier, Decoder(classifier.channels, config.decoder_width, classifier.full_resolution)
+        shape = (classifier.channels, config.decoder_width, classifier.full_resolution)
+        return classifier, Decoder(*shape, config.image_skip)
 
 
 def open_localizer(path: Path, device: torch.device) -> Localizer:

@@ -61,8 +61,9 @@ def decoder_maps(
     device = classifier.mean.device
     for batch in only_readable(load_batches(in_batches(frames, batch_size), source, image_size, workers)):
         with torch.inference_mode():
-            features = classifier.features(as_images(batch.rgb, device))
-            foreground = decoder(features, (image_size, image_size)).float().softmax(1)[:, 1]
+            images = as_images(batch.rgb, device)
+            features = classifier.features(images)
+            foreground = decoder(features, images).float().softmax(1)[:, 1]
             scores = resize_maps(foreground, map_size).cpu().numpy()
             logits = classifier.logits(features[-1]).cpu().numpy()
         yield from _frame_maps(batch.frames, scores, logits, batch.sizes, np.ptp(scores, axis=(1, 2)) == 0)

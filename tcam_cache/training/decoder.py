@@ -16,25 +16,31 @@ class Decoder(nn.Module):
     """Turn the encoder's features into two logit maps, background and foreground.
 
     From the deepest stage to the shallowest, each block resizes to the next stage and takes it in as a skip;
-    one more block without a skip goes from the shallowest stage to the input's size. Channels halve from
-    block to block and end at 16: 256, 128, 64, 32, 16 for the five stages of a ResNet.
+    one more block, without a skip or with the input itself, goes from the shallowest stage to the input's
+    size. Channels halve from block to block and end at 16: 256, 128, 64, 32, 16 for the five stages of a
+    ResNet.
 
     Args:
         encoder_channels: channels of the encoder's stages, shallow to deep, at least two.
         width: factor on the decoder's channels, which stay at least 8.
         full_resolution: the shallowest stage already has the input's size (VGG), so that the block without a
             skip is left out.
+        image_skip: the last block takes the input in as a skip.
 
     Raises:
         ConfigError: there are fewer than two stages.
 
     >>> decoder = Decoder((8, 16), width=0.5)
-    >>> decoder([torch.zeros(1, 8, 4, 4), torch.zeros(1, 16, 2, 2)], size=(8, 8)).shape
+    >>> decoder([torch.zeros(1, 8, 4, 4), torch.zeros(1, 16, 2, 2)], torch.zeros(1, 3, 8, 8)).shape
     torch.Size([1, 2, 8, 8])
     """
 
     def __init__(
-        self, encoder_channels: Sequence[int], width: float = 1.0, full_resolution: bool = False
+        self,
+        encoder_channels: Sequence[int],
+        width: float = 1.0,
+        full_resolution: bool = False,
+        image_skip: bool = False,
     ) -> None:
         super().__init__()
         if len(encoder_channels) < 2:
@@ -43,7 +49,9 @@ class Decoder(nn.Module):
                 "Choose another architecture."
             )
         *skips, channels = encoder_channels
-        skips = skips[::-1] if full_resolution else [*skips[::-1], 0]
+        last = [3] if image_skip else [] if full_resolution else [0]
+        skips = [*skips[::-1], *last]
+        self.image_skip = image_skip
         blocks = []
         for position, skip in enumerate(skips, start=1):
             out = max(LEAST_CHANNELS, round(width * LAST_CHANNELS * 2 ** (len(skips) - position)))
@@ -54,20 +62,20 @@ class Decoder(nn.Module):
         nn.init.xavier_uniform_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    def forward(self, features: Sequence[Tensor], images: Tensor) -> Tensor:
         """Return the logits at the input's size.
 
         Args:
             features: one (B, C, h, w) per stage, shallow to deep, in the order of `encoder_channels`.
-            size: height and width of the input, of any parity.
+            images: (B, 3, H, W), what they are of, in [0, 1] and of any parity.
 
         Returns:
             (B, 2, H, W): channel 0 is background, channel 1 foreground.
         """
-        *skips, x = features
+        *skips, x = [images, *features] if self.image_skip else features
         for block in self.blocks:
             skip = skips.pop() if skips else None
-            x = _resized(x, size if skip is None else skip.shape[-2:])
+            x = _resized(x, (images if skip is None else skip).shape[-2:])
             x = block(x if skip is None else torch.cat([x, skip], 1))
         return self.head(x)
 

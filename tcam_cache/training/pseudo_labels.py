@@ -27,7 +27,15 @@ class PseudoLabels(NamedTuple):
 
 
 def draw_pseudo_labels(
-    cams: Tensor, seeds: Tensor, *, fg_top: float, bg_low: float | None, pixels: int, dilate: bool
+    cams: Tensor,
+    seeds: Tensor,
+    *,
+    fg_top: float,
+    bg_low: float | None,
+    pixels: int,
+    dilate: bool,
+    fg_level: float = 0.0,
+    by_area: bool = False,
 ) -> PseudoLabels:
     """Draw foreground pixels by activation, background pixels uniformly, without replacement (TCAM Eq. 3).
 
@@ -41,6 +49,9 @@ def draw_pseudo_labels(
         bg_low: background comes from this lowest fraction of all pixels; None is all of C-.
         pixels: draws per sample and class.
         dilate: grow every drawn pixel to 3x3; pixels claimed by both classes are dropped.
+        fg_level: foreground comes from pixels of at least this share of the map's maximum.
+        by_area: of a sample's 2 `pixels` draws, each class gets a share by the area of its region, C+ or C-,
+            and at least one.
 
     >>> cams = torch.tensor([[[0.0, 0.1], [0.1, 1.0]]])
     >>> drawn = draw_pseudo_labels(
@@ -49,8 +60,8 @@ def draw_pseudo_labels(
     ([[[0, 0], [0, 1]]], [[3, 1]])
     """
     noise = _noise(seeds, cams.shape[1:], cams.device)
-    areas = seed_regions(cams, noise, fg_top=fg_top, bg_low=bg_low)
-    taken = _first_of_race(cams, areas, noise, pixels)
+    areas = seed_regions(cams, noise, fg_top=fg_top, bg_low=bg_low, fg_level=fg_level)
+    taken = _first_of_race(cams, areas, noise, _quotas(cams, pixels, by_area), pixels << by_area)
     if dilate:
         taken = functional.max_pool2d(taken.float(), 3, stride=1, padding=1) > 0
     taken = taken & ~taken.flip(1)
@@ -59,7 +70,9 @@ def draw_pseudo_labels(
     return PseudoLabels(labels, ~areas.flatten(1).any(1), taken.sum((2, 3)))
 
 
-def seed_regions(cams: Tensor, noise: Tensor, *, fg_top: float, bg_low: float | None) -> Tensor:
+def seed_regions(
+    cams: Tensor, noise: Tensor, *, fg_top: float, bg_low: float | None, fg_level: float = 0.0
+) -> Tensor:
     """Return the pixels that seeds may come from; pixels of one value at a cut are chosen at random.
 
     Args:
@@ -67,6 +80,7 @@ def seed_regions(cams: Tensor, noise: Tensor, *, fg_top: float, bg_low: float | 
         noise: (B, 2, H, W) int64 in 0..2^31 - 1, independent and uniform.
         fg_top: see `draw_pseudo_labels`.
         bg_low: see `draw_pseudo_labels`.
+        fg_level: see `draw_pseudo_labels`.
 
     Returns:
         (B, 2, H, W) bool, channel 0 for background, 1 for foreground; empty where the map is flat.
@@ -77,6 +91,8 @@ def seed_regions(cams: Tensor, noise: Tensor, *, fg_top: float, bg_low: float | 
     order = cams.float().abs().view(torch.int32).long()
     if fg_top < 1:
         foreground = _lowest(~order, foreground, noise[:, 0], fg_top)
+    if fg_level > 0:
+        foreground = foreground & (cams >= fg_level * cams.amax((1, 2), keepdim=True))
     if bg_low is not None:
         background = _lowest(order, torch.ones_like(background), noise[:, 1], bg_low)
     return torch.stack([background, foreground], 1) & ~flat[:, None, None, None]
@@ -90,13 +106,23 @@ def _lowest(order: Tensor, region: Tensor, ties: Tensor, fraction: float) -> Ten
     return (keys <= cut).view_as(region) & region
 
 
-def _first_of_race(cams: Tensor, areas: Tensor, noise: Tensor, pixels: int) -> Tensor:
+def _quotas(cams: Tensor, pixels: int, by_area: bool) -> Tensor:
+    """Return (B, 2) int64, how many pixels of background and foreground a sample draws."""
+    if not by_area:
+        return torch.full((len(cams), 2), pixels, device=cams.device)
+    covered = regions(cams).foreground.flatten(1).float().mean(1)
+    foreground = (2 * pixels * covered).round().long().clamp(1, 2 * pixels - 1)
+    return torch.stack([2 * pixels - foreground, foreground], 1)
+
+
+def _first_of_race(cams: Tensor, areas: Tensor, noise: Tensor, quotas: Tensor, most: int) -> Tensor:
     uniform = ((noise.float() + 0.5) * 2.0**-_BITS).clamp(max=1 - 2.0**-24)
     weights = torch.stack([torch.ones_like(cams, dtype=torch.float32), cams.float()], 1)
     finish = (torch.log1p(-uniform) / weights).masked_fill(~areas, -torch.inf).flatten(2)
-    first = finish.topk(min(pixels, finish.shape[2]), dim=2)
+    first = finish.topk(min(most, finish.shape[2]), dim=2)
+    wanted = torch.arange(first.values.shape[2], device=cams.device) < quotas[:, :, None]
     taken = torch.zeros_like(areas).flatten(2)
-    return taken.scatter_(2, first.indices, first.values > -torch.inf).view_as(areas)
+    return taken.scatter_(2, first.indices, wanted & (first.values > -torch.inf)).view_as(areas)
 
 
 def _noise(seeds: Tensor, size: tuple[int, ...], device: torch.device) -> Tensor:

@@ -137,7 +137,7 @@ class DecoderTask:
         try:
             with torch.no_grad():
                 features = self._features(images)
-            return self._decode(features, images.shape[-2:])
+            return self._decode(features, images)
         except TorchDynamoException as error:
             reason = " ".join(str(error).strip().split("\n")[:2])  # the first says which backend, no more
             raise ConfigError(
@@ -157,6 +157,8 @@ class DecoderTask:
             bg_low=config.bg_low,
             pixels=config.pixels,
             dilate=config.dilate,
+            fg_level=config.fg_level,
+            by_area=config.seeds_by_area,
         )
         with autocast(self.device, config.amp):
             logits = self.logits(images)

@@ -36,7 +36,8 @@ def medians(steps: dict[str, Callable[[], object]]) -> dict[str, float]:
 def decoder_step(channels, sides, width) -> Callable[[], object]:
     decoder = Decoder(channels, width)
     features = [torch.randn(BATCH, c, s, s) for c, s in zip(channels, sides, strict=True)]
-    return lambda: decoder(features, (SIZE, SIZE)).square().mean().backward()
+    images = torch.rand(BATCH, 3, SIZE, SIZE)
+    return lambda: decoder(features, images).square().mean().backward()
 
 
 def convolution_step() -> Callable[[], object]:

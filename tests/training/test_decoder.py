@@ -15,6 +15,10 @@ def features(channels, sizes, batch=1):
     return [torch.randn(batch, c, s, s, generator=generator) for c, s in zip(channels, sizes, strict=True)]
 
 
+def images(*size, batch=1):
+    return torch.rand(batch, 3, *size, generator=torch.Generator().manual_seed(1))
+
+
 def widths(decoder):
     return [block[0].out_channels for block in decoder.blocks]
 
@@ -46,26 +50,26 @@ def test_the_width_scales_channels_down_to_8():
 )
 def test_logits_have_the_size_of_the_input(channels, sizes, size):
     decoder = Decoder(channels, width=0.5)
-    assert decoder(features(channels, sizes), size).shape == (1, 2, *size)
+    assert decoder(features(channels, sizes), images(*size)).shape == (1, 2, *size)
 
 
 def test_the_input_need_not_be_square():
     maps = [torch.randn(2, 4, 9, 16), torch.randn(2, 8, 4, 8)]
-    assert Decoder((4, 8))(maps, (18, 33)).shape == (2, 2, 18, 33)
+    assert Decoder((4, 8))(maps, images(18, 33, batch=2)).shape == (2, 2, 18, 33)
 
 
 def test_a_stage_at_the_input_size_needs_no_block_without_skip():
     channels, sizes = (4, 8, 12), (32, 16, 8)
     decoder = Decoder(channels, full_resolution=True)
     assert widths(decoder) == [32, 16]
-    assert decoder(features(channels, sizes), (32, 32)).shape == (1, 2, 32, 32)
+    assert decoder(features(channels, sizes), images(32, 32)).shape == (1, 2, 32, 32)
 
 
 def test_every_stage_and_every_parameter_takes_part():
     channels, sizes = (4, 8, 12), (16, 8, 4)
     decoder = Decoder(channels)
     inputs = [one.requires_grad_() for one in features(channels, sizes, batch=2)]
-    decoder(inputs, (32, 32)).square().sum().backward()
+    decoder(inputs, images(32, 32, batch=2)).square().sum().backward()
     assert all(one.grad.abs().sum() > 0 for one in inputs)
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in decoder.parameters())
 
@@ -74,14 +78,29 @@ def test_without_a_resize_a_block_only_joins_and_convolves():
     decoder = Decoder((4, 8), full_resolution=True).eval()
     shallow, deep = features((4, 8), (6, 6))
     by_hand = decoder.head(decoder.blocks[0](torch.cat([deep, shallow], 1)))
-    assert torch.equal(decoder([shallow, deep], (6, 6)), by_hand)
+    assert torch.equal(decoder([shallow, deep], images(6, 6)), by_hand)
+
+
+@pytest.mark.parametrize(("full_resolution", "sides"), [(False, (4, 2)), (True, (8, 4))])
+def test_with_an_image_skip_the_last_block_sees_the_frame_itself(full_resolution, sides):
+    decoder = Decoder((4, 8), full_resolution=full_resolution, image_skip=True).eval()
+    assert widths(decoder) == [32, 16]
+    frames = images(8, 8).requires_grad_()
+    shallow, deep = features((4, 8), sides)
+    joined = decoder.blocks[0](torch.cat([nn.functional.interpolate(deep, scale_factor=2.0), shallow], 1))
+    enlarged = nn.functional.interpolate(joined, size=(8, 8))
+    by_hand = decoder.head(decoder.blocks[1](torch.cat([enlarged, frames], 1)))
+    logits = decoder([shallow, deep], frames)
+    assert torch.equal(logits, by_hand)
+    assert torch.autograd.grad(logits.sum(), frames)[0].abs().sum() > 0
 
 
 def test_a_block_repeats_pixels_when_it_doubles_the_size():
     decoder = Decoder((4, 8), full_resolution=True).eval()
     shallow, deep = features((4, 8), (8, 4))
     doubled = deep.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    assert torch.equal(decoder([shallow, deep], (8, 8)), decoder([shallow, doubled], (8, 8)))
+    frames = images(8, 8)
+    assert torch.equal(decoder([shallow, deep], frames), decoder([shallow, doubled], frames))
 
 
 def test_weights_start_kaiming_uniform_in_the_blocks_and_xavier_in_the_head():

@@ -167,7 +167,7 @@ def test_from_features_and_drawn_labels_the_gradient_of_the_whole_loss_is_its_de
 
     def loss(weight, bias):
         logits = torch.func.functional_call(
-            decoder, {"head.weight": weight, "head.bias": bias}, (features, (8, 8))
+            decoder, {"head.weight": weight, "head.bias": bias}, (features, rgb / 255)
         )
         return sum(terms(logits, labels, rgb, weighted).values())
 

@@ -60,6 +60,40 @@ def test_two_foreground_pixels_are_drawn_without_replacement_one_after_the_other
     assert chisquare(left_out.sum(0).numpy(), 8_000 * np.array(expected)).pvalue > SURE
 
 
+def test_with_a_level_foreground_is_what_reaches_that_share_of_the_peak():
+    cam = (
+        torch.tensor([[[0.0, 0.0, 0.0, 0.0], [0.5, 0.69, 0.7, 0.8]]])
+        * torch.tensor([1.0, 0.5])[:, None, None]
+    )
+    areas = seed_regions(cam, noise_like(cam), fg_top=1.0, bg_low=None, fg_level=0.875)
+    assert areas[:, 1, 1].tolist() == [[False, False, True, True]] * 2
+    assert not areas[:, 1, 0].any()
+    assert torch.equal(areas[:, 0], ~regions(cam).foreground)  # what is doubtful is not background either
+
+
+@given(hnp.arrays(np.float32, (2, 6, 5), elements=st.floats(0, 1, width=32)), st.floats(0, 1))
+def test_a_level_never_leaves_a_map_without_foreground(maps, level):
+    cams = torch.from_numpy(maps)
+    plain = seed_regions(cams, noise_like(cams), fg_top=0.5, bg_low=None)
+    strict = seed_regions(cams, noise_like(cams), fg_top=0.5, bg_low=None, fg_level=level)
+    assert torch.equal(plain.flatten(2).any(2), strict.flatten(2).any(2))
+
+
+@pytest.mark.parametrize(("bright", "expected"), [(2, (8, 2)), (5, (5, 5)), (1, (9, 1)), (9, (1, 9))])
+def test_shared_by_area_the_seeds_are_as_the_regions_are(bright, expected):
+    cam = torch.zeros(1, 20, 10)
+    cam[0, : 2 * bright] = torch.linspace(0.8, 1, 20 * bright).view(2 * bright, 10)
+    drawn = draw_pseudo_labels(cam, torch.tensor([0]), **{**ALL, "pixels": 5}, by_area=True)
+    assert drawn.counts.tolist() == [list(expected)]
+
+
+def test_shared_by_area_every_class_keeps_a_seed():
+    cam = torch.zeros(1, 40, 40)
+    cam[0, 3, 4] = 1
+    drawn = draw_pseudo_labels(cam, torch.tensor([0]), **{**ALL, "pixels": 3}, by_area=True)
+    assert drawn.counts.tolist() == [[5, 1]]
+
+
 def test_background_is_drawn_uniformly_from_all_of_the_complement():
     cams, seeds = many([[0.0, 0.1, 0.2], [0.3, 0.0, 1.0]], 8_000)
     drawn = (draw_pseudo_labels(cams, seeds, **ALL).labels == 0).sum(0).flatten()

@@ -182,6 +182,36 @@ def two_ranks():
     return run
 
 
+@pytest.fixture(scope="session")
+def in_turn():
+    """Return a function that calls another with each of so many ranks, which gather without processes.
+
+    It returns what each returned. The function called must gather once.
+    """
+    from tcam_cache.training import Ranks
+
+    class Gathered(Exception):
+        pass
+
+    class Pretended(Ranks):
+        def gather(self, value):
+            if len(values) == self.size:
+                return list(values)
+            values.append(value)
+            raise Gathered
+
+    values = []
+
+    def run(call, size):
+        values.clear()
+        for rank in range(size):
+            with pytest.raises(Gathered):
+                call(Pretended(rank, size))
+        return [call(Pretended(rank, size)) for rank in range(size)]
+
+    return run
+
+
 def _as_rank(rank, port, call, pipe):
     os.environ |= {
         "TORCHELASTIC_RUN_ID": "test", "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank),

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from tcam_cache.config import ClassifierConfig
 from tcam_cache.datasets import Manifest
 from tcam_cache.errors import ManifestError, RunError
 from tcam_cache.provenance import provenance
-from tcam_cache.stages.maps import MAP_SIZE, annotated_frames, classifier_maps
+from tcam_cache.stages.loading import ShotFrame
+from tcam_cache.stages.maps import MAP_SIZE, FrameMap, annotated_frames, classifier_maps
 from tcam_cache.stages.scoring import Validation
 from tcam_cache.stages.setup import find_device, open_data, worker_count
 from tcam_cache.training import (
@@ -93,13 +95,13 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
     task = ClassifierTask(classifier, config, device)
     val = annotated_frames(manifest.split(config.val_split))
 
-    def val_maps() -> Any:
+    def maps(frames: Sequence[ShotFrame]) -> Iterator[FrameMap]:
         classifier.eval()
         return classifier_maps(
-            classifier, val, source, config.image_size, MAP_SIZE, config.batch_size, workers
+            classifier, frames, source, config.image_size, MAP_SIZE, config.batch_size, workers
         )
 
-    validation = Validation(val_maps, manifest.classes, workers) if val else None
+    validation = Validation(maps, val, manifest.classes, config.batch_size, workers) if val else None
     if validation is None:
         logger.warning("split %r has no boxes to choose by: the last epoch is kept", config.val_split)
     report = fit(task, EpochBatches(samples, config, workers), config, run, validation, SCORES)

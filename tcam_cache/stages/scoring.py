@@ -1,12 +1,15 @@
 """Frames' maps scored against true boxes, over worker processes; and the validation that both fits share."""
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 import joblib
 import numpy as np
 
 from tcam_cache.evaluation import GRID, FrameSweep, choose_tau, corloc_curve, sweep_frame
+from tcam_cache.stages.loading import ShotFrame, in_batches
 from tcam_cache.stages.maps import FrameMap
+from tcam_cache.training import ALONE, Ranks
 
 # Upstream validates at every 0.004; the final tau is chosen on the full grid.
 VALIDATION_GRID = GRID[::4]
@@ -42,20 +45,41 @@ def sweep_maps(
 class Validation:
     """Score the current model on annotated frames: CL, and class-mean CorLoc at the best threshold.
 
+    Ranks deal out whole batches, so that each goes through the network as it does where one process is alone.
+
     Args:
-        maps: called for the current model's maps.
+        maps: called with frames for the current model's maps of them, in that order.
+        frames: the annotated ones.
         classes: the classifier's, in the order of its logits.
+        batch_size: frames that go through the network together.
         workers: processes that find boxes.
+        ranks: who shares the frames; all must make the same calls, and all get what one alone would.
     """
 
-    def __init__(self, maps: Callable[[], Iterable[FrameMap]], classes: Sequence[str], workers: int) -> None:
-        self.maps, self.classes, self.workers = maps, classes, workers
+    def __init__(
+        self,
+        maps: Callable[[Sequence[ShotFrame]], Iterable[FrameMap]],
+        frames: Sequence[ShotFrame],
+        classes: Sequence[str],
+        batch_size: int,
+        workers: int,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.maps, self.frames, self.classes = maps, frames, classes
+        self.batch_size, self.workers, self.ranks = batch_size, workers, ranks
 
     def __call__(self) -> dict[str, float]:
         """Return "cl_accuracy", "corloc" (percentages) and "tau"."""
-        sweeps = sweep_maps(self.maps(), self.classes, "components", VALIDATION_GRID, self.workers)
+        sweeps = self.sweeps(VALIDATION_GRID)
         return {
             "cl_accuracy": 100 * float(np.mean([sweep.predicted_tag == sweep.tag for sweep in sweeps])),
             "corloc": float(corloc_curve(sweeps).max()),
             "tau": choose_tau(sweeps, VALIDATION_GRID),
         }
+
+    def sweeps(self, taus: np.ndarray) -> list[FrameSweep]:
+        """Return every frame's boxes at (K,) rising thresholds in [0, 1), in the order of the frames."""
+        share = chain.from_iterable(self.ranks.share(in_batches(self.frames, self.batch_size)))
+        mine = sweep_maps(self.maps(list(share)), self.classes, "components", taus, self.workers)
+        swept = {(sweep.shot, sweep.t): sweep for part in self.ranks.gather(mine) for sweep in part}
+        return [swept[shot.id, t] for shot, t in self.frames]

@@ -2,22 +2,23 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from tcam_cache.cache import CamCache
 from tcam_cache.cams import parse_classifier_file
 from tcam_cache.config import TrainConfig
-from tcam_cache.datasets import Manifest
 from tcam_cache.errors import ConfigError, ManifestError
 from tcam_cache.evaluation import GRID, choose_tau
 from tcam_cache.files import write_json
 from tcam_cache.records import FrameSource, Shot
 from tcam_cache.stages.attached import CLASSIFIER_NAME
+from tcam_cache.stages.loading import ShotFrame
 from tcam_cache.stages.localizer import BEST, THRESHOLD_NAME, new_networks
-from tcam_cache.stages.maps import MAP_SIZE, annotated_frames, decoder_maps
-from tcam_cache.stages.scoring import Validation, sweep_maps
+from tcam_cache.stages.maps import MAP_SIZE, FrameMap, annotated_frames, decoder_maps
+from tcam_cache.stages.scoring import Validation
 from tcam_cache.stages.setup import find_device, open_data, sampled_as, worker_count
 from tcam_cache.training import (
     ALONE,
@@ -73,7 +74,7 @@ class TrainReport:
 def train_decoder(config: TrainConfig) -> TrainReport:
     """Train the decoder of a run (TCAM Eq. 5); the frozen encoder comes from the cache's classifier.
 
-    The processes that torchrun starts share every batch; the first of them validates and writes.
+    The processes that torchrun starts share every batch and every validation; the first of them writes.
 
     Raises:
         CacheError: the cache was built from another manifest, or lacks shots of the training split.
@@ -111,16 +112,15 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
         return EpochBatches(samples, config, workers, ranks)
 
     task = DecoderTask(classifier, decoder, config, device, ranks)
-    val = _ValMaps(task, manifest, source, config, workers)
-    if val.frames:
-        validation, score = Validation(val, file.classes, workers), "corloc"
+    if val := annotated_frames(manifest.split(config.val_split)):
+        maps = partial(_val_maps, task, source, workers)
+        validation = Validation(maps, val, file.classes, config.batch_size, workers, ranks)
     else:
         seen = _with_cams(cache, manifest.split(config.val_split), config.val_split)
-        validation, score = ValidationLoss(task, batches_of(seen)) if seen else None, VAL_LOSS
-    report = fit(task, batches_of(shots, ranks), config, run, validation, {BEST: score}, ranks)
-    tau = None
-    if val.frames:
-        tau = ranks.from_first(lambda: _keep_threshold(task, val, run, file.classes, workers))
+        validation = ValidationLoss(task, batches_of(seen), ranks) if seen else None
+    keep = {BEST: "corloc" if val else VAL_LOSS}
+    report = fit(task, batches_of(shots, ranks), config, run, validation, keep, ranks)
+    tau = _keep_threshold(task, validation, run) if val else None
     return TrainReport(
         str(config.out), report.epochs, dict(report.best[BEST]), tau, time.perf_counter() - began
     )
@@ -157,43 +157,36 @@ def _with_cams(cache: CamCache, shots: Sequence[Shot], split: str) -> list[Shot]
     return []
 
 
-class _ValMaps:
-    """Call it for the current decoder's maps of the annotated validation frames."""
-
-    def __init__(
-        self, task: DecoderTask, manifest: Manifest, source: FrameSource, config: TrainConfig, workers: int
-    ) -> None:
-        self.task, self.source, self.config, self.workers = task, source, config, workers
-        self.frames = annotated_frames(manifest.split(config.val_split))
-
-    def __call__(self) -> Any:
-        self.task.decoder.eval()
-        config = self.config
-        return decoder_maps(
-            self.task.encoder,
-            self.task.decoder,
-            self.frames,
-            self.source,
-            config.image_size,
-            MAP_SIZE,
-            config.batch_size,
-            self.workers,
-        )
-
-
-def _keep_threshold(
-    task: DecoderTask, val: _ValMaps, run: RunFolder, classes: tuple[str, ...], workers: int
-) -> float:
-    task.decoder.load_state_dict(run.load(BEST)["model"])
-    tau = choose_tau(sweep_maps(val(), classes, "components", GRID, workers), GRID)
-    write_json(
-        run.path / THRESHOLD_NAME,
-        {
-            "policy": "val",
-            "value": tau,
-            "split": val.config.val_split,
-            "boxes": "components",
-            "map_size": MAP_SIZE,
-        },
+def _val_maps(
+    task: DecoderTask, source: FrameSource, workers: int, frames: Sequence[ShotFrame]
+) -> Iterator[FrameMap]:
+    task.decoder.eval()
+    config = task.config
+    return decoder_maps(
+        task.encoder,
+        task.decoder,
+        frames,
+        source,
+        config.image_size,
+        MAP_SIZE,
+        config.batch_size,
+        workers,
     )
+
+
+def _keep_threshold(task: DecoderTask, validation: Validation, run: RunFolder) -> float:
+    # The run's folder may be on the first rank's machine alone.
+    task.decoder.load_state_dict(task.ranks.from_first(lambda: run.load(BEST)["model"]))
+    tau = choose_tau(validation.sweeps(GRID), GRID)
+    if run.writes:
+        write_json(
+            run.path / THRESHOLD_NAME,
+            {
+                "policy": "val",
+                "value": tau,
+                "split": task.config.val_split,
+                "boxes": "components",
+                "map_size": MAP_SIZE,
+            },
+        )
     return tau

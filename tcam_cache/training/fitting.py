@@ -92,18 +92,19 @@ def fit(
 
     Everything random derives from seed, epoch and step, so that a resumed run equals an uninterrupted one.
     `last.pt` is written after every epoch, within one every `save_minutes`, and at the first Ctrl-C.
-    Several ranks take each step together, each on its share of the batch; the first of them validates.
+    Several ranks take each step together, each on its share of the batch; the first of them writes.
 
     Args:
         task: what is fitted.
         batches: where samples come from.
         config: schedule and selection.
         run: where `last.pt`, the kept checkpoints, `log.jsonl` and `curves.png` go.
-        validate: returns the scores on the validation split; None keeps the last epoch.
+        validate: returns the scores on the validation split, called by every rank, which all get the same;
+            None keeps the last epoch.
         keep: for each checkpoint to keep, the score that chooses it (the first of equals): the highest, or
             the lowest `VAL_LOSS`.
-        ranks: who takes every step; what they do not share, such as statistics of batch norms, is kept as
-            the first has it.
+        ranks: who takes every step; what they do not share, such as statistics of batch norms, is kept and
+            validated as the first has it.
 
     Raises:
         RunError: a loss term is not finite; the terms are named and the last good checkpoint stays. Or the
@@ -255,8 +256,11 @@ class _Loop:
     def validated(self, validate: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:
         """Return the scores on the validation split; Ctrl-C meanwhile saves the epoch before it is raised."""
         try:
-            return self.ranks.from_first(validate)
-        except KeyboardInterrupt:
+            # What is scored is what is saved.
+            self.ranks.copy_buffers(self.task.model())
+            return validate()
+        except (KeyboardInterrupt, RunError):
+            # Ctrl-C may come to another process first, whose end is an error here.
             self.save()
             raise
 

@@ -12,7 +12,7 @@ from torch import Tensor, distributed, nn
 
 from tcam_cache.errors import ConfigError, RunError
 
-# While the first rank validates, the others wait. One that ends is noticed at once, not by this.
+# Ranks wait for one that is slower, or that writes. One that ends is noticed at once, not by this.
 _PATIENCE = timedelta(days=1)
 _T = TypeVar("_T")
 
@@ -67,6 +67,14 @@ class Ranks:
         total = self.total(torch.cat([parameter.grad.flatten() for parameter in parameters]))
         for parameter, part in zip(parameters, total.split([p.numel() for p in parameters]), strict=True):
             parameter.grad.copy_(part.view_as(parameter))
+
+    def copy_buffers(self, module: nn.Module) -> None:
+        """Give a module's buffers, such as statistics of batch norms, the values of the first rank's."""
+        if self.size == 1:
+            return
+        with _together():
+            for buffer in module.buffers():
+                distributed.broadcast(buffer, src=0)
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """Tell of each flag whether a rank has raised it; no device is waited for."""

@@ -1,6 +1,6 @@
 """What a step is made of: random frames of shots, each with its CAM-TMP under the same crop and flip."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -166,10 +166,17 @@ class EpochBatches:
         Raises:
             TcamCacheError: whatever the sources raise, the same from a worker as from this process.
         """
+        return self.of_steps(epoch, range(first_step, len(self)))
+
+    def of_steps(self, epoch: int, steps: Iterable[int]) -> Iterator[Sample]:
+        """Iterate over some of an epoch's batches, by their numbers from 0.
+
+        Raises:
+            TcamCacheError: as `epoch` does.
+        """
         draws = draw_epoch(self.lengths, self.config.frames_per_shot, self.config.seed, epoch)
         size = self.config.batch_size
-        starts = range(first_step * size, len(draws), size)
-        self.plan[:] = [self.ranks.share(draws[start : start + size]) for start in starts]
+        self.plan[:] = [self.ranks.share(draws[step * size : (step + 1) * size]) for step in steps]
         for batch in self.loader:
             if isinstance(batch, TcamCacheError):
                 try:

@@ -6,14 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 from tcam_cache.errors import FrameError, RunError
+from tcam_cache.stages import train_decoder as train_decoder_module
+from tcam_cache.stages.scoring import Validation
 from tcam_cache.stages.train_decoder import train_decoder
-from tcam_cache.training import DecoderTask
+from tcam_cache.training import DecoderTask, ValidationLoss
 from tcam_cache.training.run_folder import RunFolder
 
 # Of five shots: 4 + 1 frames, with none for the second process in the second step, or 3 + 2.
@@ -70,16 +73,100 @@ def test_two_processes_with_half_the_batch_each_learn_what_one_learns(
     )
 
 
-def test_without_boxes_the_first_process_chooses_by_the_loss_on_the_whole_split(
+def test_without_boxes_two_processes_choose_by_the_loss_on_the_whole_split(
     decoder_config, without_boxes, tmp_path, two_ranks, frozen_norms
 ):
-    alone, both = (decoder_config(manifest=without_boxes, out=tmp_path / name) for name in ("alone", "both"))
+    given = {"manifest": without_boxes, "batch_size": 1}
+    alone, both = (decoder_config(out=tmp_path / name, **given) for name in ("alone", "both"))
     train_decoder(alone)
     reports = two_ranks(lambda: train_decoder(both))
     (expected,) = log_of(alone.out)
     for report in reports:
         assert report.best["val_loss"] == pytest.approx(expected["val_loss"], rel=1e-4)
         assert report.threshold is None
+
+
+def interrupted_in_the_first_validation(monkeypatch, kind, rank, error):
+    """Raise an error when a process, or each (None), is to validate."""
+
+    def validate(validation):
+        if rank in (None, validation.ranks.rank):
+            raise error
+        return call(validation)
+
+    call = kind.__call__
+    monkeypatch.setattr(kind, "__call__", validate)
+
+
+@pytest.mark.parametrize("kind", [Validation, ValidationLoss])
+def test_two_processes_score_and_choose_as_one_does_the_weights_that_the_first_saves(
+    decoder_config, small_manifest, without_boxes, tmp_path, two_ranks, monkeypatch, kind
+):
+    manifest = small_manifest if kind is Validation else without_boxes
+    given = {"manifest": manifest, "batch_size": 2, "frames_per_shot": 2}
+    both, halved = (decoder_config(out=tmp_path / name, **given) for name in ("both", "halved"))
+    two_ranks(lambda: train_decoder(both))
+    with monkeypatch.context() as patch:
+        interrupted_in_the_first_validation(patch, kind, None, KeyboardInterrupt())
+        assert all(isinstance(end, KeyboardInterrupt) for end in two_ranks(lambda: train_decoder(halved)))
+    train_decoder(replace(halved, resume=True))  # takes no step: validates alone, and chooses the threshold
+    (ours,), (theirs,) = (log_of(run.out) for run in (both, halved))
+    assert {"corloc", "tau"} <= ours.keys() if kind is Validation else "val_loss" in ours
+    for name in ours.keys() - {"losses", "seconds_data", "seconds_compute"}:
+        assert ours[name] == pytest.approx(theirs[name], rel=1e-6 if name == "val_loss" else 0), name
+    states = [torch.load(run.out / "best.pt")["model"] for run in (both, halved)]
+    assert all(map(torch.equal, *(state.values() for state in states)))
+    chosen = [path.read_text() for run in (both, halved) for path in run.out.glob("threshold.json")]
+    assert len(set(chosen)) == (kind is Validation) and len(chosen) != 1
+
+
+def test_each_process_makes_the_maps_of_half_the_batches(decoder_config, two_ranks, monkeypatch):
+    made = []
+    make = train_decoder_module.decoder_maps
+
+    def spy(encoder, decoder, frames, *more):
+        made.append([f"{shot.id} {t}" for shot, t in frames])
+        return make(encoder, decoder, frames, *more)
+
+    monkeypatch.setattr(train_decoder_module, "decoder_maps", spy)
+
+    def call():
+        train_decoder(decoder_config(batch_size=2))
+        return made
+
+    # Six frames in batches of two; once for the epoch's score, once for the final threshold.
+    bird, car = ([f"{video} {t}" for t in range(3)] for video in ("bird/0002", "car/0002"))
+    assert two_ranks(call) == [2 * [[*bird[:2], *car[1:]]], 2 * [[bird[2], car[0]]]]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), FrameError("1 frame cannot be read. Replace it.")])
+def test_a_process_that_ends_in_validation_ends_the_other_which_keeps_the_epochs_steps(
+    decoder_config, two_ranks, monkeypatch, error
+):
+    interrupted_in_the_first_validation(monkeypatch, Validation, 1, error)
+    config = decoder_config(batch_size=2)
+    first, second = two_ranks(lambda: train_decoder(config))
+    assert isinstance(first, RunError) and "its own message says why" in str(first)
+    assert isinstance(second, type(error))
+    state = torch.load(config.out / "last.pt")
+    assert (state["epoch"], state["sums"]["step"]) == (0, 3)
+    assert not (config.out / "best.pt").exists()
+
+
+def test_the_final_threshold_needs_the_runs_folder_in_the_first_process_only(
+    decoder_config, two_ranks, monkeypatch
+):
+    load = RunFolder.load
+
+    def load_here(run, name):
+        if not run.writes:
+            raise RunError("the folder is on another machine. Ask there.")
+        return load(run, name)
+
+    monkeypatch.setattr(RunFolder, "load", load_here)
+    first, second = two_ranks(lambda: train_decoder(decoder_config()))
+    written = json.loads((decoder_config().out / "threshold.json").read_text())
+    assert first.threshold == second.threshold == written["value"]
 
 
 def test_only_the_first_process_writes_every_file_once(

@@ -11,6 +11,7 @@ from tcam_cache.config import FitConfig
 from tcam_cache.errors import RunError
 from tcam_cache.training import fitting
 from tcam_cache.training.fitting import fit, learning_rate, step_generator
+from tcam_cache.training.ranks import Ranks
 from tcam_cache.training.run_folder import RunFolder
 
 TARGET = torch.tensor([1.0, -2.0, 3.0])
@@ -406,6 +407,39 @@ def test_ctrl_c_during_validation_keeps_the_epochs_steps(tmp_path):
     assert (state["epoch"], state["sums"]["step"]) == (2, 4)
     noisy(tmp_path / "run", resume=True)
     assert_same_runs(tmp_path / "run", tmp_path / "whole")
+
+
+def test_another_process_that_ends_during_validation_keeps_the_epochs_steps(tmp_path):
+    noisy(tmp_path / "whole")
+    task, settings = Toy(0.3), config(**SCHEDULE)
+
+    def left_alone():
+        if task.epoch == 2:
+            raise RunError("another process of this training ended. Go on with --resume.")
+        return score_of(task)()
+
+    with pytest.raises(RunError, match="another process"):
+        fit(task, Targets(), settings, begin(tmp_path / "run", settings), left_alone, KEEP)
+    state = kept(tmp_path / "run", "last")
+    assert (state["epoch"], state["sums"]["step"]) == (2, 4)
+    noisy(tmp_path / "run", resume=True)
+    assert_same_runs(tmp_path / "run", tmp_path / "whole")
+
+
+def test_every_rank_validates_with_the_buffers_of_the_first(tmp_path):
+    done, task, settings = [], Toy(), config(epochs=2)
+
+    class Spy(Ranks):
+        def copy_buffers(self, module):
+            assert module is task.module
+            done.append("buffers")
+
+    def validate():
+        done.append("validated")
+        return {"score": 0.0}
+
+    fit(task, Targets(), settings, begin(tmp_path / "run", settings), validate, KEEP, Spy())
+    assert done == 2 * ["buffers", "validated"]
 
 
 def test_a_picture_of_the_whole_log_is_there_at_the_end(tmp_path):

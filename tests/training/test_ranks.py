@@ -37,6 +37,7 @@ def test_without_torchrun_a_process_is_alone_and_every_sum_is_the_value_itself()
         assert ranks.total(value) is value
         ranks.sum_gradients(module.parameters())
         assert module.weight.grad is None
+        ranks.copy_buffers(module)
         assert ranks.any(True, False) == (True, False)
         assert ranks.gather("x") == ["x"]
         assert ranks.from_first(lambda: 7) == 7
@@ -66,6 +67,20 @@ def test_gradients_are_summed_where_only_one_of_the_two_has_any(two_ranks):
 
     expected = ([float(n) for n in range(8)], [2.0 * n for n in range(8)])
     assert joined(two_ranks, call) == [expected, expected]
+
+
+def test_every_process_gets_the_buffers_of_the_first_and_keeps_its_parameters(two_ranks):
+    def call(ranks):
+        norm = nn.BatchNorm2d(2)
+        for value in norm.state_dict().values():
+            value.fill_(5 + ranks.rank)
+        ranks.copy_buffers(norm)
+        return {name: value.unique().tolist() for name, value in norm.state_dict().items()}
+
+    buffers = {"running_mean": [5], "running_var": [5], "num_batches_tracked": [5]}
+    first, second = joined(two_ranks, call)
+    assert first == {"weight": [5], "bias": [5], **buffers}
+    assert second == {"weight": [6], "bias": [6], **buffers}
 
 
 def test_a_process_that_ends_ends_the_other_with_a_named_error(two_ranks):

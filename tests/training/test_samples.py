@@ -270,6 +270,17 @@ def test_an_epoch_can_be_gone_on_with_from_any_step(workers):
             assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_some_batches_of_an_epoch_are_those_of_the_whole_one(workers):
+    batches = EpochBatches(samples_of(cams_of_time()), config(batch_size=2, frames_per_shot=2), workers)
+    whole = list(batches.epoch(1))
+    for steps in (range(1, 4, 2), [3], []):
+        some = list(batches.of_steps(1, steps))
+        assert len(some) == len(steps)
+        for step, batch in zip(steps, some, strict=True):
+            assert all(torch.equal(one, other) for one, other in zip(batch, whole[step], strict=True))
+
+
 def test_a_sample_is_the_same_in_a_batch_of_any_size():
     (small,), _ = epochs_of(0, (0,), batch_size=1)
     (large,), _ = epochs_of(0, (0,), batch_size=7)

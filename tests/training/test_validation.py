@@ -7,17 +7,20 @@ from tcam_cache.training.validation import ValidationLoss
 
 
 class Batches:
-    """Two batches of 3 and 1 frames; remembers which epochs were asked for."""
+    """Batches of 3, 1, ... frames; remembers which epochs were asked for."""
 
     config = FitConfig(manifest="m", seed=7)
 
-    def __init__(self):
-        self.asked = []
+    def __init__(self, *counts):
+        self.counts, self.asked = counts or (3, 1), []
 
-    def epoch(self, epoch):
+    def __len__(self):
+        return len(self.counts)
+
+    def of_steps(self, epoch, steps):
         self.asked.append(epoch)
-        for count in (3, 1):
-            yield Sample(*(torch.zeros(count) for _ in range(4)))
+        for step in steps:
+            yield Sample(*(torch.zeros(self.counts[step]) for _ in range(4)))
 
 
 class Task:
@@ -42,3 +45,15 @@ def test_every_epoch_is_judged_on_the_same_draws():
     assert batches.asked == [0, 0]
     assert task.draws[:2] == task.draws[2:]
     assert task.draws[0] != task.draws[1]
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_ranks_deal_out_whole_batches_with_their_own_draws_and_all_get_the_mean_of_all(in_turn, size):
+    counts = (3, 2, 3, 1)
+    alone = Task()
+    expected = ValidationLoss(alone, Batches(*counts))()
+    tasks = [Task() for _ in range(size)]
+    values = in_turn(lambda ranks: ValidationLoss(tasks[ranks.rank], Batches(*counts), ranks)(), size)
+    assert values == [pytest.approx(expected)] * size
+    for rank, task in enumerate(tasks):
+        assert task.draws == 2 * alone.draws[rank::size]

@@ -8,7 +8,7 @@ from tcam_cache.errors import ConfigError
 from tcam_cache.place import Place
 from tcam_cache.settings import Config, setting
 
-METHODS = ("cam", "gradcam", "gradcam++", "smooth-gradcam++", "xgradcam", "layercam")
+METHODS = ("cam", "gradcam", "gradcam++", "smooth-gradcam++", "xgradcam", "layercam", "activation")
 TARGETS = ("tag", "prediction")
 BACKENDS = ("loky", "dask")
 

@@ -1,6 +1,6 @@
 """The frozen settings of the commands that make, read and share caches."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from tcam_cache.config import PRECISIONS, SPLIT_CHOICES, DataConfig
@@ -8,16 +8,23 @@ from tcam_cache.errors import ConfigError
 from tcam_cache.place import Place
 from tcam_cache.settings import Config, setting
 
-METHODS = ("cam", "gradcam", "gradcam++", "smooth-gradcam++", "xgradcam", "layercam")
+METHODS = ("cam", "gradcam", "gradcam++", "smooth-gradcam++", "xgradcam", "layercam", "activation")
 TARGETS = ("tag", "prediction")
 BACKENDS = ("loky", "dask")
+# What `build` takes beside one of --classifier and --run alone; a run brings its own image size.
+OF_CLASSIFIER = ("method", "layers", "target", "image_size", "compile", "amp")
+OF_RUN = ("map_size",)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildConfig(DataConfig):
-    """Stage 1: run the frozen classifier over every frame and store the CAMs."""
+    """Stage 1: run the frozen classifier, or a trained decoder, over every frame and store the maps."""
 
-    classifier: Path = setting(help="classifier file written by `tcam-cache classifier`")
+    classifier: Path | None = setting(None, help="classifier file written by `tcam-cache classifier`")
+    run: Path | None = setting(
+        None,
+        help="run folder written by `tcam-cache train`: its foreground maps are stored, for a next round",
+    )
     out: Place = setting(
         help="the cache: a folder, or a URL such as s3://bucket/cache (by AWS_ENDPOINT_URL, AWS_PROFILE, ...)"
     )
@@ -27,6 +34,7 @@ class BuildConfig(DataConfig):
     every: int = setting(1, help="cache every K-th frame of a shot, and all annotated ones", least=1)
     batch_size: int = setting(32, help="frames of one shot in a forward pass", least=1)
     image_size: int = setting(224, help="frames are squashed to this side", least=32)
+    map_size: int = setting(56, help="side of the maps that --run stores", least=2)
     shard: str | None = setting(None, help="i/N: this machine's share of the shots, 0 <= i < N")
     jobs: int | None = setting(
         None, help="processes that each run the classifier; default: 1, with dask all workers", least=1
@@ -44,6 +52,7 @@ class BuildConfig(DataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._check_origin()
         parse_shard(self.shard)
         if (self.backend == "dask") != (self.scheduler is not None):
             raise ConfigError(
@@ -52,6 +61,19 @@ class BuildConfig(DataConfig):
             )
         if str(self.out).startswith("memory:") and (self.jobs not in (None, 1) or self.backend == "dask"):
             raise ConfigError(f"{self.out} is the memory of one process. Build it with --jobs 1.")
+
+    def _check_origin(self) -> None:
+        if (self.classifier is None) == (self.run is None):
+            raise ConfigError("give exactly one of --classifier and --run.")
+        given, idle = ("--classifier", OF_RUN) if self.run is None else ("--run", OF_CLASSIFIER)
+        moved = [
+            spec for spec in fields(self) if spec.name in idle and getattr(self, spec.name) != spec.default
+        ]
+        if moved:
+            raise ConfigError(
+                f"{len(moved)} setting(s) mean nothing with {given}. Leave them out.",
+                [f"--{spec.name.replace('_', '-')}: got {getattr(self, spec.name)}" for spec in moved],
+            )
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:

@@ -116,6 +116,9 @@ class TrainConfig(FitConfig):
     """Stage 2: train the decoder f on pseudo-labels from CAM-TMP (TCAM Eq. 1-5)."""
 
     cache: Place = setting(help="cache written by `tcam-cache build`: a folder, or a URL")
+    second_cache: Place | None = setting(
+        None, help="another cache of the same manifest: every CAM is the mean of the two"
+    )
     out: Path = setting(help="the run folder to write")
     preset: str = setting(
         "recommended", help="which of the method's versions", choices=("recommended", "paper", "authors")

@@ -36,6 +36,8 @@ def with_required(kind, **given):
         needed |= {"layout": "videos", "splits": Path("splits")}
     if kind is EvaluateConfig:
         needed["run"] = Path("run")
+    if kind is BuildConfig:
+        needed["classifier"] = Path("g.pt")
     if given.get("backend") == "dask":
         needed["scheduler"] = "tcp://host:8786"
     if given.get("format") == "npz":
@@ -248,6 +250,40 @@ def test_a_threshold_may_be_a_policy(policy):
 def test_evaluation_takes_a_run_or_a_cache(given):
     with pytest.raises(ConfigError, match="exactly one of --run and --cache"):
         EvaluateConfig(manifest="m", out="o", **given)
+
+
+@pytest.mark.parametrize("given", [{}, {"run": "r", "classifier": "g.pt"}])
+def test_a_build_takes_a_classifier_or_a_run(given):
+    with pytest.raises(ConfigError, match="exactly one of --classifier and --run"):
+        BuildConfig(manifest="m", out="c", **given)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("method", "cam", "--method: got cam"),
+        ("layers", "layer3", "--layers: got layer3"),
+        ("target", "prediction", "--target: got prediction"),
+        ("image_size", 96, "--image-size: got 96"),
+        ("compile", True, "--compile: got True"),
+        ("amp", "bf16", "--amp: got bf16"),
+    ],
+)
+def test_what_only_a_classifier_has_a_use_for_is_refused_with_a_run(name, value, said):
+    places = {"manifest": "m", "out": "c"}
+    with pytest.raises(ConfigError, match="mean nothing with --run") as caught:
+        BuildConfig(**places, run="r", **{name: value})
+    assert caught.value.offenders == (said,)
+    default = next(spec.default for spec in dataclasses.fields(BuildConfig) if spec.name == name)
+    BuildConfig(**places, run="r", **{name: default})
+    BuildConfig(**places, classifier="g.pt", **{name: value})
+
+
+def test_the_size_of_a_run_s_maps_is_refused_with_a_classifier_whose_cams_have_their_own():
+    with pytest.raises(ConfigError, match="mean nothing with --classifier") as caught:
+        BuildConfig(manifest="m", out="c", classifier="g.pt", map_size=28)
+    assert caught.value.offenders == ("--map-size: got 28",)
+    assert BuildConfig(manifest="m", out="c", run="r", map_size=28).map_size == 28
 
 
 def test_a_threshold_for_prediction_is_a_number():

@@ -7,8 +7,10 @@ import torch
 from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
+from tcam_cache.cache_config import METHODS
+from tcam_cache.cams.class_free import ACTIVATION, mean_activation
 from tcam_cache.cams.classifier import Classifier
-from tcam_cache.cams.closed_forms import CLOSED_FORMS, closed_form
+from tcam_cache.cams.closed_forms import closed_form
 from tcam_cache.cams.fusion import DEEP_STAGES, fused
 from tcam_cache.cams.gradient_forms import GRADIENT_FORMS
 from tcam_cache.cams.layers import LAST, check_spatial, find_layers, shallow_layers
@@ -30,8 +32,8 @@ class CamExtractor:
 
     At the last layer before a GAP + linear head every method has a closed form: one matrix product. Elsewhere
     the frozen network runs to the shallowest layer without gradients, and only what lies behind it is
-    differentiated, for the whole batch at once. No hook is set, no weight gets a gradient, and it works under
-    `torch.no_grad()` and `torch.inference_mode()` alike.
+    differentiated, for the whole batch at once; `activation` needs no gradient anywhere. No hook is set, no
+    weight gets a gradient, and it works under `torch.no_grad()` and `torch.inference_mode()` alike.
 
     >>> model = Classifier("squeezenet1_1", ("cat", "dog")).freeze()
     >>> cams, logits = CamExtractor(model, "layercam")(torch.rand(2, 3, 64, 64), [0, 1])
@@ -52,7 +54,7 @@ class CamExtractor:
 
         Args:
             classifier: in evaluation mode.
-            method: one of `CLOSED_FORMS`.
+            method: one of `METHODS`.
             layers: names of its layers, or "last"; the maps of several are fused by their maximum.
             compiled: run the forward pass through `torch.compile`.
             amp: the precision of the network's forward pass, such as `torch.bfloat16`; the arithmetic of the
@@ -62,19 +64,19 @@ class CamExtractor:
             ConfigError: an unknown method or layer, a method that has no form at that layer, or a classifier
                 in training mode.
         """
-        if method not in CLOSED_FORMS:
-            raise ConfigError(f"unknown CAM method {method!r}. Those that exist: {', '.join(CLOSED_FORMS)}.")
+        if method not in METHODS:
+            raise ConfigError(f"unknown CAM method {method!r}. Those that exist: {', '.join(METHODS)}.")
         if classifier.training:
             raise ConfigError("the classifier is in training mode. Call its freeze() first.")
         self.classifier, self.method, self._amp = classifier, method, amp
         self.layers = find_layers(classifier, layers)
         modules = classifier.layers()
         self.is_closed = self.layers == (list(modules)[-1],) and isinstance(classifier.head, nn.Linear)
-        if method not in GRADIENT_FORMS and not self.is_closed:
+        if method not in (*GRADIENT_FORMS, ACTIVATION) and not self.is_closed:
             raise ConfigError(
                 f"{method} is made of the head's weights: it needs one linear layer right behind the layer. "
                 f"Got {', '.join(self.layers)} and a {type(classifier.head).__name__}. Take the last layer, "
-                f"or one of {', '.join(GRADIENT_FORMS)}."
+                f"or one of {', '.join(GRADIENT_FORMS)}, {ACTIVATION}."
             )
         shallow = shallow_layers(classifier, DEEP_STAGES)
         self._shallow = [name in shallow for name in self.layers]
@@ -101,8 +103,24 @@ class CamExtractor:
             values = self.classifier.standardised(images)
             activations = self._activations(values)
         check_spatial(self.classifier, self.layers[0], activations)
-        maps, logits = (self._closed if self.is_closed else self._by_gradient)(values, activations, wanted)
+        maps, logits = self._maps(values, activations, wanted)
         return normalise(maps if wanted == ALL else maps[:, 0]), logits
+
+    def _maps(
+        self, values: torch.Tensor, activations: torch.Tensor, targets: str | torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return raw maps (B, N, h, w) of N classes a frame, and the logits."""
+        if self.method == ACTIVATION:
+            return self._class_free(activations, targets)
+        return (self._closed if self.is_closed else self._by_gradient)(values, activations, targets)
+
+    @torch.no_grad()
+    def _class_free(
+        self, activations: torch.Tensor, targets: str | torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        layers, logits = self._run(activations)
+        maps = self._of_layers([mean_activation(layer) for layer in layers])
+        return maps[:, None].expand(-1, chosen_classes(targets, logits).shape[1], -1, -1), logits
 
     @torch.no_grad()
     def _closed(
@@ -138,11 +156,13 @@ class CamExtractor:
         ]
         with torch.no_grad():
             of_layers = map(torch.stack, zip(*gradients, strict=True))
-            maps = [form(*of_layer) for of_layer in zip(activations, of_layers, strict=True)]
-            return maps[0] if len(maps) == 1 else fused(maps, self._shallow)
+            return self._of_layers([form(*of_layer) for of_layer in zip(activations, of_layers, strict=True)])
+
+    def _of_layers(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
+        return maps[0] if len(maps) == 1 else fused(maps, self._shallow)
 
     def _run(self, activations: torch.Tensor) -> Run:
-        layers = [activations.detach().clone().requires_grad_()]
+        layers = [activations.detach().clone().requires_grad_(torch.is_grad_enabled())]
         with self._autocast(activations):
             # A layer may work in place, so each gets a copy: what is kept here stays what it was.
             for part in self._behind:

@@ -16,7 +16,8 @@ def fused(maps: Sequence[torch.Tensor], shallow: Sequence[bool]) -> torch.Tensor
     A shallow layer's map has few high values, so it is scaled first: tanh(gamma M / max M).
 
     Args:
-        maps: (..., h, w) raw maps, not negative, of one layer each; resolutions may differ.
+        maps: (..., h, w) raw maps of one layer each, a maximum above 0 where they say something; resolutions
+            may differ.
         shallow: which of them are of shallow layers.
 
     >>> deep, shallow = torch.tensor([[[0.0, 4.0]]]), torch.tensor([[[1.0, 0.5]]])

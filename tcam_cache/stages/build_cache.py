@@ -69,11 +69,12 @@ class BuildReport:
 
 
 def build_cache(config: BuildConfig) -> BuildReport:
-    """Store the CAM of every sampled frame; run again to resume.
+    """Store the CAM of every sampled frame, or a run's foreground map of it; run again to resume.
 
     Raises:
         CacheError: `config.out` holds a cache made with other settings (named), or something else.
         ConfigError: a layer that is none, or settings that do not go together.
+        RunError: there is no run, or none with a finished epoch.
         FrameError: frames cannot be read; all other shots are finished first, all offenders are listed.
         StorageError: the disk is full or may not be written; what is committed stays.
     """
@@ -87,7 +88,7 @@ def _build(config: BuildConfig) -> BuildReport:
     if config.dry_run:
         return _dry_run(config, builder)
     attachments = {
-        CLASSIFIER_NAME: builder.classifier_file.to_bytes(),
+        CLASSIFIER_NAME: builder.origin.classifier_file.to_bytes(),
         MANIFEST_NAME: manifest_text(builder.manifest).encode(),
     }
     writer = CamWriter.create(config.out, builder.plan, attachments)
@@ -125,9 +126,11 @@ def _dry_run(config: BuildConfig, builder: Builder) -> BuildReport:
     frames = [(shot, t) for shot in plan.shots for t in range(len(shot))]
     trial = frames[:TRIAL_FRAMES]
     began = time.perf_counter()
-    for batch in load_batches(in_batches(trial, config.batch_size), builder.source, config.image_size, 0):
+    maps, device = builder.origin.maps, builder.origin.maps.classifier.mean.device
+    batches = in_batches(trial, config.batch_size)
+    for batch in load_batches(batches, builder.source, builder.origin.image_size, 0):
         with torch.inference_mode():
-            builder.extractor(as_images(batch.rgb, builder.device), 0)
+            maps(as_images(batch.rgb, device), 0)
     seconds = (time.perf_counter() - began) / len(trial) * len(frames)
     return BuildReport(
         str(config.out), len(plan.shots), len(frames), len(frames), 0, seconds, _bytes(plan), True

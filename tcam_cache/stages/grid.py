@@ -15,7 +15,8 @@ from tcam_cache.presets import preset_values
 RUNS_NAME = "runs"
 # What decides where and how a run is done, not what it learns.
 _FIXED = {
-    "manifest", "cache", "out", "root", "resume", "workers", "device", "save_minutes", "tensorboard",
+    "manifest", "cache", "second_cache", "out", "root", "resume", "workers", "device", "save_minutes",
+    "tensorboard",
 }  # fmt: skip
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 

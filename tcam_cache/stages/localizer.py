@@ -26,12 +26,14 @@ class Localizer:
         decoder: in evaluation mode.
         config: settings of the training.
         threshold: the tau chosen on the validation split with how it was chosen, or None.
+        classifier_file: g.pt, as the run keeps it.
     """
 
     classifier: Classifier
     decoder: Decoder
     config: TrainConfig
     threshold: dict[str, Any] | None
+    classifier_file: ClassifierFile
 
 
 def new_networks(file: ClassifierFile, config: TrainConfig) -> tuple[Classifier, Decoder]:
@@ -51,7 +53,8 @@ def open_localizer(path: Path, device: torch.device) -> Localizer:
     """
     run = RunFolder.open(path)
     config = TrainConfig.from_json(run.config())
-    classifier, decoder = new_networks(read_classifier_file(run.path / CLASSIFIER_NAME), config)
+    file = read_classifier_file(run.path / CLASSIFIER_NAME)
+    classifier, decoder = new_networks(file, config)
     try:
         decoder.load_state_dict(run.load(BEST)["model"])
     except (KeyError, RuntimeError) as error:
@@ -64,6 +67,7 @@ def open_localizer(path: Path, device: torch.device) -> Localizer:
         decoder.eval().requires_grad_(False).to(device, memory_format=torch.channels_last),
         config,
         _threshold(run.path / THRESHOLD_NAME),
+        file,
     )
 
 

@@ -44,6 +44,21 @@ def annotated_frames(shots: Iterable[Shot]) -> list[ShotFrame]:
     return [(shot, t) for shot in shots for t in sorted(shot.boxes)]
 
 
+def foreground_maps(
+    classifier: Classifier, decoder: nn.Module, images: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the decoder's foreground probability S1 (B, H, W) of images, and the classifier's (B, C) logits.
+
+    Args:
+        classifier: whose features the decoder reads.
+        decoder: in evaluation mode.
+        images: (B, 3, H, W) RGB in [0, 1], of the size the decoder was trained at.
+    """
+    features = classifier.features(images)
+    foreground = decoder(features, images).float().softmax(1)[:, 1]
+    return foreground, classifier.logits(features[-1])
+
+
 def decoder_maps(
     classifier: Classifier,
     decoder: nn.Module,
@@ -61,11 +76,8 @@ def decoder_maps(
     device = classifier.mean.device
     for batch in only_readable(load_batches(in_batches(frames, batch_size), source, image_size, workers)):
         with torch.inference_mode():
-            images = as_images(batch.rgb, device)
-            features = classifier.features(images)
-            foreground = decoder(features, images).float().softmax(1)[:, 1]
-            scores = resize_maps(foreground, map_size).cpu().numpy()
-            logits = classifier.logits(features[-1]).cpu().numpy()
+            foreground, known = foreground_maps(classifier, decoder, as_images(batch.rgb, device))
+            scores, logits = resize_maps(foreground, map_size).cpu().numpy(), known.cpu().numpy()
         yield from _frame_maps(batch.frames, scores, logits, batch.sizes, np.ptp(scores, axis=(1, 2)) == 0)
 
 

@@ -1,4 +1,4 @@
-"""The CAMs of whole shots: computed batch by batch, finished and written while the next are computed."""
+"""The CAMs of whole shots, or a decoder's maps: computed batch by batch, written while the next are."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -9,8 +9,9 @@ from itertools import groupby
 import numpy as np
 import torch
 
-from tcam_cache.cams import CamExtractor, Cams
+from tcam_cache.cams import Cams
 from tcam_cache.records import FrameSource, Shot, ShotCams
+from tcam_cache.stages.frame_maps import FrameMaps
 from tcam_cache.stages.loading import FrameBatch, ShotBatches, as_images, load_batches
 
 # Shots that wait to be written: enough to ride out a slow disk, few enough to keep memory flat.
@@ -41,7 +42,7 @@ class Counts:
 
 
 def store_cams(
-    extractor: CamExtractor,
+    maps: FrameMaps,
     shots: Sequence[Shot],
     source: FrameSource,
     write: Callable[[str, ShotCams], None],
@@ -58,7 +59,7 @@ def store_cams(
     already, and whoever does the others, every number is the same.
 
     Args:
-        extractor: computes them.
+        maps: computes them.
         shots: whose CAMs are wanted.
         source: reads their frames.
         write: takes a shot's id and its CAMs; called in a thread of its own, shot by shot.
@@ -75,8 +76,8 @@ def store_cams(
     loaded = load_batches(ShotBatches(shots, batch_size), source, image_size, workers)
     with ThreadPoolExecutor(max_workers=1) as thread:
         for shot, batches in groupby(loaded, key=lambda batch: batch.frames[0][0]):
-            wanted = extractor.classifier.classes.index(shot.tag) if target == "tag" else target
-            parts, faults, mixed = _computed(extractor, batches, wanted, on_frames)
+            wanted = maps.classifier.classes.index(shot.tag) if target == "tag" else target
+            parts, faults, mixed = _computed(maps, batches, wanted, on_frames)
             if faults:
                 counts += Counts(faults=faults)
                 continue
@@ -87,13 +88,13 @@ def store_cams(
 
 
 def _computed(
-    extractor: CamExtractor,
+    maps: FrameMaps,
     batches: Iterable[FrameBatch],
     target: int | str,
     on_frames: Callable[[int], object],
 ) -> tuple[list[Part], tuple[str, ...], bool]:
-    """Return what the classifier says of one shot, its unreadable frames, and whether frame sizes differ."""
-    device = extractor.classifier.mean.device
+    """Return what is computed of one shot, its unreadable frames, and whether frame sizes differ."""
+    device = maps.classifier.mean.device
     parts: list[Part] = []
     faults: tuple[str, ...] = ()
     sizes: set[tuple[int, ...]] = set()
@@ -103,7 +104,7 @@ def _computed(
         # After an unreadable frame the others are only looked at.
         if not faults:
             with torch.inference_mode():
-                parts.append(extractor(as_images(batch.rgb, device), target))
+                parts.append(maps(as_images(batch.rgb, device), target))
         on_frames(len(batch.frames))
     return parts, faults, len(sizes) > 1
 

@@ -15,11 +15,12 @@ from tcam_cache.evaluation import GRID, choose_tau
 from tcam_cache.files import write_json
 from tcam_cache.records import FrameSource, Shot
 from tcam_cache.stages.attached import CLASSIFIER_NAME
+from tcam_cache.stages.cam_sources import cam_source, open_caches, run_inputs, sampled_as_all
 from tcam_cache.stages.loading import ShotFrame
 from tcam_cache.stages.localizer import BEST, THRESHOLD_NAME, new_networks
 from tcam_cache.stages.maps import MAP_SIZE, FrameMap, annotated_frames, decoder_maps
 from tcam_cache.stages.scoring import Validation
-from tcam_cache.stages.setup import find_device, open_data, sampled_as, worker_count
+from tcam_cache.stages.setup import find_device, open_data, worker_count
 from tcam_cache.training import (
     ALONE,
     VAL_LOSS,
@@ -77,7 +78,7 @@ def train_decoder(config: TrainConfig) -> TrainReport:
     The processes that torchrun starts share every batch and every validation; the first of them writes.
 
     Raises:
-        CacheError: the cache was built from another manifest, or lacks shots of the training split.
+        CacheError: a cache was built from another manifest, or lacks shots of the training split.
         ConfigError: n is larger than any shot.
         DeviceError: the device is not there, or not for every process.
         ExtraError: TensorBoard is asked for and absent.
@@ -91,24 +92,26 @@ def train_decoder(config: TrainConfig) -> TrainReport:
 
 def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
     began = time.perf_counter()
-    cache = CamCache.open(config.cache)
+    caches = open_caches(config)
+    cache = caches[0]
     manifest, source = open_data(config)
-    manifest = sampled_as(cache, manifest)
+    manifest = sampled_as_all(caches, manifest)
     shots = manifest.split(config.train_split)
     _check_shots(shots, config)
-    cache.require_complete([shot.id for shot in shots])
+    for one in caches:
+        one.require_complete([shot.id for shot in shots])
     if config.cached_frames:
         source = cache.frames(source, [shot.id for shot in shots])
     device = find_device(config.device, ranks.local_rank, ranks.local_size)
     workers = worker_count(config.workers, ranks.local_size)
     file = parse_classifier_file(cache.attachment(CLASSIFIER_NAME), f"{config.cache}/{CLASSIFIER_NAME}")
     classifier, decoder = new_networks(file, config)
-    run = _begin(config, cache, ranks)
+    run = _begin(config, caches, ranks)
 
     def batches_of(shots: Sequence[Shot], ranks: Ranks = ALONE) -> EpochBatches:
         index = {name: number for number, name in enumerate(file.classes)}
         windows = (config.neighbours, config.window, config.align)
-        samples = TrainingSamples(shots, index, source, config, cache.pack(), *windows)
+        samples = TrainingSamples(shots, index, source, config, cam_source(caches), *windows)
         return EpochBatches(samples, config, workers, ranks)
 
     task = DecoderTask(classifier, decoder, config, device, ranks)
@@ -116,7 +119,7 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
         maps = partial(_val_maps, task, source, workers)
         validation = Validation(maps, val, file.classes, config.batch_size, workers, ranks)
     else:
-        seen = _with_cams(cache, manifest.split(config.val_split), config.val_split)
+        seen = _with_cams(caches, manifest.split(config.val_split), config.val_split)
         validation = ValidationLoss(task, batches_of(seen), ranks) if seen else None
     keep = {BEST: "corloc" if val else VAL_LOSS}
     report = fit(task, batches_of(shots, ranks), config, run, validation, keep, ranks)
@@ -126,11 +129,11 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
     )
 
 
-def _begin(config: TrainConfig, cache: CamCache, ranks: Ranks) -> RunFolder:
-    inputs = {"cache": dict(cache.settings)}
+def _begin(config: TrainConfig, caches: Sequence[CamCache], ranks: Ranks) -> RunFolder:
+    inputs = run_inputs(caches)
     ranks.from_first(lambda: RunFolder.begin(config.out, config.to_json(), config.resume, inputs).path)
     run = RunFolder(config.out, writes=ranks.is_first)
-    run.write(CLASSIFIER_NAME, cache.attachment(CLASSIFIER_NAME))
+    run.write(CLASSIFIER_NAME, caches[0].attachment(CLASSIFIER_NAME))
     return run
 
 
@@ -145,10 +148,10 @@ def _check_shots(shots: Sequence[Shot], config: TrainConfig) -> None:
         )
 
 
-def _with_cams(cache: CamCache, shots: Sequence[Shot], split: str) -> list[Shot]:
+def _with_cams(caches: Sequence[CamCache], shots: Sequence[Shot], split: str) -> list[Shot]:
     """Return the shots of a split without boxes, if the loss on them can choose the epoch, and say so."""
-    complete = {shot.id for shot in cache.shots() if shot.complete}
-    if shots and all(shot.id in complete for shot in shots):
+    missing = {name for cache in caches for name in cache.missing()}
+    if shots and not missing & {shot.id for shot in shots}:
         logger.warning(
             "split %r has no boxes to choose by: the epoch of the lowest loss there is kept", split
         )

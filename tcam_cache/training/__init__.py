@@ -4,6 +4,7 @@ from tcam_cache.training.board import require_board
 from tcam_cache.training.curves import draw_search
 from tcam_cache.training.decoder import Decoder
 from tcam_cache.training.fitting import FitReport, fit
+from tcam_cache.training.mean_cams import MeanCams
 from tcam_cache.training.ranks import ALONE, Ranks, joined_ranks, require_alone
 from tcam_cache.training.run_folder import VAL_LOSS, RunFolder
 from tcam_cache.training.samples import EpochBatches, TrainingSamples, resize_maps
@@ -18,6 +19,7 @@ __all__ = [
     "DecoderTask",
     "EpochBatches",
     "FitReport",
+    "MeanCams",
     "Ranks",
     "RunFolder",
     "TrainingSamples",

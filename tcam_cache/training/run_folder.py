@@ -22,6 +22,7 @@ FREE_ON_RESUME = frozenset(
         "epochs",
         "manifest",
         "cache",
+        "second_cache",
         "out",
         "save_minutes",
         "tensorboard",

@@ -8,6 +8,7 @@ from torch import nn
 
 from tcam_cache.cache_config import METHODS
 from tcam_cache.cams import CamExtractor, normalise
+from tcam_cache.cams.class_free import ACTIVATION
 from tcam_cache.cams.closed_forms import CLOSED_FORMS, closed_form
 from tcam_cache.cams.extractor import SMOOTH_NOISE, SMOOTH_RUNS, SMOOTH_SEED
 from tcam_cache.cams.fusion import fused
@@ -44,6 +45,10 @@ def gradient(model, name, values, tag):
 def by_definition(model, name, method, image, tag):
     """Return a method's raw map of one frame (3, H, W), as its paper prints it."""
     values = model.standardised(image[None])
+    if method == ACTIVATION:
+        # By hand: what the layer gives, added up channel by channel.
+        (a,) = stopped_at(model, name, values)[0].detach()
+        return sum(a) / len(a)
     a, g = gradient(model, name, values, tag)
     if method == "cam":
         return torch.einsum("k,khw->hw", model.head.weight[tag], a)
@@ -77,8 +82,8 @@ def assert_is_the_definition(model, name, method, images):
 
 
 def test_the_methods_are_those_that_the_config_offers():
-    assert tuple(CLOSED_FORMS) == METHODS
-    assert set(GRADIENT_FORMS) == set(METHODS) - {"cam"}
+    assert (*CLOSED_FORMS, ACTIVATION) == METHODS
+    assert set(GRADIENT_FORMS) == set(CLOSED_FORMS) - {"cam"}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -88,7 +93,7 @@ def test_at_the_last_layer_each_method_is_its_published_definition(model, method
     assert_is_the_definition(model, extractor.layers[0], method, random_images(seed=4))
 
 
-@pytest.mark.parametrize("method", GRADIENT_FORMS)
+@pytest.mark.parametrize("method", [*GRADIENT_FORMS, ACTIVATION])
 @pytest.mark.parametrize("place", range(4))
 def test_at_any_other_layer_each_method_is_its_published_definition(model, method, place, random_images):
     name = EARLIER[model.arch][place]
@@ -148,18 +153,45 @@ def test_the_prediction_can_be_asked_for(random_classifier, random_images, layer
     assert torch.equal(cams.maps, wanted.maps)
 
 
+@pytest.mark.parametrize("layers", [["last"], ["layer2"], ["layer1", "layer3.0"]])
+def test_the_mean_activation_is_that_of_every_class(random_classifier, random_images, layers):
+    model = random_classifier("resnet18")
+    extractor = CamExtractor(model, ACTIVATION, layers)
+    every, logits = extractor(random_images(), "all")
+    assert every.maps.shape[:2] == (3, 4) and not every.flat.any()
+    for targets in (0, TAGS, "prediction"):
+        cams, again = extractor(random_images(), targets)
+        assert torch.equal(again, logits) and torch.equal(logits, model(random_images()))
+        for tag in range(4):
+            assert torch.equal(every.maps[:, tag], cams.maps)
+            assert torch.equal(every.raw_max[:, tag], cams.raw_max)
+
+
+def test_the_mean_activation_asks_no_gradient(random_classifier, random_images, monkeypatch):
+    def refused(*_given, **_named):
+        raise AssertionError("it was differentiated")
+
+    monkeypatch.setattr(torch.autograd, "grad", refused)
+    model = random_classifier("resnet18")
+    cams, _ = CamExtractor(model, ACTIVATION, ["layer1", "layer3"])(random_images(), TAGS)
+    assert not cams.flat.any()
+    with pytest.raises(AssertionError, match="differentiated"):
+        CamExtractor(model, "layercam", ["layer1"])(random_images(), TAGS)
+
+
+@pytest.mark.parametrize("method", ["layercam", ACTIVATION])
 @pytest.mark.parametrize("output_stride", [8, 32])
 def test_several_layers_are_fused_by_their_maximum_at_the_finest_resolution(
-    random_classifier, random_images, output_stride
+    random_classifier, random_images, output_stride, method
 ):
     model = random_classifier("resnet18", output_stride)
     images, names = random_images(), ["layer4", "layer1", "layer2"]
-    extractor = CamExtractor(model, "layercam", names)
+    extractor = CamExtractor(model, method, names)
     assert extractor.layers == ("layer1.1", "layer2.1", "layer4.1")
     cams, _ = extractor(images, TAGS)
     assert cams.maps.shape == (3, 10, 14)
     for row, tag in enumerate(TAGS):
-        maps = [by_definition(model, name, "layercam", images[row], tag)[None] for name in extractor.layers]
+        maps = [by_definition(model, name, method, images[row], tag)[None] for name in extractor.layers]
         # ResNet's last two stages are layer3 and layer4; all before them are scaled by tanh.
         expected = normalise(fused(maps, [True, True, False]))
         torch.testing.assert_close(cams.maps[row], expected.maps[0], rtol=1e-5, atol=1e-6)
@@ -167,7 +199,7 @@ def test_several_layers_are_fused_by_their_maximum_at_the_finest_resolution(
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 @pytest.mark.parametrize("layers", [["last"], ["layer2", "layer3"]])
-@pytest.mark.parametrize("method", ["layercam", "smooth-gradcam++"])
+@pytest.mark.parametrize("method", ["layercam", "smooth-gradcam++", ACTIVATION])
 def test_it_works_in_any_gradient_mode_and_leaves_the_model_as_it_was(
     random_classifier, random_images, context, layers, method
 ):
@@ -206,7 +238,7 @@ def test_no_tensor_is_left_behind_however_many_batches(random_classifier, random
 def test_a_constant_head_gives_flat_maps_never_nan(random_classifier, random_images):
     model = random_classifier("squeezenet1_1")
     nn.init.constant_(model.head.weight, -1.0)
-    for method in METHODS:
+    for method in CLOSED_FORMS:
         cams, _ = CamExtractor(model, method)(random_images(), TAGS)
         assert torch.isfinite(cams.maps).all()
         assert method == "cam" or (cams.flat.all() and cams.maps.eq(0).all() and cams.raw_max.eq(0).all())

@@ -58,6 +58,31 @@ def test_every_option_reaches_its_setting(config_of):
     )
 
 
+def test_a_run_may_be_given_in_place_of_a_classifier(config_of):
+    config = config_of("build", "m", "--run", "run", "--out", "cache", "--map-size", 28, "--every", 2)
+    assert config == BuildConfig(manifest="m", run="run", out="cache", map_size=28, every=2)
+
+
+@pytest.mark.parametrize("given", [[], ["--run", "run", "--classifier", "g.pt"]])
+def test_neither_a_classifier_nor_a_run_and_both_are_wrong_usage(tcam, given):
+    result = tcam("build", "m", "--out", "cache", *given)
+    assert result.exit_code == 2 and "exactly one of --classifier and --run" in result.stderr
+
+
+def test_a_second_round_is_built_trained_on_scored_and_looked_at(tcam, small_manifest, small_run, tmp_path):
+    cache, run, report = tmp_path / "cache2", tmp_path / "run2", tmp_path / "report"
+    quick = ["--workers", 0]
+    built = tcam("build", small_manifest, "--run", small_run, "--out", cache, "--json", *quick)
+    assert json.loads(built.stdout)["built_frames"] == 35
+    small = ["--image-size", 64, "--landmarks", 16, "--decoder-width", 0.125, "--epochs", 1]
+    assert tcam("train", small_manifest, "--cache", cache, "--out", run, *small, *quick).exit_code == 0
+    scored = tcam("evaluate", small_manifest, "--cache", cache, "--out", report, "--json", *quick)
+    assert json.loads(scored.stdout)["method"] == "decoder"
+    assert tcam("verify", cache).exit_code == 0
+    looked = tcam("inspect", cache, "--png", tmp_path / "classes.png")
+    assert looked.exit_code == 0 and "decoder" in looked.stdout
+
+
 def test_a_dry_run_says_frames_bytes_and_hours(tcam, small_build, tmp_path):
     result = tcam(*small_build, "--dry-run")
     assert "11 shots, 35 frames" in result.stdout and "hours" in result.stdout

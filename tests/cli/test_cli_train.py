@@ -40,7 +40,7 @@ def test_every_promised_option_reaches_its_setting(config_of):
         "--image-size", 96, "--fg-top", 0.7, "--bg-low", 0.8, "--pixels", 9, "--resume",
         "--train-split", "all", "--val-split", "test", "--select", "last",
         "--validate-every", 10, "--window", "both", "--dilate", "--align",
-        "--seed", 12, "--root", "data",
+        "--seed", 12, "--root", "data", "--second-cache", "s3://bucket/other",
     )  # fmt: skip
     assert config == TrainConfig(
         **PLACES,
@@ -61,6 +61,7 @@ def test_every_promised_option_reaches_its_setting(config_of):
         window="both",
         dilate=True,
         align=True,
+        second_cache="s3://bucket/other",
         seed=12,
         root=Path("data"),
     )

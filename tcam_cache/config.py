@@ -123,6 +123,9 @@ class TrainConfig(FitConfig):
     lr: float = setting(0.01, help="learning rate at the start", least=0)
     neighbours: int = setting(1, help="n of S(C_t, n), Eq. 1 (paper: 1)", least=0)
     window: str = setting("before", help="where the n neighbours lie", choices=MODES)
+    frames_together: int = setting(
+        1, help="so many frames in a row of one shot stand beside each other in a batch", least=1
+    )
     cached_frames: bool = setting(False, help="read the frames that `build --frames` stored")
     align: bool = setting(False, help="neighbours' CAMs follow the motion of their frames")
     fg_top: float = setting(
@@ -156,6 +159,14 @@ class TrainConfig(FitConfig):
         choices=("auto", *PRECISIONS),
     )
     compile: bool = setting(False, help="run encoder and decoder through torch.compile")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_size % self.frames_together:
+            raise ConfigError(
+                f"got batches of {self.batch_size} frames, {self.frames_together} of a shot together; "
+                "expected whole clips. Make --batch-size a multiple of --frames-together."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

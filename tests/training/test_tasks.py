@@ -50,7 +50,8 @@ def batch_of(count=4, seed=0):
     cam = 0.2 * torch.rand(count, SIZE, SIZE, generator=generator)
     rgb[:, 0, 8:24, 10:22] = 220
     cam[:, 8:24, 10:22] = 0.8 + 0.2 * torch.rand(count, 16, 12, generator=generator)
-    return Sample(rgb, cam, torch.arange(count) % 3, torch.arange(count) + 100 * seed)
+    seeds = torch.arange(count) + 100 * seed
+    return Sample(rgb, cam, torch.arange(count) % 3, seeds, clip=seeds)
 
 
 def state_of(module):

@@ -6,7 +6,6 @@ landmarks only, and W S, once known, is the gradient too.
 """
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -19,8 +18,10 @@ PAPER_SIZE = 224
 # Without it, exp spends most of its time on subnormal results; e^-30 is nothing beside the self pair's 1.
 _LEAST_EXPONENT = -30
 _DIAGONAL = {torch.float32: 1e-3, torch.float64: 1e-9}
-# Affinities computed at a time: what a core's cache holds, and enough to fill an accelerator.
-_CHUNK_CPU, _CHUNK_DEVICE = 2**19, 2**26
+# Affinities kept at a time: a core's are those of one frame at 224 pixels, an accelerator's of nine.
+_KEPT_CPU, _KEPT_DEVICE = 2**23, 2**26
+# Affinities computed at a time: what a core's cache holds.
+_CHUNK_CPU = 2**19
 
 
 def crf_loss(
@@ -67,7 +68,7 @@ def crf_loss(
 
 
 def pixel_features(rgb: Tensor, sigma_rgb: float, sigma_xy: float) -> Tensor:
-    """Return (B, H W, 5): x and y over sigma_xy, R, G and B over sigma_rgb, around 0 to keep products exact.
+    """Return (B, 5, H W): x and y over sigma_xy, R, G and B over sigma_rgb, around 0 to keep products exact.
 
     Args:
         rgb: (B, 3, H, W) floating point, 0..255.
@@ -79,7 +80,7 @@ def pixel_features(rgb: Tensor, sigma_rgb: float, sigma_xy: float) -> Tensor:
     x = torch.arange(width, dtype=rgb.dtype, device=rgb.device) - (width - 1) / 2
     place = torch.stack(torch.meshgrid(x, y, indexing="xy")) / sigma_xy
     colour = (rgb - 127.5) / sigma_rgb
-    return torch.cat([place.expand(len(rgb), -1, -1, -1), colour], 1).flatten(2).transpose(1, 2)
+    return torch.cat([place.expand(len(rgb), -1, -1, -1), colour], 1).flatten(2)
 
 
 def jittered_grid(height: int, width: int, landmarks: int, generator: torch.Generator) -> Tensor:
@@ -103,47 +104,49 @@ def gaussian_filter(features: Tensor, values: Tensor, landmarks: Tensor) -> Tens
     """Return W values with W approximated by Nystroem: K_nm (K_mm + d I)^-1 K_mn.
 
     Args:
-        features: (B, N, D) float32 or float64.
-        values: (B, N, C), of the same kind.
+        features: (B, D, N) float32 or float64.
+        values: (B, C, N), of the same kind.
         landmarks: (M,) int64, indices of pixels.
 
     Returns:
-        (B, N, C).
+        (B, C, N).
     """
-    anchors = features[:, landmarks]
-    grams = _affinity(_left(anchors), _right(anchors))
+    anchors = features[:, :, landmarks]
+    grams = _affinity(anchors, anchors)
     grams.diagonal(dim1=1, dim2=2).add_(_DIAGONAL[features.dtype])
     # cholesky_ex never raises, so that it need not wait for the device.
     factor = torch.linalg.cholesky_ex(grams).L
-    gathered = torch.zeros(len(features), len(landmarks), values.shape[2]).to(features)
-    for rows, affinity in _affinity_chunks(features, anchors):
-        gathered.baddbmm_(affinity.transpose(1, 2), values[:, rows])
-    solved = torch.cholesky_solve(gathered, factor)
-    parts = [affinity @ solved for _, affinity in _affinity_chunks(features, anchors)]
-    return torch.cat(parts, 1)
+    each = features.shape[2] * len(landmarks)
+    kept = _KEPT_CPU if features.device.type == "cpu" else _KEPT_DEVICE
+    step = min(len(features), max(1, kept // each))
+    buffer = features.new_empty(step * each)
+    parts = [slice(start, start + step) for start in range(0, len(features), step)]
+    return torch.cat(
+        [_filter_part(features[part], values[part], anchors[part], factor[part], buffer) for part in parts]
+    )
 
 
 def gaussian_filter_exact(features: Tensor, values: Tensor) -> Tensor:
     """Return W values by summing over every pair of pixels: the reference, too slow for training.
 
     Args:
-        features: (B, N, D) float32 or float64.
-        values: (B, N, C), of the same kind.
+        features: (B, D, N) float32 or float64.
+        values: (B, C, N), of the same kind.
 
     Returns:
-        (B, N, C).
+        (B, C, N).
 
-    >>> gaussian_filter_exact(torch.tensor([[[0.0], [2.0]]]), torch.ones(1, 2, 1)).round(decimals=4).tolist()
-    [[[1.1353000402450562], [1.1353000402450562]]]
+    >>> gaussian_filter_exact(torch.tensor([[[0.0, 2.0]]]), torch.ones(1, 1, 2)).round(decimals=4).tolist()
+    [[[1.1353000402450562, 1.1353000402450562]]]
     """
-    return torch.cat([affinity @ values for _, affinity in _affinity_chunks(features, features)], 1)
+    some = _columns(features, features.shape[2])
+    return torch.cat([values @ _affinity(features, features[:, :, part]) for part in some], 2)
 
 
 class _DenseCrf(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, softmax: Tensor, features: Tensor, landmarks: Tensor, strength: float) -> Tensor:
-        values = softmax.flatten(2).transpose(1, 2)
-        filtered = gaussian_filter(features, values, landmarks).transpose(1, 2).reshape(softmax.shape)
+        filtered = gaussian_filter(features, softmax.flatten(2), landmarks).view(softmax.shape)
         ctx.slope = -strength / len(softmax)
         ctx.save_for_backward(filtered)
         return ctx.slope * (softmax * filtered).sum()
@@ -155,33 +158,42 @@ class _DenseCrf(torch.autograd.Function):
         return 2 * ctx.slope * gradient * filtered, None, None, None
 
 
-def _affinity_chunks(features: Tensor, anchors: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Yield (rows, (B, rows, M) affinities) over all pixels; the next chunk overwrites the last."""
-    batch, pixels, _ = features.shape
-    right = _right(anchors)
-    budget = _CHUNK_CPU if features.device.type == "cpu" else _CHUNK_DEVICE
-    step = min(pixels, max(1, budget // (batch * right.shape[2])))
-    buffer = features.new_empty(batch * step * right.shape[2])
-    for start in range(0, pixels, step):
-        rows = slice(start, min(start + step, pixels))
-        shape = (batch, rows.stop - start, right.shape[2])
-        yield rows, _affinity(_left(features[:, rows]), right, buffer[: math.prod(shape)].view(shape))
+def _filter_part(features: Tensor, values: Tensor, anchors: Tensor, factor: Tensor, buffer: Tensor) -> Tensor:
+    """Filter some frames; `buffer` has room for all their affinities, which are needed twice."""
+    parts = _columns(features, anchors.shape[2])
+    near = [_affinity(anchors, features[:, :, part], _carve(buffer, anchors, part)) for part in parts]
+    # Few channels times a wide matrix: the other way round, products take six times as long on a CPU.
+    gathered = sum(values[:, :, part] @ one.transpose(1, 2) for part, one in zip(parts, near, strict=True))
+    solved = torch.cholesky_solve(gathered.transpose(1, 2), factor).transpose(1, 2)
+    return torch.cat([solved @ one for one in near], 2)
 
 
-def _affinity(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
+def _carve(buffer: Tensor, anchors: Tensor, part: slice) -> Tensor:
+    rows = anchors.shape[0] * anchors.shape[2]
+    room = buffer[rows * part.start : rows * part.stop]
+    return room.view(anchors.shape[0], anchors.shape[2], part.stop - part.start)
+
+
+def _columns(features: Tensor, rows: int) -> list[slice]:
+    """Divide the pixels so that the affinities of `rows` others to each part are few enough at a time."""
+    batch, _, pixels = features.shape
+    budget = _CHUNK_CPU if features.device.type == "cpu" else _KEPT_DEVICE
+    step = max(1, budget // (batch * rows))
+    return [slice(start, min(start + step, pixels)) for start in range(0, pixels, step)]
+
+
+def _affinity(points: Tensor, others: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return (B, K, N), exp(-|f - g|^2 / 2) between (B, D, K) and (B, D, N) points."""
+    left, right = _with_norms(points, first=True).transpose(1, 2), _with_norms(others, first=False)
     return torch.bmm(left, right, out=out).clamp_(min=_LEAST_EXPONENT).exp_()
+
+
+def _with_norms(points: Tensor, first: bool) -> Tensor:
+    """Return (f, -|f|^2/2, 1) or, second, (f, 1, -|f|^2/2): their product is -|f - g|^2 / 2."""
+    norm = points.square().sum(1, keepdim=True) / -2
+    one = torch.ones_like(norm)
+    return torch.cat([points, *((norm, one) if first else (one, norm))], 1)
 
 
 def _edges(length: int, cells: int) -> Tensor:
     return torch.arange(cells + 1) * length // cells
-
-
-def _left(points: Tensor) -> Tensor:
-    """Return (f, -|f|^2/2, 1): its product with `_right` is -|f - g|^2 / 2."""
-    norm = points.square().sum(-1, keepdim=True) / -2
-    return torch.cat([points, norm, torch.ones_like(norm)], -1)
-
-
-def _right(points: Tensor) -> Tensor:
-    norm = points.square().sum(-1, keepdim=True) / -2
-    return torch.cat([points, torch.ones_like(norm), norm], -1).transpose(1, 2).contiguous()

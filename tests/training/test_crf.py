@@ -59,14 +59,15 @@ def affinity_by_hand(rgb, p, q, sigma_rgb, sigma_xy):
 @pytest.mark.parametrize("width", [4, 3])
 def test_the_exact_filter_is_the_double_loop_over_pixels(width):
     softmax, rgb = (one[..., :width] for one in frames(1, 4))
-    values = softmax.flatten(2).transpose(1, 2)
+    values = softmax.flatten(2)
     got = gaussian_filter_exact(pixel_features(rgb, 60.0, 2.0), values)[0]
     pixels = [(y, x) for y in range(4) for x in range(width)]
     for row, p in enumerate(pixels):
         expected = sum(
-            affinity_by_hand(rgb[0], p, q, 60.0, 2.0) * values[0, column] for column, q in enumerate(pixels)
+            affinity_by_hand(rgb[0], p, q, 60.0, 2.0) * values[0, :, column]
+            for column, q in enumerate(pixels)
         )
-        torch.testing.assert_close(got[row], expected)
+        torch.testing.assert_close(got[:, row], expected)
 
 
 def test_with_all_pixels_as_landmarks_value_and_gradient_are_exact():
@@ -75,11 +76,11 @@ def test_with_all_pixels_as_landmarks_value_and_gradient_are_exact():
     loss = loss_of(softmax, soft_rgb(rgb, 0.3), landmarks=256)
     (slope,) = torch.autograd.grad(loss, softmax)
     features = pixel_features(soft_rgb(rgb, 0.3), 15.0, 100 * 16 / 224)
-    values = softmax.detach().flatten(2).transpose(1, 2)
+    values = softmax.detach().flatten(2)
     filtered = gaussian_filter_exact(features, values)
     strength = 1e-6 * (224 / 16) ** 4 / 2
     torch.testing.assert_close(loss, -strength * (values * filtered).sum(), rtol=1e-7, atol=0)
-    expected = (-2 * strength * filtered).transpose(1, 2).view_as(softmax)
+    expected = (-2 * strength * filtered).view_as(softmax)
     torch.testing.assert_close(slope, expected, rtol=1e-6, atol=0)
 
 
@@ -119,7 +120,7 @@ def test_on_a_crop_of_a_photograph_all_pixels_as_landmarks_give_the_exact_loss(p
     softmax = smooth_softmax(1, 24).double().requires_grad_()
     loss = loss_of(softmax, rgb, landmarks=24 * 24)
     (slope,) = torch.autograd.grad(loss, softmax)
-    features = pixel_features(rgb, 15.0, 100 * 24 / 224)[0]
+    features = pixel_features(rgb, 15.0, 100 * 24 / 224)[0].T
     dense = torch.cdist(features, features).square().div(-2).exp()
     values = softmax[0].flatten(1)
     exact = -1e-6 * (224 / 24) ** 4 * (values @ dense * values).sum()
@@ -144,25 +145,25 @@ def test_float32_is_as_exact_as_its_diagonal_lets_it_be():
 
 def test_144_landmarks_filter_photographs_within_six_percent_and_their_gradients_within_ten():
     rgb, softmax = photographs(), smooth_softmax(4, 224)
-    features = pixel_features(rgb, 15.0, 100.0)
-    values = softmax.flatten(2).transpose(1, 2)
+    features, values = pixel_features(rgb, 15.0, 100.0), softmax.flatten(2)
     landmarks = jittered_grid(224, 224, 144, torch.Generator().manual_seed(0))
     got = gaussian_filter(features, values, landmarks).double()
     rows = torch.randperm(224 * 224, generator=torch.Generator().manual_seed(1))[:200]
     contrast = torch.tensor([-1.0, 1.0], dtype=torch.float64)  # the logits' direction: W S1 - W S0
     gradient_errors = []
     for photo in range(4):
-        near = torch.cdist(features[photo, rows].double(), features[photo].double()).square().div(-2).exp()
-        exact = near @ values[photo].double()
-        error = got[photo, rows] - exact
+        points = features[photo].T.double()
+        near = torch.cdist(points, points[rows]).square().div(-2).exp()
+        exact = values[photo].double() @ near
+        error = got[photo][:, rows] - exact
         assert error.norm() < 0.06 * exact.norm()
-        gradient_errors.append(float((error @ contrast).norm() / (exact @ contrast).norm()))
+        gradient_errors.append(float((contrast @ error).norm() / (contrast @ exact).norm()))
     assert np.mean(gradient_errors) < 0.10
 
 
 def test_on_a_flat_image_the_filter_has_a_gain_of_one():
     features = pixel_features(torch.full((1, 3, 48, 48), 200.0), 15.0, 100 * 48 / 224)
-    ones = torch.ones(1, 48 * 48, 1)
+    ones = torch.ones(1, 1, 48 * 48)
     got = gaussian_filter(features, ones, jittered_grid(48, 48, 144, torch.Generator().manual_seed(0)))
     torch.testing.assert_close(got, gaussian_filter_exact(features, ones), rtol=1e-3, atol=0)
 
@@ -171,7 +172,7 @@ def test_black_beside_white_does_not_mix():
     rgb = torch.zeros(1, 3, 32, 32)
     rgb[..., 16:] = 255
     features = pixel_features(rgb, 15.0, 100 * 32 / 224)
-    left = torch.zeros(1, 3, 32, 32)[:, 0].index_fill(2, torch.arange(16), 1.0).reshape(1, -1, 1)
+    left = torch.zeros(1, 3, 32, 32)[:, 0].index_fill(2, torch.arange(16), 1.0).reshape(1, 1, -1)
     got = gaussian_filter(features, left, jittered_grid(32, 32, 144, torch.Generator().manual_seed(0)))
     image = got.view(32, 32)
     assert image[:, :16].min() > 10
@@ -212,11 +213,10 @@ def test_the_gradient_is_the_derivative_even_where_the_maps_do_not_add_up_to_one
 
 def test_the_exact_filter_follows_a_flip():
     softmax, rgb = frames(1, 8)
-    values = softmax.flatten(2).transpose(1, 2)
-    plain = gaussian_filter_exact(pixel_features(rgb, 60.0, 3.0), values).view(8, 8, 2)
-    mirrored = softmax.flip(3).flatten(2).transpose(1, 2)
-    flipped = gaussian_filter_exact(pixel_features(rgb.flip(3), 60.0, 3.0), mirrored).view(8, 8, 2)
-    torch.testing.assert_close(flipped.flip(1), plain)
+    plain = gaussian_filter_exact(pixel_features(rgb, 60.0, 3.0), softmax.flatten(2)).view(2, 8, 8)
+    mirrored = softmax.flip(3).flatten(2)
+    flipped = gaussian_filter_exact(pixel_features(rgb.flip(3), 60.0, 3.0), mirrored).view(2, 8, 8)
+    torch.testing.assert_close(flipped.flip(2), plain)
 
 
 def test_the_generator_alone_decides_the_landmarks():
@@ -240,10 +240,12 @@ def test_frames_may_be_bytes_and_channels_last():
     torch.testing.assert_close(got, plain)
 
 
-def test_the_result_does_not_depend_on_how_pixels_are_chunked(monkeypatch):
-    softmax, rgb = frames(2, 12)
+@pytest.mark.parametrize(("chunk", "kept"), [(1000, 2**23), (2**19, 1), (1000, 2 * 144 * 144)])
+def test_the_result_does_not_depend_on_how_pixels_and_frames_are_divided(monkeypatch, chunk, kept):
+    softmax, rgb = frames(5, 12)
     whole = loss_of(softmax, rgb)
-    monkeypatch.setattr("tcam_cache.training.crf._CHUNK_CPU", 1000)
+    monkeypatch.setattr("tcam_cache.training.crf._CHUNK_CPU", chunk)
+    monkeypatch.setattr("tcam_cache.training.crf._KEPT_CPU", kept)
     torch.testing.assert_close(loss_of(softmax, rgb), whole)
 
 
@@ -256,7 +258,7 @@ def test_a_landmark_is_anywhere_in_its_cell():
 def test_the_filter_never_waits_for_its_device():
     # A meta tensor has no values: whatever needs one on the host fails.
     softmax, rgb = (one.to("meta") for one in frames(2, 12, torch.float32))
-    values = softmax.flatten(2).transpose(1, 2)
+    values = softmax.flatten(2)
     landmarks = jittered_grid(12, 12, 9, torch.Generator()).to("meta")
     assert gaussian_filter(pixel_features(rgb, 15.0, 100.0), values, landmarks).shape == values.shape
 

@@ -146,6 +146,11 @@ class TrainConfig(FitConfig):
     lattice_gain: float = setting(
         LATTICE_GAIN, help="makes lambda mean what the paper's did; 1 = exact", least=0
     )
+    colour_crf_weight: float = setting(
+        0.0,
+        help="lambda of a CRF over the colours of all frames together, on the scale of crf-weight",
+        least=0,
+    )
     landmarks: int = setting(144, help="Nystroem landmarks of the CRF filter", least=1)
     asc: bool = setting(True, help="the absolute size constraint")
     asc_weight: float = setting(0.01, help="weight of the absolute size constraint", least=0)
@@ -166,6 +171,11 @@ class TrainConfig(FitConfig):
             raise ConfigError(
                 f"got batches of {self.batch_size} frames, {self.frames_together} of a shot together; "
                 "expected whole clips. Make --batch-size a multiple of --frames-together."
+            )
+        if self.colour_crf_weight > 0 and self.frames_together == 1:
+            raise ConfigError(
+                f"got a colour CRF of weight {self.colour_crf_weight:g} over frames alone; expected several "
+                "of a shot together. Give --frames-together 2 or more, or leave --colour-crf-weight out."
             )
 
 

@@ -193,6 +193,10 @@ def test_every_parameter_of_the_decoder_is_fitted_and_nothing_else():
         ({"crf": False}, {"cross_entropy", "size"}),
         ({"asc": False}, {"cross_entropy", "crf"}),
         ({"crf": False, "asc": False, "preset": "authors"}, {"cross_entropy"}),
+        (
+            {"colour_crf_weight": 2e-9, "frames_together": 2, "asc": False},
+            {"cross_entropy", "crf", "colour_crf"},
+        ),
     ],
 )
 def test_every_term_with_a_weight_is_there_finite_and_has_a_gradient(given, names):

@@ -126,6 +126,9 @@ class TrainConfig(FitConfig):
     lr: float = setting(0.01, help="learning rate at the start", least=0)
     neighbours: int = setting(1, help="n of S(C_t, n), Eq. 1 (paper: 1)", least=0)
     window: str = setting("before", help="where the n neighbours lie", choices=MODES)
+    frames_together: int = setting(
+        1, help="so many frames in a row of one shot stand beside each other in a batch", least=1
+    )
     cached_frames: bool = setting(False, help="read the frames that `build --frames` stored")
     align: bool = setting(False, help="neighbours' CAMs follow the motion of their frames")
     fg_top: float = setting(
@@ -150,6 +153,11 @@ class TrainConfig(FitConfig):
     lattice_gain: float = setting(
         LATTICE_GAIN, help="makes lambda mean what the paper's did; 1 = exact", least=0
     )
+    colour_crf_weight: float = setting(
+        0.0,
+        help="lambda of a CRF over the colours of all frames together, on the scale of crf-weight",
+        least=0,
+    )
     landmarks: int = setting(144, help="Nystroem landmarks of the CRF filter", least=1)
     asc: bool = setting(True, help="the absolute size constraint")
     asc_weight: float = setting(0.01, help="weight of the absolute size constraint", least=0)
@@ -164,6 +172,19 @@ class TrainConfig(FitConfig):
         choices=("auto", *PRECISIONS),
     )
     compile: bool = setting(False, help="run encoder and decoder through torch.compile")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_size % self.frames_together:
+            raise ConfigError(
+                f"got batches of {self.batch_size} frames, {self.frames_together} of a shot together; "
+                "expected whole clips. Make --batch-size a multiple of --frames-together."
+            )
+        if self.colour_crf_weight > 0 and self.frames_together == 1:
+            raise ConfigError(
+                f"got a colour CRF of weight {self.colour_crf_weight:g} over frames alone; expected several "
+                "of a shot together. Give --frames-together 2 or more, or leave --colour-crf-weight out."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -192,7 +192,7 @@ SHARED = {
     "asc_weight": 0.01, "barrier_t": 1.0, "barrier_growth": 1.01, "barrier_cap": 10.0, "lr": 0.01,
     "momentum": 0.9, "weight_decay": 1e-4, "lr_step": 15, "lr_decay": 0.9, "lr_floor": 1e-7, "epochs": 100,
     "batch_size": 32, "frames_per_shot": 1, "image_size": 224, "resize_size": 256, "select": "val",
-    "validate_every": 1,
+    "validate_every": 1, "frames_together": 1, "colour_crf_weight": 0.0,
 }  # fmt: skip
 
 
@@ -212,6 +212,18 @@ def test_the_presets_are_those_the_method_names():
 def test_a_given_setting_wins_over_the_preset_and_leaves_its_others():
     settings = train_config("authors", **PLACES, pixels=7)
     assert (settings.pixels, settings.dilate, settings.fg_top) == (7, True, 0.6)
+
+
+def test_a_batch_is_made_of_whole_clips():
+    with pytest.raises(ConfigError, match=r"batches of 32 frames, 5 .*a multiple of --frames-together"):
+        train_config(**PLACES, frames_together=5)
+    assert train_config(**PLACES, frames_together=8).frames_together == 8
+
+
+def test_a_colour_crf_needs_frames_to_share_their_colours():
+    with pytest.raises(ConfigError, match=r"weight 2e-09 over frames alone.*--frames-together 2 or more"):
+        train_config(**PLACES, colour_crf_weight=2e-9)
+    assert train_config(**PLACES, colour_crf_weight=2e-9, frames_together=2).colour_crf_weight == 2e-9
 
 
 def test_an_unknown_preset_lists_those_that_exist():

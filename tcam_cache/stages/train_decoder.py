@@ -112,7 +112,7 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
         index = {name: number for number, name in enumerate(file.classes)}
         windows = (config.neighbours, config.window, config.align)
         samples = TrainingSamples(shots, index, source, config, cam_source(caches), *windows)
-        return EpochBatches(samples, config, workers, ranks)
+        return EpochBatches(samples, config, workers, ranks, config.frames_together)
 
     task = DecoderTask(classifier, decoder, config, device, ranks)
     if val := annotated_frames(manifest.split(config.val_split)):

@@ -62,9 +62,19 @@ def crf_loss(
     with torch.autocast(softmax.device.type, enabled=False):
         features = pixel_features(rgb.to(precision), sigma_rgb, sigma_xy * side / PAPER_SIZE)
         grid = jittered_grid(height, width, landmarks, generator).to(softmax.device, non_blocking=True)
-        return _DenseCrf.apply(
-            softmax.to(precision), features, grid, weight * gain * (PAPER_SIZE / side) ** 4
-        )
+        return dense_crf(softmax.to(precision), features, grid, weight * gain * (PAPER_SIZE / side) ** 4)
+
+
+def dense_crf(softmax: Tensor, features: Tensor, landmarks: Tensor, strength: float) -> Tensor:
+    """Return -strength sum_r S_r^T W S_r / B, with W by Nystroem, whose product with S is the gradient, too.
+
+    Args:
+        softmax: (B, 2, ...) maps of N pixels, float32 or float64.
+        features: (B, D, N), of the same kind; they get no gradient.
+        landmarks: (M,) int64, indices of pixels.
+        strength: what the mean over the batch is multiplied by.
+    """
+    return _DenseCrf.apply(softmax, features, landmarks, strength)
 
 
 def pixel_features(rgb: Tensor, sigma_rgb: float, sigma_xy: float) -> Tensor:

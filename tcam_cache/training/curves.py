@@ -12,7 +12,12 @@ from matplotlib.ticker import MaxNLocator
 from tcam_cache.training.run_folder import VAL_LOSS
 
 _SCORES = {"corloc": "CorLoc", "cl_accuracy": "CL"}
-_TERMS = {"cross_entropy": "cross-entropy", "crf": "CRF", "one_vs_rest": "one against the rest"}
+_TERMS = {
+    "cross_entropy": "cross-entropy",
+    "crf": "CRF",
+    "colour_crf": "colour CRF",
+    "one_vs_rest": "one against the rest",
+}
 # Blue, vermilion, green, purple, sky blue: told apart by the colour-blind, too (Okabe and Ito).
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 _INK, _FAINT = "#222222", "#8A8A8A"

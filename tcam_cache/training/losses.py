@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tcam_cache.config import TrainConfig
+from tcam_cache.training.colour_crf import colour_crf_loss
 from tcam_cache.training.crf import crf_loss
 from tcam_cache.training.pseudo_labels import IGNORE
 from tcam_cache.training.ranks import Ranks
@@ -35,7 +36,13 @@ def partial_cross_entropy(logits: Tensor, labels: Tensor, average: str) -> Tenso
 
 
 def tcam_terms(
-    logits: Tensor, labels: Tensor, rgb: Tensor, config: TrainConfig, t: float, generator: torch.Generator
+    logits: Tensor,
+    labels: Tensor,
+    rgb: Tensor,
+    clips: Tensor,
+    config: TrainConfig,
+    t: float,
+    generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """Return the weighted terms whose sum is the loss (TCAM Eq. 5), without those that are switched off.
 
@@ -45,23 +52,31 @@ def tcam_terms(
         logits: (B, 2, H, W) floating point, half precision allowed.
         labels: (B, H, W) int64 pseudo-labels.
         rgb: (B, 3, H, W) un-normalised frames, 0..255, with the same crop and flip.
+        clips: (B,) int64 on the CPU, equal for neighbours in the batch that are frames of one clip.
         config: the weights and settings of every term.
         t: the log barrier's t in this epoch.
-        generator: the step's generator, on the CPU: moves the CRF's landmarks.
+        generator: the step's generator, on the CPU: moves the CRFs' landmarks.
 
     Returns:
-        "cross_entropy", "crf" and "size", each a scalar; a term that is off or weighs 0 is not computed.
+        "cross_entropy", "crf", "colour_crf" (beyond the paper) and "size", each a scalar; a term that is off
+        or weighs 0 is not computed.
     """
     with_crf, with_size = config.crf and config.crf_weight > 0, config.asc and config.asc_weight > 0
+    with_colour = config.colour_crf_weight > 0
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     with torch.autocast(logits.device.type, enabled=False):
         terms = {"cross_entropy": partial_cross_entropy(logits, labels, config.cross_entropy)}
-        if not (with_crf or with_size):
+        if not (with_crf or with_colour or with_size):
             return terms
         softmax = logits.softmax(1)
         if with_crf:
             terms["crf"] = crf_loss(
                 softmax, rgb, weight=config.crf_weight, generator=generator,
+                landmarks=config.landmarks, gain=config.lattice_gain,
+            )  # fmt: skip
+        if with_colour:
+            terms["colour_crf"] = colour_crf_loss(
+                softmax, rgb, clips, weight=config.colour_crf_weight, generator=generator,
                 landmarks=config.landmarks, gain=config.lattice_gain,
             )  # fmt: skip
         if with_size:

@@ -1,10 +1,8 @@
-"""What a step is made of: random frames of shots, each with its CAM-TMP under the same crop and flip."""
+"""What a step is made of: frames of shots, each with its CAM-TMP under the same crop and flip."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset, default_collate
@@ -13,23 +11,9 @@ from tcam_cache.config import FitConfig
 from tcam_cache.errors import TcamCacheError
 from tcam_cache.records import CamSource, FrameSource, Shot
 from tcam_cache.training.align import COMPARED_SIZE, align_maps
+from tcam_cache.training.draws import Draw, clips_of_shot, draw_crop, draw_epoch
 from tcam_cache.training.ranks import ALONE, Ranks
 from tcam_cache.window import cam_tmp, window_indices
-
-
-class Draw(NamedTuple):
-    """One frame an epoch draws.
-
-    Attributes:
-        shot: position of the shot in the list that is trained on.
-        t: position of the frame in that shot.
-        seed: of everything random about this sample (crop, flip, pseudo-labels), so that neither the batch it
-            falls into nor the worker that loads it changes it.
-    """
-
-    shot: int
-    t: int
-    seed: int
 
 
 class Sample(NamedTuple):
@@ -40,56 +24,14 @@ class Sample(NamedTuple):
         cam: (S, S) float32 in [0, 1], the CAM-TMP of the same crop; (0,) where no CAMs are used.
         tag: class index of the video's tag.
         seed: of the sample's own random draws.
+        clip: the same for the frames of one clip, which stand beside each other in a batch.
     """
 
     rgb: torch.Tensor
     cam: torch.Tensor
     tag: torch.Tensor
     seed: torch.Tensor
-
-
-@dataclass(frozen=True)
-class Crop:
-    """A square crop of side `size` at row `y`, column `x`, mirrored left to right when `flip`."""
-
-    y: int
-    x: int
-    size: int
-    flip: bool
-
-    def of(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return the crop of a (..., H, W) tensor."""
-        cut = pixels[..., self.y : self.y + self.size, self.x : self.x + self.size]
-        return cut.flip(-1) if self.flip else cut
-
-
-def draw_epoch(lengths: Sequence[int], frames_per_shot: int, seed: int, epoch: int) -> list[Draw]:
-    """Draw an epoch: random frames of every shot, without repeats, in random order (paper, Sec. 4.1).
-
-    Args:
-        lengths: number of frames of each shot.
-        frames_per_shot: frames to draw of each (all of a shorter shot); 1 in the paper.
-        seed: of the run.
-        epoch: counted from 0; the draws depend on seed and epoch alone.
-
-    >>> draw_epoch([1], 3, seed=0, epoch=0)[0][:2]
-    (0, 0)
-    """
-    rng = np.random.default_rng([seed, epoch])
-    chosen = [
-        (shot, int(t))
-        for shot, length in enumerate(lengths)
-        for t in rng.choice(length, size=min(frames_per_shot, length), replace=False)
-    ]
-    seeds = rng.integers(2**63, size=len(chosen))
-    return [Draw(*chosen[place], int(seeds[place])) for place in rng.permutation(len(chosen))]
-
-
-def draw_crop(seed: int, resize_size: int, size: int) -> Crop:
-    """Draw the random crop and flip of one sample: any position, mirrored half of the time."""
-    rng = np.random.default_rng([seed, 0])
-    y, x = rng.integers(resize_size - size + 1, size=2)
-    return Crop(int(y), int(x), size, bool(rng.random() < 0.5))
+    clip: torch.Tensor
 
 
 class TrainingSamples(Dataset):
@@ -115,7 +57,7 @@ class TrainingSamples(Dataset):
 
     def __getitem__(self, draw: Draw) -> Sample:
         shot = self.shots[draw.shot]
-        crop = draw_crop(draw.seed, self.resize_size, self.size)
+        crop = draw_crop(draw.clip, self.resize_size, self.size)
         pixels = self.frames.read(shot, draw.t, self.resize_size).pixels
         rgb = torch.from_numpy(pixels).permute(2, 0, 1)
         return Sample(
@@ -123,6 +65,7 @@ class TrainingSamples(Dataset):
             crop.of(self._temporal_cam(shot, draw.t)).contiguous() if self.cams else torch.empty(0),
             torch.tensor(self.class_index[shot.tag]),
             torch.tensor(draw.seed),
+            torch.tensor(draw.clip),
         )
 
     def _temporal_cam(self, shot: Shot, t: int) -> torch.Tensor:
@@ -144,13 +87,20 @@ class EpochBatches:
     """Batches of one epoch after another, loaded by worker processes that live as long as this object.
 
     Of every batch a rank gets its share, which may be empty where the last batch is smaller than the others.
+    Batches and shares are made of whole clips of `together` frames, of which a batch has room for
+    batch_size / together; clips of shorter shots leave some of it empty.
     """
 
     def __init__(
-        self, samples: TrainingSamples, config: FitConfig, workers: int, ranks: Ranks = ALONE
+        self,
+        samples: TrainingSamples,
+        config: FitConfig,
+        workers: int,
+        ranks: Ranks = ALONE,
+        together: int = 1,
     ) -> None:
         self.lengths = [len(shot) for shot in samples.shots]
-        self.config, self.ranks = config, ranks
+        self.config, self.ranks, self.together = config, ranks, together
         self.plan: list[list[Draw]] = []
         self.loader = DataLoader(
             _BatchSamples(samples),
@@ -174,9 +124,10 @@ class EpochBatches:
         Raises:
             TcamCacheError: as `epoch` does.
         """
-        draws = draw_epoch(self.lengths, self.config.frames_per_shot, self.config.seed, epoch)
-        size = self.config.batch_size
-        self.plan[:] = [self.ranks.share(draws[step * size : (step + 1) * size]) for step in steps]
+        config, size = self.config, self._clips_a_batch()
+        clips = draw_epoch(self.lengths, config.frames_per_shot, config.seed, epoch, self.together)
+        shares = [self.ranks.share(clips[step * size : (step + 1) * size]) for step in steps]
+        self.plan[:] = [[draw for clip in share for draw in clip] for share in shares]
         for batch in self.loader:
             if isinstance(batch, TcamCacheError):
                 try:
@@ -187,8 +138,13 @@ class EpochBatches:
             yield batch
 
     def __len__(self) -> int:
-        frames = sum(min(length, self.config.frames_per_shot) for length in self.lengths)
-        return -(-frames // self.config.batch_size)
+        clips = sum(
+            clips_of_shot(length, self.config.frames_per_shot, self.together) for length in self.lengths
+        )
+        return -(-clips // self._clips_a_batch())
+
+    def _clips_a_batch(self) -> int:
+        return self.config.batch_size // self.together
 
 
 class _BatchSamples(Dataset):

@@ -162,7 +162,8 @@ class DecoderTask:
         )
         with autocast(self.device, config.amp):
             logits = self.logits(images)
-        return tcam_terms(logits.float(), drawn.labels, images * 255, config, t, generator), drawn
+        terms = tcam_terms(logits.float(), drawn.labels, images * 255, batch.clip, config, t, generator)
+        return terms, drawn
 
 
 def images_of(batch: Sample, device: torch.device) -> torch.Tensor:

@@ -26,7 +26,8 @@ from tcam_cache.presets import train_config
 from tcam_cache.records import Frame
 from tcam_cache.stages.build_cache import build_cache
 from tcam_cache.stages.index_dataset import index_dataset
-from tcam_cache.training.samples import Draw, TrainingSamples
+from tcam_cache.training.draws import Draw
+from tcam_cache.training.samples import TrainingSamples
 
 FRAMES, ROUNDS, SIDE = 64, 5, 256
 PHOTOGRAPHS = ("astronaut", "cat", "coffee", "rocket")
@@ -86,7 +87,7 @@ def main(width=1280, height=720):
             for name, one in samples.items():
                 began = time.process_time()
                 for t in range(FRAMES):
-                    one[Draw(0, t, t)]
+                    one[Draw(0, t, t, t)]
                 if turn:
                     seconds[name].append(time.process_time() - began)
         rates = {name: FRAMES / statistics.median(times) for name, times in seconds.items()}

@@ -76,7 +76,7 @@ def test_time_the_parts_of_a_step():
         crf_loss(logits.softmax(1), rgb, weight=2e-9, generator=generator).backward()
 
     def whole_loss():
-        sum(tcam_terms(logits, labels, rgb, config, 1.0, generator).values()).backward()
+        sum(tcam_terms(logits, labels, rgb, seeds, config, 1.0, generator).values()).backward()
 
     draws = {
         f"Otsu + draws, {preset}": lambda preset=preset: draw_pseudo_labels(cams, seeds, **sampling(preset))

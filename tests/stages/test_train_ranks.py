@@ -53,13 +53,18 @@ def assert_close_runs(ours, theirs):
             assert mine[name] == other[name], name
 
 
-@pytest.mark.parametrize("preset", ["recommended", "authors"])
+# Of clips, one may be of a single frame: shots have 6, 1, 5, 2 and 4.
+CLIPS = {"preset": "recommended", "frames_together": 2, "frames_per_shot": 4, "colour_crf_weight": 2e-9}
+
+
+@pytest.mark.parametrize("given", [{"preset": "recommended"}, {"preset": "authors"}, CLIPS])
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
 def test_two_processes_with_half_the_batch_each_learn_what_one_learns(
-    decoder_config, tmp_path, two_ranks, frozen_norms, preset, batch_size
+    decoder_config, tmp_path, two_ranks, frozen_norms, given, batch_size
 ):
+    batch_size *= given.get("frames_together", 1)
     alone, both = (
-        decoder_config(preset, out=tmp_path / name, batch_size=batch_size, epochs=2)
+        decoder_config(out=tmp_path / name, batch_size=batch_size, epochs=2, **given)
         for name in ("alone", "both")
     )
     train_decoder(alone)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch.nn import functional
 
 from tcam_cache.presets import PRESETS, train_config
 from tcam_cache.training import losses
+from tcam_cache.training.colour_crf import colour_crf_loss
 from tcam_cache.training.crf import crf_loss
 from tcam_cache.training.decoder import Decoder
 from tcam_cache.training.losses import partial_cross_entropy, shared_terms, tcam_terms
@@ -31,8 +33,9 @@ def batch(dtype=torch.float32, size=6):
     return logits, labels, rgb
 
 
-def terms(logits, labels, rgb, config, t=1.5):
-    return tcam_terms(logits, labels, rgb, config, t, torch.Generator().manual_seed(3))
+def terms(logits, labels, rgb, config, t=1.5, clips=None):
+    clips = torch.arange(len(logits)) if clips is None else clips
+    return tcam_terms(logits, labels, rgb, clips, config, t, torch.Generator().manual_seed(3))
 
 
 def refuse(*_args, **_kwargs):
@@ -109,6 +112,23 @@ def test_the_terms_are_the_three_losses_with_their_weights():
     torch.testing.assert_close(got["crf"], expected)
 
 
+def test_the_colour_term_joins_the_frames_of_a_clip_and_moves_no_other():
+    logits, labels, rgb = batch()
+    given = {"crf_weight": 1e-6, "landmarks": 18, "lattice_gain": 0.8}
+    together = config(colour_crf_weight=3e-6, frames_together=2, **given)
+    whole, clips = terms(logits, labels, rgb, config(**given)), torch.tensor([5, 5])
+    got = terms(logits, labels, rgb, together, clips=clips)
+    assert list(got) == ["cross_entropy", "crf", "colour_crf", "size"]
+    assert all(torch.equal(got[name], whole[name]) for name in whole)
+    alone = terms(logits, labels, rgb, replace(together, crf=False, asc=False), clips=clips)
+    assert list(alone) == ["cross_entropy", "colour_crf"]
+    expected = colour_crf_loss(
+        logits.softmax(1), rgb, clips, weight=3e-6, gain=0.8, landmarks=18,
+        generator=torch.Generator().manual_seed(3),
+    )  # fmt: skip
+    torch.testing.assert_close(alone["colour_crf"], expected)
+
+
 @pytest.mark.parametrize("average", ["batch-mean", "frame-sum"])
 def test_the_average_of_the_cross_entropy_is_that_of_the_config(average):
     logits, labels, rgb = batch()
@@ -123,6 +143,7 @@ def test_a_term_that_is_off_or_weighs_nothing_is_not_computed(monkeypatch, no_cr
     with monkeypatch.context() as patch:
         patch.setattr(losses, "size_loss", refuse)
         without_size = terms(*batch(), config(**no_asc))
+    monkeypatch.setattr(losses, "colour_crf_loss", refuse)
     monkeypatch.setattr(losses, "crf_loss", refuse)
     without_crf = terms(*batch(), config(**no_crf))
     assert list(without_size) == ["cross_entropy", "crf"] and list(without_crf) == ["cross_entropy", "size"]

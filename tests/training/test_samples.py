@@ -1,4 +1,3 @@
-import collections
 import gc
 import pickle
 from dataclasses import dataclass, field
@@ -8,24 +7,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import chisquare
 from torch.nn.functional import interpolate
 
 from tcam_cache.config import FitConfig
 from tcam_cache.errors import CacheError, FrameError, TcamCacheError
 from tcam_cache.records import Frame, Shot
+from tcam_cache.training.draws import Draw, draw_crop, draw_epoch
 from tcam_cache.training.ranks import ALONE, Ranks
-from tcam_cache.training.samples import (
-    Draw,
-    EpochBatches,
-    TrainingSamples,
-    draw_crop,
-    draw_epoch,
-    resize_maps,
-)
+from tcam_cache.training.samples import EpochBatches, TrainingSamples, resize_maps
 from tcam_cache.window import MODES, window_indices
 
-SURE = 1e-3  # p-values below it reject; the seeds are fixed, so a test passes always or never
 SIZE, RESIZED = 32, 37
 
 
@@ -36,6 +27,11 @@ def shot(number, length, tag="bird"):
 
 SHOTS = (shot(1, 5), shot(2, 3, "cat"), shot(3, 1), shot(4, 9, "cat"))
 CLASSES = {"bird": 0, "cat": 1}
+
+
+def alone(shot, t, seed):
+    """A frame that is drawn by itself."""
+    return Draw(shot, t, seed, clip=seed)
 
 
 class CoordinateFrames:
@@ -67,78 +63,11 @@ def samples_of(cams=None, frames=None, shots=SHOTS, **options):
     return TrainingSamples(shots, CLASSES, frames or CoordinateFrames(), config(), cams, **options)
 
 
-def draws_of(seed, epoch, lengths=(5, 3, 1, 9), frames_per_shot=1):
-    return draw_epoch(lengths, frames_per_shot, seed, epoch)
-
-
-def test_an_epoch_draws_one_frame_of_each_shot():
-    drawn = draws_of(0, 0)
-    assert sorted(draw.shot for draw in drawn) == [0, 1, 2, 3]
-
-
-@given(st.lists(st.integers(1, 12), min_size=1, max_size=8), st.integers(1, 15), st.integers(0, 99))
-def test_an_epoch_draws_the_frames_asked_for_without_repeats_or_all_of_a_shorter_shot(lengths, number, seed):
-    drawn = draw_epoch(lengths, number, seed, epoch=seed // 7)
-    frames = [(draw.shot, draw.t) for draw in drawn]
-    assert len(set(frames)) == len(frames)
-    assert all(0 <= t < lengths[place] for place, t in frames)
-    expected = {place: min(number, length) for place, length in enumerate(lengths)}
-    assert collections.Counter(place for place, _ in frames) == expected
-
-
-def test_draws_depend_on_seed_and_epoch_alone():
-    first = draws_of(3, 7)
-    torch.manual_seed(2)
-    draws_of(1, 1)
-    assert draws_of(3, 7) == first
-    others = [draws_of(seed, epoch) for seed, epoch in ((3, 8), (4, 7), (7, 3))]
-    assert all(other != first for other in others)
-
-
-def test_every_frame_of_a_shot_is_as_likely_as_any_other():
-    counts = np.zeros(9)
-    for epoch in range(3_000):
-        for draw in draw_epoch([4, 9], 2, seed=5, epoch=epoch):
-            counts[draw.t] += draw.shot == 1
-    assert counts.sum() == 6_000
-    assert chisquare(counts).pvalue > SURE
-
-
-def test_every_order_of_the_shots_is_as_likely_as_any_other():
-    orders = collections.Counter(
-        tuple(draw.shot for draw in draw_epoch([2, 2, 2], 1, seed=1, epoch=epoch)) for epoch in range(3_000)
-    )
-    assert len(orders) == 6
-    assert chisquare(list(orders.values())).pvalue > SURE
-
-
-def test_no_two_samples_share_a_seed():
-    seeds = [draw.seed for epoch in range(50) for draw in draws_of(0, epoch, frames_per_shot=3)]
-    assert len(set(seeds)) == len(seeds)
-    assert min(seeds) >= 0
-
-
-def test_every_position_of_a_crop_is_as_likely_as_any_other_and_half_of_them_are_mirrored():
-    crops = [draw_crop(seed, RESIZED, SIZE) for seed in range(7_200)]
-    counts = np.zeros((6, 6))
-    for crop in crops:
-        counts[crop.y, crop.x] += 1
-    assert chisquare(counts.flatten()).pvalue > SURE
-    flips = sum(crop.flip for crop in crops)
-    assert chisquare([flips, len(crops) - flips]).pvalue > SURE
-    mirrored = np.array([[crop.x, crop.flip] for crop in crops]).T
-    assert abs(np.corrcoef(mirrored)[0, 1]) < 0.05
-
-
-def test_a_crop_as_large_as_the_frame_has_one_position():
-    assert {(crop.y, crop.x) for crop in (draw_crop(seed, 8, 8) for seed in range(20))} == {(0, 0)}
-
-
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**63 - 1))
 def test_frame_and_cam_are_cut_and_mirrored_alike(seed):
     places = np.arange(RESIZED * RESIZED, dtype=np.float32).reshape(1, RESIZED, RESIZED) / RESIZED**2
-    sample = samples_of(ListedCams({SHOTS[2].id: places}))[Draw(2, 0, seed)]
+    sample = samples_of(ListedCams({SHOTS[2].id: places}))[alone(2, 0, seed)]
     rows, columns = sample.rgb[0].int(), sample.rgb[1].int()
     assert torch.equal((sample.cam * RESIZED**2).round().int(), rows * RESIZED + columns)
     crop = draw_crop(seed, RESIZED, SIZE)
@@ -162,7 +91,7 @@ def test_the_maximum_through_time_is_taken_before_resizing():
     left[1, 0], right[1, 1] = 1, 1
     maps = torch.from_numpy(np.stack([left, right]))
     shots = (shot(1, 2),)
-    sample = samples_of(ListedCams({shots[0].id: maps.numpy()}), shots=shots, neighbours=1)[Draw(0, 1, 4)]
+    sample = samples_of(ListedCams({shots[0].id: maps.numpy()}), shots=shots, neighbours=1)[alone(0, 1, 4)]
     crop = draw_crop(4, RESIZED, SIZE)
     before = crop.of(interpolate(maps.amax(0)[None, None], (RESIZED, RESIZED), mode="bilinear")[0, 0])
     after = crop.of(interpolate(maps[:, None], (RESIZED, RESIZED), mode="bilinear").amax(0)[0])
@@ -176,7 +105,7 @@ def test_a_window_never_leaves_its_shot(number, t, n, mode):
     t = min(t, len(SHOTS[number]) - 1)
     levels = {one.id: (place + 1) / 8 for place, one in enumerate(SHOTS)}
     cams = ListedCams({one.id: np.full((len(one), 2, 2), levels[one.id], np.float32) for one in SHOTS})
-    sample = samples_of(cams, neighbours=n, window=mode)[Draw(number, t, 0)]
+    sample = samples_of(cams, neighbours=n, window=mode)[alone(number, t, 0)]
     assert cams.asked == [(SHOTS[number].id, t, n, mode)]
     torch.testing.assert_close(sample.cam, torch.full((SIZE, SIZE), levels[SHOTS[number].id]))
 
@@ -189,7 +118,7 @@ def test_the_map_is_the_maximum_of_its_window_under_the_crop_of_its_frame(n, mod
     maps = np.stack([(columns % 5 == t) * (rows + 1) / RESIZED for t in range(5)]).astype(np.float32)
     samples = samples_of(ListedCams({SHOTS[0].id: maps}), neighbours=n, window=mode)
     for t in range(5):
-        sample = samples[Draw(0, t, 31 * t + n)]
+        sample = samples[alone(0, t, 31 * t + n)]
         row, column, frame = (channel.long() for channel in sample.rgb)
         assert (frame == t).all()
         first = t - n if mode in ("before", "both") else t
@@ -214,19 +143,19 @@ def test_aligned_neighbours_lie_on_the_frame_and_crop_of_the_sample(mode, t):
     for time in range(5):
         maps[time, 4:8, 8 - time : 12 - time] = 1  # the same piece of the picture in every frame
     given = {"frames": PanningFrames(), "window": mode}
-    alone, plain, aligned = (
-        samples_of(ListedCams({SHOTS[0].id: maps}), neighbours=n, align=align, **given)[Draw(0, t, 3)]
+    still, plain, aligned = (
+        samples_of(ListedCams({SHOTS[0].id: maps}), neighbours=n, align=align, **given)[alone(0, t, 3)]
         for n, align in ((0, True), (4, False), (4, True))
     )
     assert torch.equal(aligned.rgb, plain.rgb)
-    assert (plain.cam - alone.cam).abs().sum() > 50
-    torch.testing.assert_close(aligned.cam, alone.cam, atol=1e-4, rtol=0)
+    assert (plain.cam - still.cam).abs().sum() > 50
+    torch.testing.assert_close(aligned.cam, still.cam, atol=1e-4, rtol=0)
 
 
-def test_a_sample_holds_the_frame_that_was_drawn_its_tag_and_its_seed():
-    sample = samples_of()[Draw(3, 6, 2**62 + 1)]
+def test_a_sample_holds_the_frame_that_was_drawn_its_tag_its_seed_and_its_clip():
+    sample = samples_of()[Draw(3, 6, 2**62 + 1, 2**62 + 3)]
     assert sample.rgb[2].unique().tolist() == [6]
-    assert (sample.tag.item(), sample.seed.item()) == (1, 2**62 + 1)
+    assert (sample.tag.item(), sample.seed.item(), sample.clip.item()) == (1, 2**62 + 1, 2**62 + 3)
     assert sample.cam.shape == (0,)
     assert (sample.rgb.shape, sample.rgb.dtype) == ((3, SIZE, SIZE), torch.uint8)
     assert sample.rgb.is_contiguous()
@@ -237,9 +166,10 @@ def cams_of_time():
     return ListedCams(maps)
 
 
-def epochs_of(workers, epochs=(0, 1), ranks=ALONE, **given):
+def epochs_of(workers, epochs=(0, 1), ranks=ALONE, together=1, **given):
     given = {"batch_size": 3, "frames_per_shot": 2, **given}
-    batches = EpochBatches(samples_of(cams_of_time(), neighbours=1), config(**given), workers, ranks)
+    samples = samples_of(cams_of_time(), neighbours=1)
+    batches = EpochBatches(samples, config(**given), workers, ranks, together)
     return [list(batches.epoch(epoch)) for epoch in epochs], len(batches)
 
 
@@ -312,6 +242,61 @@ def test_ranks_share_every_batch_and_one_may_find_its_part_of_the_last_empty(wor
         assert torch.equal(theirs.seed, batch.seed[1::2])
 
 
+def clips_of(batch):
+    """Return the places of each clip in a batch, and the frame number at every place, read off its pixels."""
+    _, sizes = torch.unique_consecutive(batch.clip, return_counts=True)
+    times = batch.rgb[:, 2, 0, 0].tolist()
+    ends = sizes.cumsum(0).tolist()
+    return [list(range(end - size, end)) for end, size in zip(ends, sizes.tolist(), strict=True)], times
+
+
+def test_the_frames_of_a_clip_are_in_a_row_under_one_crop_and_draw_their_own_labels():
+    (epoch,), length = epochs_of(0, (0,), together=3, batch_size=6, frames_per_shot=4)
+    # Shots of 5, 3, 1 and 9 frames: 2, 1, 1 and 2 clips, two in each batch.
+    assert len(epoch) == length == 3
+    assert sum(len(batch.tag) for batch in epoch) == 2 * 3 + 3 + 1 + 2 * 3
+    crops = set()
+    for batch in epoch:
+        clips, times = clips_of(batch)
+        assert len(clips) == 2
+        assert len(batch.seed.unique()) == len(batch.seed)
+        for places in clips:
+            assert [times[place] for place in places] == [times[places[0]] + n for n in range(len(places))]
+            corners = batch.rgb[places][:, :2, :, [0, -1]]
+            assert (corners == corners[0]).all()
+            assert batch.clip[places[0]] == batch.seed[places[0]]
+            crops.add(tuple(corners[0].flatten().tolist()))
+    assert len(crops) == 6
+
+
+def test_an_epoch_of_clips_can_be_gone_on_with_from_any_step():
+    given = {"batch_size": 4, "frames_per_shot": 3}
+    batches = EpochBatches(samples_of(cams_of_time()), config(**given), 0, together=2)
+    whole = list(batches.epoch(1))
+    assert len(whole) == len(batches) == 4
+    for first in range(5):
+        rest = list(batches.epoch(1, first))
+        assert len(rest) == 4 - first
+        for ours, theirs in zip(rest, whole[first:], strict=True):
+            assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 6), st.integers(1, 4), st.integers(0, 9))
+def test_a_clip_is_whole_in_one_batch_of_one_rank(together, room, frames_per_shot, size, epoch):
+    given = {"batch_size": together * room, "frames_per_shot": frames_per_shot}
+    clips = draw_epoch([len(one) for one in SHOTS], frames_per_shot, 0, epoch, together)
+    shares = [
+        [batch.clip.tolist() for batch in epochs_of(0, (epoch,), Ranks(rank, size), together, **given)[0][0]]
+        for rank in range(size)
+    ]
+    for step, parts in enumerate(zip(*shares, strict=True)):
+        dealt = clips[step * room : (step + 1) * room]
+        assert list(parts) == [
+            [draw.clip for clip in dealt[rank::size] for draw in clip] for rank in range(size)
+        ]
+
+
 class BrokenFrames(CoordinateFrames):
     def read(self, shot, t, size=None):
         raise FrameError("1 frame cannot be read. Replace it.", [f"{shot.path(t)}: empty file"])
@@ -369,5 +354,5 @@ def test_after_an_error_the_workers_end_with_their_loader():
 def test_samples_travel_between_processes():
     samples = samples_of(cams_of_time(), neighbours=1)
     again = pickle.loads(pickle.dumps(samples))
-    draw = Draw(0, 2, 9)
+    draw = alone(0, 2, 9)
     assert all(torch.equal(one, other) for one, other in zip(samples[draw], again[draw], strict=True))

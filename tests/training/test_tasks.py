@@ -50,7 +50,8 @@ def batch_of(count=4, seed=0):
     cam = 0.2 * torch.rand(count, SIZE, SIZE, generator=generator)
     rgb[:, 0, 8:24, 10:22] = 220
     cam[:, 8:24, 10:22] = 0.8 + 0.2 * torch.rand(count, 16, 12, generator=generator)
-    return Sample(rgb, cam, torch.arange(count) % 3, torch.arange(count) + 100 * seed)
+    seeds = torch.arange(count) + 100 * seed
+    return Sample(rgb, cam, torch.arange(count) % 3, seeds, clip=seeds)
 
 
 def state_of(module):
@@ -192,6 +193,10 @@ def test_every_parameter_of_the_decoder_is_fitted_and_nothing_else():
         ({"crf": False}, {"cross_entropy", "size"}),
         ({"asc": False}, {"cross_entropy", "crf"}),
         ({"crf": False, "asc": False, "preset": "authors"}, {"cross_entropy"}),
+        (
+            {"colour_crf_weight": 2e-9, "frames_together": 2, "asc": False},
+            {"cross_entropy", "crf", "colour_crf"},
+        ),
     ],
 )
 def test_every_term_with_a_weight_is_there_finite_and_has_a_gradient(given, names):

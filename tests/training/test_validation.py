@@ -20,7 +20,7 @@ class Batches:
     def of_steps(self, epoch, steps):
         self.asked.append(epoch)
         for step in steps:
-            yield Sample(*(torch.zeros(self.counts[step]) for _ in range(4)))
+            yield Sample(*(torch.zeros(self.counts[step]) for _ in Sample._fields))
 
 
 class Task:

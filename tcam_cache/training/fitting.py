@@ -288,4 +288,6 @@ def _is_validated(config: FitConfig, epoch: int, validate: Callable | None) -> b
 def _summary(line: Mapping[str, Any]) -> str:
     scores = " ".join(f"{key} {line[key]:.4g}" for key in ("cl_accuracy", "corloc", VAL_LOSS) if key in line)
     terms = " ".join(f"{name} {value:.4g}" for name, value in line["losses"].items())
-    return f"epoch {line['epoch']}: loss {line['loss']:.4g} ({terms}) {scores}".rstrip()
+    waited = line["seconds_data"] / max(1e-9, line["seconds_data"] + line["seconds_compute"])
+    said = f"epoch {line['epoch']}: loss {line['loss']:.4g} ({terms}) {scores}".rstrip()
+    return f"{said}; {waited:.1%} of the time waiting for data"

@@ -135,6 +135,7 @@ class DecoderTask:
             ConfigError: the networks are to be compiled and cannot be.
         """
         try:
+            # Not inference mode, whose tensors cannot be kept for the decoder's backward pass.
             with torch.no_grad():
                 features = self._features(images)
             return self._decode(features, images)

@@ -2,6 +2,7 @@ import itertools
 import json
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -97,6 +98,35 @@ def test_it_finds_the_optimum(tmp_path, optimiser, lr):
     settings = config(epochs=8, optimiser=optimiser, lr=lr)
     fit(task, Targets(steps=40), settings, begin(tmp_path / "run", settings), None, KEEP)
     torch.testing.assert_close(task.module["w"].detach(), TARGET, atol=1e-3, rtol=0)
+
+
+class SlowTargets(Targets):
+    """Give targets late, by a clock that is set by hand."""
+
+    def __init__(self, clock):
+        super().__init__(steps=1)
+        self.clock = clock
+
+    def epoch(self, epoch, first_step=0):
+        for target in super().epoch(epoch, first_step):
+            self.clock.now += 3.0
+            yield target
+
+
+def test_after_an_epoch_it_says_how_much_of_the_time_went_into_waiting_for_data(
+    tmp_path, monkeypatch, caplog
+):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(fitting.time, "perf_counter", lambda: clock.now)
+
+    def work():
+        clock.now += 1.0
+
+    settings = config(epochs=1)
+    with caplog.at_level("INFO"):
+        task = Toy(at=(0, 0), action=work)
+        fit(task, SlowTargets(clock), settings, begin(tmp_path / "run", settings), None, KEEP)
+    assert "75.0% of the time waiting for data" in caplog.text
 
 
 def test_weight_decay_pulls_the_optimum_towards_zero(tmp_path):

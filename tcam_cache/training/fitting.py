@@ -123,9 +123,10 @@ def fit(
             line = loop.run_epoch(epoch, bar.update)
             if _is_validated(config, epoch, validate):
                 line |= loop.validated(validate)
-            loop.finish_epoch(line, always)
-            board(line)
-            loop.save()
+            with held_interrupts():  # else Ctrl-C could leave the log an epoch ahead of `last.pt`
+                loop.finish_epoch(line, always)
+                board(line)
+                loop.save()
             logger.info(_summary(line))
             if draw.is_due() and epoch + 1 < config.epochs:
                 run.write(CURVES_NAME, draw_curves(loop.log))

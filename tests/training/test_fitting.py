@@ -439,6 +439,23 @@ def test_ctrl_c_during_validation_keeps_the_epochs_steps(tmp_path):
     assert_same_runs(tmp_path / "run", tmp_path / "whole")
 
 
+@pytest.mark.usefixtures("_hear_ctrl_c")
+@pytest.mark.parametrize("method", ["save", "write_log"])
+def test_ctrl_c_while_an_epoch_is_written_waits_until_all_of_it_is(tmp_path, monkeypatch, method):
+    real, calls = getattr(RunFolder, method), itertools.count()
+
+    def interrupted(self, *args):
+        if next(calls) == 1:
+            ctrl_c()
+        return real(self, *args)
+
+    monkeypatch.setattr(RunFolder, method, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        noisy(tmp_path / "run")
+    state = kept(tmp_path / "run", "last")
+    assert (state["epoch"], state["sums"]["step"]) == (len(RunFolder.open(tmp_path / "run").log()), 0)
+
+
 def test_another_process_that_ends_during_validation_keeps_the_epochs_steps(tmp_path):
     noisy(tmp_path / "whole")
     task, settings = Toy(0.3), config(**SCHEDULE)

@@ -132,7 +132,7 @@ class TrainConfig(FitConfig):
     cached_frames: bool = setting(False, help="read the frames that `build --frames` stored")
     align: bool = setting(False, help="neighbours' CAMs follow the motion of their frames")
     fg_top: float = setting(
-        0.3, help="foreground seeds come from this top fraction of C+ (1 = all)", least=0, most=1
+        0.1, help="foreground seeds come from this top fraction of C+ (1 = all)", least=0, most=1
     )
     bg_low: float | None = setting(
         None, help="background seeds: this lowest fraction of all pixels; default: all of C-", least=0, most=1

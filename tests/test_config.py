@@ -182,7 +182,7 @@ def test_settings_cannot_be_changed():
 
 METHOD = {
     "recommended": {
-        "fg_top": 0.3, "bg_low": None, "pixels": 100, "dilate": False, "cross_entropy": "batch-mean",
+        "fg_top": 0.1, "bg_low": None, "pixels": 100, "dilate": False, "cross_entropy": "batch-mean",
     },
     "paper": {"fg_top": 1.0, "bg_low": None, "pixels": 1, "dilate": False, "cross_entropy": "frame-sum"},
     "authors": {"fg_top": 0.6, "bg_low": 0.1, "pixels": 1, "dilate": True, "cross_entropy": "batch-mean"},

@@ -81,6 +81,7 @@ def cache_info(contents: Contents) -> CacheInfo:
     size, files = contents.objects.size()
 
     def tally(column: tuple[str, ...], value: str) -> Tally:
+        """Count the shots that have a value in a column, and what of them is finished."""
         positions = [position for position, entry in enumerate(column) if entry == value]
         done = [commits[position] for position in positions if position in commits]
         return Tally(len(positions), len(done), sum(c.frames for c in done), sum(c.flat for c in done))

@@ -47,6 +47,7 @@ def image_sizes(root: Path | str, names: Iterable[str]) -> dict[str, tuple[int, 
     """Return each image's (width, height) in stored pixels, or the error that reading its header gave."""
 
     def size_or_error(name: str) -> tuple[int, int] | FrameError:
+        """Return what one image's header says, or the error it gives."""
         try:
             with open_image(root, name) as image:
                 return image.size

@@ -134,6 +134,7 @@ def _kruskal(
     root = list(range(count))
 
     def find(basin: int) -> int:
+        """Return the basin that one has been merged into, halving the path to it."""
         while root[basin] != basin:
             root[basin] = basin = root[root[basin]]
         return basin

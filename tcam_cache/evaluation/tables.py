@@ -223,6 +223,7 @@ def _by(rows: Sequence[FrameRow], attribute: str) -> tuple[dict[str, int], dict[
 
 def _markdown(table: Table) -> str:
     def line(cells: Sequence[str]) -> str:
+        """Return a row of a Markdown table."""
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
     marks = ["---", *("---:" for _ in table.header[1:])]

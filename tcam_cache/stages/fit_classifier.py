@@ -96,6 +96,7 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
     val = annotated_frames(manifest.split(config.val_split))
 
     def maps(frames: Sequence[ShotFrame]) -> Iterator[FrameMap]:
+        """Yield the current classifier's LayerCAMs of frames."""
         classifier.eval()
         return classifier_maps(
             classifier, frames, source, config.image_size, MAP_SIZE, config.batch_size, workers

@@ -119,6 +119,7 @@ def _finish(
 
 def _joined(parts: Sequence[Part]) -> ShotCams:
     def column(values: Iterable[torch.Tensor]) -> np.ndarray:
+        """Return what all batches say of one thing, as one array."""
         return torch.cat(list(values)).cpu().numpy()
 
     return ShotCams(

@@ -109,6 +109,7 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
     run = _begin(config, caches, ranks)
 
     def batches_of(shots: Sequence[Shot], ranks: Ranks = ALONE) -> EpochBatches:
+        """Return the batches of some shots, of which each rank takes its share."""
         index = {name: number for number, name in enumerate(file.classes)}
         windows = (config.neighbours, config.window, config.align)
         samples = TrainingSamples(shots, index, source, config, cam_source(caches), *windows)

@@ -156,6 +156,7 @@ def gaussian_filter_exact(features: Tensor, values: Tensor) -> Tensor:
 class _DenseCrf(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, softmax: Tensor, features: Tensor, landmarks: Tensor, strength: float) -> Tensor:
+        """Return the term's value, and keep W S, which is its gradient too."""
         filtered = gaussian_filter(features, softmax.flatten(2), landmarks).view(softmax.shape)
         ctx.slope = -strength / len(softmax)
         ctx.save_for_backward(filtered)
@@ -164,6 +165,7 @@ class _DenseCrf(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient with respect to the softmax maps alone."""
         (filtered,) = ctx.saved_tensors
         return 2 * ctx.slope * gradient * filtered, None, None, None
 

@@ -21,6 +21,7 @@ def held_interrupts() -> Iterator[Callable[[], bool]]:
     came: list[int] = []
 
     def hold(number: int, frame: FrameType | None) -> None:
+        """Note the first Ctrl-C, and raise at the second."""
         if came:
             raise KeyboardInterrupt
         came.append(number)

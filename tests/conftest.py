@@ -5,6 +5,7 @@ import io
 import logging
 import multiprocessing
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -180,6 +181,15 @@ def two_ranks():
                 process.kill()
 
     return run
+
+
+@pytest.fixture
+def hear_ctrl_c():
+    """Let Ctrl-C interrupt this process and those it forks."""
+    # A suite that runs in the background inherits a shell's "ignore Ctrl-C".
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

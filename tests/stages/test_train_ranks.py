@@ -197,6 +197,7 @@ def test_only_the_first_process_writes_every_file_once(
     assert second == []
 
 
+@pytest.mark.usefixtures("hear_ctrl_c")
 @pytest.mark.parametrize("first_with", ["one", "two"])
 def test_a_run_goes_on_with_another_number_of_processes_from_within_an_epoch(
     decoder_config, tmp_path, two_ranks, frozen_norms, monkeypatch, first_with

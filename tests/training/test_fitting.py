@@ -400,15 +400,7 @@ def ctrl_c():
     os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.fixture
-def _hear_ctrl_c():
-    # A suite that runs in the background inherits a shell's "ignore Ctrl-C".
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("_hear_ctrl_c")
+@pytest.mark.usefixtures("hear_ctrl_c")
 @pytest.mark.parametrize("at", [(0, 0), (2, 1), (3, 3), (5, 3)])
 def test_ctrl_c_saves_after_the_step_and_the_run_goes_on_from_the_next(tmp_path, at):
     noisy(tmp_path / "whole")
@@ -421,7 +413,7 @@ def test_ctrl_c_saves_after_the_step_and_the_run_goes_on_from_the_next(tmp_path,
     assert_same_runs(tmp_path / "run", tmp_path / "whole")
 
 
-@pytest.mark.usefixtures("_hear_ctrl_c")
+@pytest.mark.usefixtures("hear_ctrl_c")
 def test_ctrl_c_during_validation_keeps_the_epochs_steps(tmp_path):
     noisy(tmp_path / "whole")
     task, settings = Toy(0.3), config(**SCHEDULE)
@@ -439,7 +431,7 @@ def test_ctrl_c_during_validation_keeps_the_epochs_steps(tmp_path):
     assert_same_runs(tmp_path / "run", tmp_path / "whole")
 
 
-@pytest.mark.usefixtures("_hear_ctrl_c")
+@pytest.mark.usefixtures("hear_ctrl_c")
 @pytest.mark.parametrize("method", ["save", "write_log"])
 def test_ctrl_c_while_an_epoch_is_written_waits_until_all_of_it_is(tmp_path, monkeypatch, method):
     real, calls = getattr(RunFolder, method), itertools.count()

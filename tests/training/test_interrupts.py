@@ -7,13 +7,7 @@ import pytest
 
 from tcam_cache.training.interrupts import Every, held_interrupts
 
-
-@pytest.fixture(autouse=True)
-def _hear_ctrl_c():
-    # A suite that runs in the background inherits a shell's "ignore Ctrl-C".
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("hear_ctrl_c")
 
 
 def ctrl_c():

@@ -135,8 +135,8 @@ class DecoderTask:
             ConfigError: the networks are to be compiled and cannot be.
         """
         try:
-            # Not inference mode, whose tensors cannot be kept for the decoder's backward pass.
-            with torch.no_grad():
+            # The decoder may take these: each goes into a concatenation first, so that autograd keeps none.
+            with torch.inference_mode():
                 features = self._features(images)
             return self._decode(features, images)
         except TorchDynamoException as error:

@@ -50,7 +50,7 @@ def encoder(output_stride: int) -> Part:
     network, frames = network.to(DEVICE, memory_format=torch.channels_last), images()
 
     def forward() -> object:
-        with torch.no_grad():
+        with torch.inference_mode():
             return network.features(frames)
 
     return forward

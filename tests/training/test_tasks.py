@@ -160,10 +160,11 @@ def test_images_are_the_crops_as_numbers_from_0_to_1():
     assert torch.equal((images * 255).round().to(torch.uint8), batch.rgb)
 
 
-def decoder_task(encoder=None, **given):
+def decoder_task(encoder=None, decoder=None, **given):
     torch.manual_seed(0)
     settings = {"pixels": 10, "landmarks": 16, "manifest": "m", "cache": "c", "out": "o", **given}
-    return DecoderTask(encoder or TinyEncoder(), Decoder((4, 8), width=0.5), train_config(**settings), CPU)
+    encoder, decoder = encoder or TinyEncoder(), decoder or Decoder((4, 8), width=0.5)
+    return DecoderTask(encoder, decoder, train_config(**settings), CPU)
 
 
 def test_training_the_decoder_leaves_the_encoder_as_it_was():
@@ -175,6 +176,23 @@ def test_training_the_decoder_leaves_the_encoder_as_it_was():
     assert all(p.grad is None for p in encoder.parameters())
     assert changed(decoder_before, task.decoder) == set(decoder_before)
     assert task.model() is task.decoder
+
+
+@pytest.mark.parametrize("given", [{}, {"full_resolution": True}, {"image_skip": True}])
+def test_the_encoder_runs_in_inference_mode_and_the_decoder_gets_the_gradients_it_would_get_anyway(given):
+    modes = []
+
+    class Watched(TinyEncoder):
+        def features(self, images):
+            modes.append(torch.is_inference_mode_enabled())
+            return super().features(images)
+
+    task, images = decoder_task(Watched(), Decoder((4, 8), width=0.5, **given)), images_of(batch_of(), CPU)
+    weights = list(task.decoder.parameters())
+    fast = torch.autograd.grad(task.logits(images).square().mean(), weights)
+    plain = torch.autograd.grad(task.decoder(task.encoder.features(images), images).square().mean(), weights)
+    assert modes == [True, False]
+    assert all(torch.equal(one, other) for one, other in zip(fast, plain, strict=True))
 
 
 def test_every_parameter_of_the_decoder_is_fitted_and_nothing_else():

@@ -45,7 +45,12 @@ def cam_source(caches: Sequence[CamCache]) -> CamSource:
         CacheError: a cache has no finished shot, or is damaged.
         StorageError: there is no room for a pack anywhere.
     """
-    first, *second = (cache.pack() for cache in caches)
+    return as_one([cache.pack() for cache in caches])
+
+
+def as_one(sources: Sequence[CamSource]) -> CamSource:
+    """Return the one source there is, or the mean of two."""
+    first, *second = sources
     return MeanCams(first, *second) if second else first
 
 

@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 from torch import nn
 
-from tcam_cache.cache_config import BuildConfig
 from tcam_cache.cams import read_classifier_file
 from tcam_cache.datasets import read_manifest, write_manifest
 from tcam_cache.errors import CacheError, ConfigError, ManifestError, RunError
@@ -258,15 +257,6 @@ def test_a_run_does_not_go_on_with_cams_of_another_classifier(
         train_decoder(decoder_config(cache=build_config().out, epochs=2, resume=True))
     (offender,) = caught.value.offenders
     assert offender.startswith("inputs.cache.classifier.weights")
-
-
-@pytest.fixture(scope="module")
-def second_cache(small_manifest, small_classifier, quick, tmp_path_factory):
-    """Class-free maps of another layer and another resolution, of the same frames."""
-    out = tmp_path_factory.mktemp("second") / "cache"
-    places = {"manifest": small_manifest, "classifier": small_classifier, "out": out}
-    build_cache(BuildConfig(**places, **quick, method="activation", layers="features.4"))
-    return out
 
 
 def test_with_a_second_cache_the_mean_of_the_two_is_learned(

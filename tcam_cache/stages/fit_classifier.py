@@ -15,7 +15,7 @@ from tcam_cache.provenance import provenance
 from tcam_cache.stages.loading import ShotFrame
 from tcam_cache.stages.maps import MAP_SIZE, FrameMap, annotated_frames, classifier_maps
 from tcam_cache.stages.scoring import Validation
-from tcam_cache.stages.setup import find_device, open_data, worker_count
+from tcam_cache.stages.setup import find_device, open_data, split_hashes, worker_count
 from tcam_cache.training import (
     ClassifierTask,
     EpochBatches,
@@ -88,7 +88,7 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
     classifier = seeded_classifier(
         config.arch, manifest.classes, config.output_stride, config.seed, config.dilated, network
     )
-    inputs = {"manifest": manifest.digest()}
+    inputs = {"manifest": manifest.digest(), "splits": split_hashes(manifest, config)}
     run = RunFolder.begin(fit_folder(config.out), config.to_json(), config.resume, inputs)
     index = {name: number for number, name in enumerate(manifest.classes)}
     samples = TrainingSamples(manifest.split(config.train_split), index, source, config)
@@ -112,7 +112,8 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
 
 def fit_folder(out: Path) -> Path:
     """Return the folder in which the fit of a classifier file lives."""
-    return out.with_suffix(".fit")
+    name = out.stem if out.suffix == ".pt" else out.name
+    return out.with_name(f"{name}.fit")
 
 
 def _check_every_class_is_seen(manifest: Manifest, split: str) -> None:

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 import torch
 
 from tcam_cache.cache import CamCache
-from tcam_cache.config import DataConfig
+from tcam_cache.config import DataConfig, FitConfig
 from tcam_cache.datasets import Manifest, frame_source, read_manifest
 from tcam_cache.errors import CacheError, DeviceError
+from tcam_cache.provenance import sha256_of
 from tcam_cache.records import FrameSource
 
 
@@ -43,6 +44,12 @@ def worker_count(workers: int | None, sharing: int = 1) -> int:
     Of so many processes `sharing` the machine, each counts its part of the cores.
     """
     return max(1, (os.cpu_count() or 2) // sharing - 1) if workers is None else workers
+
+
+def split_hashes(manifest: Manifest, config: FitConfig) -> dict[str, str]:
+    """Return what tells whether a fit that goes on still learns from, and is chosen by, the same shots."""
+    splits = {"train": config.train_split, "val": config.val_split}
+    return {name: sha256_of([shot.id for shot in manifest.split(split)]) for name, split in splits.items()}
 
 
 def _own_device(name: str, place: int, sharing: int) -> torch.device:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from tcam_cache.stages.loading import ShotFrame
 from tcam_cache.stages.localizer import BEST, THRESHOLD_NAME, new_networks
 from tcam_cache.stages.maps import MAP_SIZE, FrameMap, annotated_frames, decoder_maps
 from tcam_cache.stages.scoring import Validation
-from tcam_cache.stages.setup import find_device, open_data, worker_count
+from tcam_cache.stages.setup import find_device, open_data, split_hashes, worker_count
 from tcam_cache.training import (
     ALONE,
     VAL_LOSS,
@@ -66,7 +66,8 @@ class TrainReport:
             f"{self.run}: {self.epochs} epochs in {self.seconds:.0f} s; best is epoch {self.best['epoch']}"
         ]
         if self.threshold is not None:
-            lines.append(f"  on val: CorLoc {self.best['corloc']:.1f} at tau {self.threshold:.3f}")
+            corloc = f"CorLoc {self.best['corloc']:.1f} at " if "corloc" in self.best else ""
+            lines.append(f"  on val: {corloc}tau {self.threshold:.3f}")
         elif VAL_LOSS in self.best:
             lines.append(f"  on val: loss {self.best[VAL_LOSS]:.4g}; without boxes there, no tau was chosen")
         return "\n".join(lines)
@@ -106,7 +107,11 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
     workers = worker_count(config.workers, ranks.local_size)
     file = parse_classifier_file(cache.attachment(CLASSIFIER_NAME), f"{config.cache}/{CLASSIFIER_NAME}")
     classifier, decoder = new_networks(file, config)
-    run = _begin(config, caches, ranks)
+    inputs = run_inputs(caches) | {
+        "encoder": file.hashes()["best_classification"],
+        "splits": split_hashes(manifest, config),
+    }
+    run = _begin(config, inputs, cache, ranks)
 
     def batches_of(shots: Sequence[Shot], ranks: Ranks = ALONE) -> EpochBatches:
         """Return the batches of some shots, of which each rank takes its share."""
@@ -130,11 +135,10 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
     )
 
 
-def _begin(config: TrainConfig, caches: Sequence[CamCache], ranks: Ranks) -> RunFolder:
-    inputs = run_inputs(caches)
+def _begin(config: TrainConfig, inputs: Mapping[str, Any], cache: CamCache, ranks: Ranks) -> RunFolder:
     ranks.from_first(lambda: RunFolder.begin(config.out, config.to_json(), config.resume, inputs).path)
     run = RunFolder(config.out, writes=ranks.is_first)
-    run.write(CLASSIFIER_NAME, caches[0].attachment(CLASSIFIER_NAME))
+    run.write(CLASSIFIER_NAME, cache.attachment(CLASSIFIER_NAME))
     return run
 
 
@@ -145,7 +149,7 @@ def _check_shots(shots: Sequence[Shot], config: TrainConfig) -> None:
     if config.neighbours > longest:
         raise ConfigError(
             f"got n = {config.neighbours}, but the longest shot of split {config.train_split!r} has "
-            f"{longest} frame(s). Give --neighbours {longest - 1} or less."
+            f"{longest} frame(s). Give --neighbours {longest} or less."
         )
 
 
@@ -180,13 +184,15 @@ def _val_maps(
 
 def _keep_threshold(task: DecoderTask, validation: Validation, run: RunFolder) -> float:
     # The run's folder may be on the first rank's machine alone.
-    task.decoder.load_state_dict(task.ranks.from_first(lambda: run.load(BEST)["model"]))
+    best = task.ranks.from_first(lambda: run.load(BEST))
+    task.decoder.load_state_dict(best["model"])
     tau = choose_tau(validation.sweeps(GRID), GRID)
     if run.writes:
         write_json(
             run.path / THRESHOLD_NAME,
             {
                 "policy": "val",
+                "epoch": best["epoch"],
                 "value": tau,
                 "split": task.config.val_split,
                 "boxes": "components",

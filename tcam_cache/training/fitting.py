@@ -108,7 +108,7 @@ def fit(
 
     Raises:
         RunError: a loss term is not finite; the terms are named and the last good checkpoint stays. Or the
-            run's log lacks epochs.
+            run's log lacks epochs, or a run that goes on has fewer epochs left than it takes to validate one.
     """
     loop = _Loop(task, batches, config, run, keep, ranks)
     loop.restore()
@@ -130,6 +130,7 @@ def fit(
             logger.info(_summary(line))
             if draw.is_due() and epoch + 1 < config.epochs:
                 run.write(CURVES_NAME, draw_curves(loop.log))
+    loop.require_kept()
     run.write(CURVES_NAME, draw_curves(loop.log))
     return FitReport(len(loop.log), loop.best, tuple(loop.log))
 
@@ -172,7 +173,7 @@ class _Loop:
         self.optimiser = make_optimiser(task.parameter_groups(), config)
         self.log: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
-        self.sums, self.whole = EpochSums(), (EpochSums(), task.counts)
+        self.sums, self.whole = EpochSums(), EpochSums()
         self.save_now = Every(60 * config.save_minutes)
 
     def steps_done(self) -> int:
@@ -181,32 +182,39 @@ class _Loop:
 
     def restore(self) -> None:
         """Go on from `last.pt` where there is one; see `fit` for what is refused."""
-        if not self.run.has("last"):
+        # The folder may be on the first rank's machine alone.
+        state, log = self.ranks.from_first(self._stored)
+        if state is None:
             return
-        state = self.run.load("last")
         self.task.model().load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.best, self.sums = state["best"], EpochSums(**state.get("sums", {})).of(self.ranks)
-        # A kill between two writes leaves the log a line ahead.
-        self.log = self.run.log()[: state["epoch"]]
-        if len(self.log) < state["epoch"]:
-            raise RunError(
-                f"{self.run.path}/log.jsonl ends with epoch {len(self.log)}, but last.pt with "
-                f"{state['epoch']}. Restore it, or train anew in another folder."
-            )
+        self.log = log
         logger.info(
             "going on after epoch %d of %d, step %d", state["epoch"], self.config.epochs, self.sums.step
         )
 
+    def _stored(self) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+        if not self.run.has("last"):
+            return None, []
+        state = self.run.load("last")
+        # A kill between two writes leaves the log a line ahead.
+        log = self.run.log()[: state["epoch"]]
+        if len(log) < state["epoch"]:
+            raise RunError(
+                f"{self.run.path}/log.jsonl ends with epoch {len(log)}, but last.pt with "
+                f"{state['epoch']}. Restore it, or train anew in another folder."
+            )
+        return state, log
+
     def save(self) -> None:
         """Write `last.pt`: the fit as it stands, within an epoch too."""
-        sums, counts = self.whole
         state = {
             "epoch": len(self.log),
             "model": self.task.model().state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "best": dict(self.best),
-            "sums": sums.to_state(counts),
+            "sums": self.whole.to_state(),
         }
         self.run.save("last", state)
 
@@ -235,11 +243,9 @@ class _Loop:
                 asked = time.perf_counter()
         ended = time.perf_counter()
         self._sum_up(epoch)
-        # A device that works behind the host's back is waited for here.
-        self.sums.seconds_compute += time.perf_counter() - ended
-        sums, counts = self.whole
-        sums.seconds_compute = self.sums.seconds_compute
-        return {"epoch": epoch + 1, "lr": rate, **said, **sums.line(counts)}
+        # A device that works behind the host's back was waited for just now.
+        self.whole.seconds_compute += time.perf_counter() - ended
+        return {"epoch": epoch + 1, "lr": rate, **said, **self.whole.line()}
 
     def _take_step(self, batch: Sample, epoch: int) -> None:
         terms = self.task.losses(batch, step_generator(self.config.seed, epoch, self.sums.step))
@@ -252,7 +258,7 @@ class _Loop:
 
     def _sum_up(self, epoch: int) -> None:
         self.whole = self.sums.over(self.ranks, self.task.counts)
-        require_finite(self.whole[0], self.task.model(), epoch)
+        require_finite(self.whole, self.task.model(), epoch)
 
     def validated(self, validate: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:
         """Return the scores on the validation split; Ctrl-C meanwhile saves the epoch before it is raised."""
@@ -264,6 +270,15 @@ class _Loop:
             # Ctrl-C may come to another process first, whose end is an error here.
             self.save()
             raise
+
+    def require_kept(self) -> None:
+        """Make sure that every checkpoint was chosen: a run may have been stopped before it was validated."""
+        missing = [name for name in self.keep if name not in self.best]
+        if missing:
+            raise RunError(
+                f"{self.run.path} stopped after epoch {len(self.log)}, before it was validated: no "
+                f"{' or '.join(missing)} is chosen. Give --epochs {len(self.log) + 1} or more."
+            )
 
     def finish_epoch(self, line: dict[str, Any], always: bool) -> None:
         """Keep what an epoch was the best at, and write its line of the log."""
@@ -278,7 +293,7 @@ class _Loop:
                 self.run.save(name, {"epoch": line["epoch"], "model": state, "scores": self.best[name]})
         self.log.append(line)
         self.run.write_log(self.log)
-        self.sums, self.whole = EpochSums(), (EpochSums(), self.task.counts)
+        self.sums, self.whole = EpochSums(), EpochSums()
 
 
 def _is_validated(config: FitConfig, epoch: int, validate: Callable | None) -> bool:

@@ -21,14 +21,14 @@ class EpochSums:
         step: steps taken.
         losses: the sum of every loss term over steps.
         broken: for every loss term the first step in which it was not finite, infinity if none.
-        counts: what the task had counted when they were kept.
+        counts: what the task had counted when they were put together.
         seconds_data: spent waiting for batches.
         seconds_compute: spent on steps.
 
     >>> sums = EpochSums()
     >>> for loss in (1.0, 2.0):
     ...     sums.add({"size": torch.tensor(loss)})
-    >>> sums.line({})["losses"]
+    >>> sums.line()["losses"]
     {'size': 1.5}
     """
 
@@ -48,39 +48,42 @@ class EpochSums:
             self.broken[name] = torch.minimum(here, self.broken.get(name, here).to(here))
         self.step += 1
 
-    def line(self, counts: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    def line(self) -> dict[str, Any]:
         """Return the epoch's part of its line of the log: the mean of every term, counts and seconds."""
         losses = {name: float(value) / self.step for name, value in self.losses.items()}
         return {
-            **{name: int(value) for name, value in counts.items()},
+            **{name: int(value) for name, value in self.counts.items()},
             "losses": losses,
             "loss": sum(losses.values()),
             "seconds_data": round(self.seconds_data, 3),
             "seconds_compute": round(self.seconds_compute, 3),
         }
 
-    def to_state(self, counts: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-        """Return what a checkpoint keeps: the fields, with the task's counts once a step is taken."""
-        kept = {name: value.clone() for name, value in counts.items() if self.step}
-        return {**vars(self), "losses": dict(self.losses), "broken": dict(self.broken), "counts": kept}
+    def to_state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps: the fields."""
+        return dict(vars(self))
 
     def give_back(self, counts: Mapping[str, torch.Tensor]) -> None:
         """Set a task's counts to what they were when these sums were kept."""
         for name, value in self.counts.items():
             counts[name].copy_(value)
 
-    def over(
-        self, ranks: Ranks, counts: Mapping[str, torch.Tensor]
-    ) -> tuple["EpochSums", Mapping[str, torch.Tensor]]:
-        """Return the sums and counts over all ranks, which must all call it; seconds are this one's."""
-        if ranks.size == 1:
-            return self, counts
+    def over(self, ranks: Ranks, counts: Mapping[str, torch.Tensor]) -> "EpochSums":
+        """Return the sums over all ranks, which must all call it, with what their tasks have counted.
+
+        Seconds are this rank's.
+        """
         mine = [
-            {name: value.cpu() for name, value in kept.items()} for kept in (self.losses, self.broken, counts)
+            {name: value.clone().cpu() for name, value in kept.items()}
+            for kept in (self.losses, self.broken, counts)
         ]
         losses, broken, counted = zip(*ranks.gather(mine), strict=True)
-        whole = replace(self, losses=_merged(losses, torch.add), broken=_merged(broken, torch.minimum))
-        return whole, _merged(counted, torch.add)
+        return replace(
+            self,
+            losses=_merged(losses, torch.add),
+            broken=_merged(broken, torch.minimum),
+            counts=_merged(counted, torch.add),
+        )
 
     def of(self, ranks: Ranks) -> "EpochSums":
         """Return a rank's part of the sums that a checkpoint keeps: the first takes them all."""

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -74,6 +75,25 @@ def test_resuming_with_another_setting_names_it(classifier_config):
     fit_classifier(classifier_config())
     with pytest.raises(RunError, match=r"lr: 0\.5, not 0\.002"):
         fit_classifier(classifier_config(lr=0.5, resume=True))
+
+
+def test_a_fit_does_not_go_on_with_other_splits(classifier_config, small_manifest, tmp_path):
+    fit_classifier(classifier_config())
+    manifest = read_manifest(small_manifest)
+    shots = tuple(replace(shot, split="train") for shot in manifest.shots)
+    write_manifest(replace(manifest, shots=shots), tmp_path / "m.jsonl")
+    with pytest.raises(RunError, match="other settings") as caught:
+        fit_classifier(classifier_config(manifest=tmp_path / "m.jsonl", epochs=2, resume=True))
+    assert [line.partition(":")[0] for line in caught.value.offenders] == [
+        "inputs.splits.train", "inputs.splits.val"
+    ]  # fmt: skip
+
+
+def test_every_classifier_file_has_a_fit_folder_of_its_own():
+    names = ("g.pt", "resnet50.seed0", "resnet50.seed1")
+    assert [fit_folder(Path("a") / name) for name in names] == [
+        Path("a/g.fit"), Path("a/resnet50.seed0.fit"), Path("a/resnet50.seed1.fit")
+    ]  # fmt: skip
 
 
 def test_every_class_without_a_training_video_is_named(classifier_config, small_manifest, tmp_path):

@@ -224,7 +224,7 @@ def test_without_boxes_and_cams_on_val_the_last_epoch_is_kept(
 
 
 def test_more_neighbours_than_any_shot_has_frames_are_refused(decoder_config):
-    with pytest.raises(ConfigError, match=r"n = 7, but the longest shot of split 'train' has 6 .* 5 or less"):
+    with pytest.raises(ConfigError, match=r"n = 7, but the longest shot of split 'train' has 6 .* 6 or less"):
         train_decoder(decoder_config(neighbours=7))
     assert not decoder_config().out.exists()
     assert train_decoder(decoder_config(neighbours=6)).epochs == 1
@@ -255,8 +255,36 @@ def test_a_run_does_not_go_on_with_cams_of_another_classifier(
     build_cache(build_config(classifier=classifier_config().out))
     with pytest.raises(RunError, match="other settings") as caught:
         train_decoder(decoder_config(cache=build_config().out, epochs=2, resume=True))
+    fields = [line.partition(":")[0] for line in caught.value.offenders]
+    assert fields == ["inputs.cache.classifier.weights", "inputs.encoder"]
+
+
+def test_a_run_does_not_go_on_with_another_encoder_whose_cams_are_the_same(
+    decoder_config, build_config, small_classifier, tmp_path
+):
+    train_decoder(decoder_config())
+    file = read_classifier_file(small_classifier)
+    weights = dict(file.checkpoints["best_classification"])
+    weights["head.bias"] = weights["head.bias"] + 1
+    replace(file, checkpoints={**file.checkpoints, "best_classification": weights}).save(tmp_path / "g.pt")
+    build_cache(build_config(classifier=tmp_path / "g.pt"))
+    with pytest.raises(RunError, match="other settings") as caught:
+        train_decoder(decoder_config(cache=build_config().out, epochs=2, resume=True))
     (offender,) = caught.value.offenders
-    assert offender.startswith("inputs.cache.classifier.weights")
+    assert offender.startswith("inputs.encoder: ")
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_run_does_not_go_on_with_other_splits(decoder_config, small_manifest, tmp_path, split):
+    train_decoder(decoder_config())
+    manifest = read_manifest(small_manifest)
+    moved = next(shot.video for shot in manifest.shots if shot.split == split)
+    shots = tuple(replace(shot, split="test") if shot.video == moved else shot for shot in manifest.shots)
+    write_manifest(replace(manifest, shots=shots), tmp_path / "m.jsonl")
+    with pytest.raises(RunError, match="other settings") as caught:
+        train_decoder(decoder_config(manifest=tmp_path / "m.jsonl", epochs=2, resume=True))
+    (offender,) = caught.value.offenders
+    assert offender.startswith(f"inputs.splits.{split}: ")
 
 
 def test_with_a_second_cache_the_mean_of_the_two_is_learned(
@@ -314,7 +342,7 @@ def test_a_run_from_before_the_second_cache_still_goes_on(decoder_config):
     train_decoder(decoder_config())
     path = decoder_config().out / "config.json"
     values = json.loads(path.read_text())
-    assert values.pop("second_cache") is None and set(values["inputs"]) == {"cache"}
+    assert values.pop("second_cache") is None and "second_cache" not in values["inputs"]
     path.write_text(json.dumps(values))
     assert train_decoder(decoder_config(epochs=2, resume=True)).epochs == 2
 

@@ -12,7 +12,7 @@ from tcam_cache.config import FitConfig
 from tcam_cache.errors import RunError
 from tcam_cache.training import fitting
 from tcam_cache.training.fitting import fit, learning_rate, step_generator
-from tcam_cache.training.ranks import Ranks
+from tcam_cache.training.ranks import Ranks, joined_ranks
 from tcam_cache.training.run_folder import RunFolder
 
 TARGET = torch.tensor([1.0, -2.0, 3.0])
@@ -524,6 +524,29 @@ def test_a_finished_run_can_be_extended_and_resuming_it_as_it_is_changes_nothing
     assert noisy(tmp_path / "run", resume=True, epochs=9).epochs == 9
     noisy(tmp_path / "whole", epochs=9)
     assert_same_runs(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_run_that_was_never_validated_is_not_ended_early_but_says_how_to_go_on(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        noisy(tmp_path / "run", (2, 1), interrupt, validate_every=10)
+    with pytest.raises(RunError, match=r"after epoch 2, before .* no best is chosen\. Give --epochs 3"):
+        noisy(tmp_path / "run", resume=True, epochs=2, validate_every=10)
+    assert noisy(tmp_path / "run", resume=True, epochs=3, validate_every=10).best["best"]["epoch"] == 3
+
+
+def test_ranks_go_on_as_one_where_the_first_alone_has_the_folder(tmp_path, two_ranks):
+    noisy(tmp_path / "rank0", epochs=2)
+
+    def go_on():
+        with joined_ranks() as ranks:
+            run = RunFolder(tmp_path / f"rank{ranks.rank}", writes=ranks.is_first)
+            task, batches = Toy(0.3), Targets()
+            report = fit(task, batches, config(**SCHEDULE), run, None, KEEP, ranks)
+            return report.epochs, batches.asked[0], task.module["w"].tolist()
+
+    first, second = two_ranks(go_on)
+    assert first == second
+    assert first[:2] == (6, (2, 0))
 
 
 def test_resuming_with_other_settings_is_refused_with_the_fields_named(tmp_path):

@@ -1,6 +1,7 @@
 """The method's versions: what the paper says, what its authors ran, what works best on real video."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from tcam_cache.config import SearchConfig, TrainConfig
@@ -22,11 +23,24 @@ def train_config(preset: str = "recommended", **given: Any) -> TrainConfig:
     return TrainConfig(preset=preset, **{**preset_values(preset), **given})
 
 
-def preset_values(preset: str) -> Mapping[str, Any]:
-    """Return what a preset sets, or raise `ConfigError`."""
+def preset_values(preset: str) -> dict[str, Any]:
+    """Return every setting that some preset is about as this one has it, or raise `ConfigError`."""
     if preset not in PRESETS:
         raise ConfigError(f"there is no preset {preset!r}. Those that exist: {', '.join(PRESETS)}.")
-    return PRESETS[preset]
+    about = {name for values in PRESETS.values() for name in values}
+    defaults = {spec.name: spec.default for spec in fields(TrainConfig) if spec.name in about}
+    return {**defaults, **PRESETS[preset]}
+
+
+def with_preset(settings: Mapping[str, Any], preset: str) -> dict[str, Any]:
+    """Return settings under another preset; what their own preset did not set stays as it is.
+
+    >>> with_preset({"preset": "paper", **preset_values("paper"), "pixels": 5}, "recommended")["pixels"]
+    5
+    """
+    own = preset_values(settings["preset"])
+    given = {name: value for name, value in settings.items() if name not in own or value != own[name]}
+    return {**preset_values(preset), **given, "preset": preset}
 
 
 def search_config(preset: str = "recommended", **given: Any) -> SearchConfig:

@@ -3,14 +3,13 @@
 import re
 import types
 import typing
-from collections.abc import Mapping
 from dataclasses import fields
 from itertools import product
 from typing import Any
 
 from tcam_cache.config import SearchConfig, TrainConfig
 from tcam_cache.errors import ConfigError
-from tcam_cache.presets import preset_values
+from tcam_cache.presets import with_preset
 
 RUNS_NAME = "runs"
 # What decides where and how a run is done, not what it learns.
@@ -55,7 +54,8 @@ def parse_grid(text: str) -> dict[str, tuple[Any, ...]]:
 def grid_runs(config: SearchConfig) -> dict[str, tuple[dict[str, Any], TrainConfig]]:
     """Return each point's settings and config by the name of its run, in the grid's order.
 
-    A point that names a preset takes over all that the preset sets, but for what the point itself names.
+    A point that names a preset takes over all that the preset sets, but for what the point itself names or
+    what differs from the preset of the search.
 
     Raises:
         ConfigError: the grid cannot be read, or values are out of range (all named).
@@ -65,11 +65,9 @@ def grid_runs(config: SearchConfig) -> dict[str, tuple[dict[str, Any], TrainConf
     for values in product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
         name = ",".join(f"{key}={value}" for key, value in point.items())
-        preset: Mapping[str, Any] = preset_values(point["preset"]) if "preset" in point else {}
+        around = with_preset(base, point["preset"]) if "preset" in point else base
         try:
-            run = TrainConfig(
-                **{**base, **preset, **point, "out": config.out / RUNS_NAME / name, "resume": False}
-            )
+            run = TrainConfig(**{**around, **point, "out": config.out / RUNS_NAME / name, "resume": False})
         except ConfigError as error:
             wrong |= dict.fromkeys(error.offenders or [error.message])
             continue

@@ -11,7 +11,7 @@ from typing import Any
 import joblib
 
 from tcam_cache.config import SearchConfig, TrainConfig
-from tcam_cache.errors import RunError
+from tcam_cache.errors import ConfigError, RunError
 from tcam_cache.files import write_bytes, write_json, write_text
 from tcam_cache.stages.grid import RUNS_NAME, grid_runs, parse_grid
 from tcam_cache.stages.setup import computing_threads
@@ -60,7 +60,7 @@ def search(config: SearchConfig) -> SearchReport:
 
     Raises:
         ConfigError: the grid cannot be read, or has values out of range. Or torchrun started several
-            processes.
+            processes. Points that cannot be trained are rows of their own, with the reason.
         RunError: the folder holds a search and `resume` is not set, or one around other settings.
     """
     began = time.perf_counter()
@@ -89,7 +89,7 @@ def _train_point(name: str, point: Mapping[str, Any], config: TrainConfig, jobs:
     try:
         with computing_threads(threads):
             report = train_decoder(replace(config, resume=begun, workers=workers))
-    except RunError as error:
+    except (ConfigError, RunError) as error:
         return {**row, "error": " ".join([error.message, *error.offenders])}
     scores = {key: report.best[key] for key in ("epoch", *_SCORES) if key in report.best}
     return {

@@ -6,7 +6,7 @@ import pytest
 
 from tcam_cache.config import TrainConfig
 from tcam_cache.errors import ConfigError
-from tcam_cache.presets import PRESETS, search_config
+from tcam_cache.presets import PRESETS, search_config, train_config
 from tcam_cache.stages.grid import grid_runs, parse_grid
 
 PLACES = {"manifest": Path("m"), "cache": Path("c")}
@@ -76,6 +76,22 @@ def test_a_point_is_a_run_around_the_other_options_in_a_folder_of_its_own():
         **PLACES, out=Path("s/runs/lr=0.5,crf=False"), preset="paper", **PRESETS["paper"], epochs=3, lr=0.5,
         crf=False,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("around", PRESETS)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_point_of_a_preset_is_that_preset_whatever_the_search_is_around(preset, around):
+    (_, run), _ = runs_of(f"preset={preset} lr=0.5,0.1", preset=around).values()
+    expected = train_config(preset, **PLACES, lr=0.5, out=run.out)
+    assert run == expected
+
+
+def test_what_was_given_beside_the_preset_of_a_search_stays_under_every_preset():
+    runs = runs_of("preset=recommended,authors", preset="paper", pixels=5, crf=False)
+    assert [(run.pixels, run.crf, run.fg_top) for _, run in runs.values()] == [
+        (5, False, 0.1),
+        (5, False, 0.6),
+    ]
 
 
 def test_a_preset_of_the_grid_brings_its_values_but_not_over_those_of_its_point():

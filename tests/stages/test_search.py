@@ -77,6 +77,12 @@ def test_a_point_that_diverges_is_told_and_the_others_go_on(config, trained):
     assert "| 1.0 | the loss is not finite in epoch 1. crf: nan |" in report.to_text()
 
 
+def test_a_point_that_cannot_be_trained_is_told_and_the_others_go_on(config):
+    report = search(config(grid="neighbours=7,1"))
+    assert report.rows[0]["error"].startswith("got n = 7, but the longest shot of split 'train' has 6 frame")
+    assert report.best["run"] == "neighbours=1"
+
+
 def test_without_scores_nothing_is_chosen(config, trained):
     report = search(config(grid="lr=1"))
     assert report.best is None and "nothing was chosen" in report.to_text()

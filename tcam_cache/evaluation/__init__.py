@@ -7,7 +7,7 @@ from tcam_cache.evaluation.panels import Panel, draw_panel
 from tcam_cache.evaluation.published import Published, published, published_ablation
 from tcam_cache.evaluation.report import write_report
 from tcam_cache.evaluation.sweeps import FrameSweep, sweep_frame
-from tcam_cache.evaluation.thresholds import Threshold, choose_tau, corloc_curve
+from tcam_cache.evaluation.thresholds import Threshold, choose_tau, corloc_curve, require_val_tau
 
 __all__ = [
     "GRID",
@@ -28,6 +28,7 @@ __all__ = [
     "otsu_box",
     "published",
     "published_ablation",
+    "require_val_tau",
     "score",
     "sweep_frame",
     "to_csv",

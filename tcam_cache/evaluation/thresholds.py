@@ -49,11 +49,7 @@ def thresholds(
     Raises:
         ConfigError: `val` is chosen without a validation tau, or no such policy exists.
     """
-    if chosen == "val" and val_tau is None:
-        raise ConfigError(
-            "the threshold policy val needs a tau chosen on validation frames, and there is none. "
-            "Annotate the validation split, or choose --threshold otsu, oracle or a number such as 0.5."
-        )
+    require_val_tau(chosen, val_tau is not None)
     name = chosen if chosen in THRESHOLDS else f"{fixed_threshold(chosen):g}"
     fixed = {name, HALF} - set(THRESHOLDS)
     policies = [Threshold(number, _nearest(taus, float(number))) for number in sorted(fixed)]
@@ -63,6 +59,19 @@ def thresholds(
     policies.append(Threshold("oracle", choose_tau(sweeps, taus)))
     policies.append(Threshold("oracle-per-class", choose_tau_per_class(sweeps, taus)))
     return {one.policy: one for one in sorted(policies, key=lambda one: one.policy != name)}
+
+
+def require_val_tau(chosen: str, known: bool) -> None:
+    """Make sure that there is a tau chosen on validation frames if the policy needs one.
+
+    Raises:
+        ConfigError: the policy is `val`, and the tau is not known.
+    """
+    if chosen == "val" and not known:
+        raise ConfigError(
+            "the threshold policy val needs a tau chosen on validation frames, and there is none. "
+            "Annotate the validation split, or choose --threshold otsu, oracle or a number such as 0.5."
+        )
 
 
 def choose_tau(sweeps: Sequence[FrameSweep], taus: np.ndarray = GRID) -> float:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from tcam_cache.config import EvaluateConfig
-from tcam_cache.datasets import Manifest
 from tcam_cache.evaluation import (
     GRID,
     Evaluation,
@@ -17,6 +16,7 @@ from tcam_cache.evaluation import (
     Metrics,
     Panel,
     choose_tau,
+    require_val_tau,
     score,
     write_report,
 )
@@ -82,6 +82,8 @@ def evaluate(config: EvaluateConfig, beside: Mapping[str, Evaluation] | None = N
     workers = worker_count(config.workers)
     subject, manifest = find_subject(config, manifest, source, workers)
     frames = annotated_frames(manifest.split(config.split))
+    val = annotated_frames(manifest.split(subject.val_split))
+    require_val_tau(config.threshold, subject.val_tau is not None or bool(val))
     shown = _spread(frames, config.overlays)
     kept: dict[tuple[str, int], FrameMap] = {}
     began = time.perf_counter()
@@ -91,7 +93,7 @@ def evaluate(config: EvaluateConfig, beside: Mapping[str, Evaluation] | None = N
     evaluation = score(
         sweeps,
         config.threshold,
-        _val_tau(config, subject, manifest, sweeps, workers),
+        _val_tau(config, subject, val, sweeps, workers),
         split=config.split,
         method=subject.method,
         classes=manifest.classes,
@@ -106,13 +108,12 @@ def evaluate(config: EvaluateConfig, beside: Mapping[str, Evaluation] | None = N
 def _val_tau(
     config: EvaluateConfig,
     subject: Subject,
-    manifest: Manifest,
+    frames: Sequence[tuple[Shot, int]],
     sweeps: Sequence[FrameSweep],
     workers: int,
 ) -> float | None:
     if subject.val_tau is not None:
         return subject.val_tau
-    frames = annotated_frames(manifest.split(subject.val_split))
     known = {(sweep.shot, sweep.t): sweep for sweep in sweeps}
     if not frames:
         return None

@@ -25,7 +25,7 @@ class Localizer:
         classifier: frozen; the checkpoint best at classification, whose features the decoder reads.
         decoder: in evaluation mode.
         config: settings of the training.
-        threshold: the tau chosen on the validation split with how it was chosen, or None.
+        threshold: the tau chosen on the validation split for this checkpoint with how it was chosen, or None.
         classifier_file: g.pt, as the run keeps it.
     """
 
@@ -55,8 +55,9 @@ def open_localizer(path: Path, device: torch.device) -> Localizer:
     config = TrainConfig.from_json(run.config())
     file = read_classifier_file(run.path / CLASSIFIER_NAME)
     classifier, decoder = new_networks(file, config)
+    best = run.load(BEST)
     try:
-        decoder.load_state_dict(run.load(BEST)["model"])
+        decoder.load_state_dict(best["model"])
     except (KeyError, RuntimeError) as error:
         raise RunError(
             f"{path}/{BEST}.pt is no decoder on the encoder in {CLASSIFIER_NAME}: the files of two runs were "
@@ -66,17 +67,19 @@ def open_localizer(path: Path, device: torch.device) -> Localizer:
         classifier.to(device, memory_format=torch.channels_last),
         decoder.eval().requires_grad_(False).to(device, memory_format=torch.channels_last),
         config,
-        _threshold(run.path / THRESHOLD_NAME),
+        _threshold(run.path / THRESHOLD_NAME, best.get("epoch")),
         file,
     )
 
 
-def _threshold(path: Path) -> dict[str, Any] | None:
+def _threshold(path: Path, epoch: int | None) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
         chosen = json.loads(path.read_text())
-        return {**chosen, "value": fixed_threshold(str(chosen["value"]))}
+        value = fixed_threshold(str(chosen["value"]))
+        # A run that goes on may have a better checkpoint already, of which no tau was chosen yet.
+        return {**chosen, "value": value} if chosen.get("epoch") == epoch else None
     except (ValueError, TypeError, KeyError, ConfigError) as error:
         raise RunError(
             f"{path} is damaged. Delete it and give --threshold, or train anew in another folder."

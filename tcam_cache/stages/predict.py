@@ -131,7 +131,9 @@ def _row(item: FrameMap, box: Box | None, classes: Sequence[str]) -> list[Any]:
 
 def _draw(source: FrameSource, item: FrameMap, box: Box | None, out: Path) -> None:
     picture = overlay_cam(source.read(item.shot, item.t).pixels, item.scores)
-    name = Path(item.shot.frames[item.t]).with_suffix(".jpg")
+    # Appended, not exchanged: a.png and a.jpg may lie side by side.
+    name = item.shot.frames[item.t]
+    name = name if name.endswith(".jpg") else f"{name}.jpg"
     save_image(out / "overlays" / name, draw_boxes(picture, [box] if box else []))
 
 

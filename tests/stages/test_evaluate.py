@@ -14,6 +14,7 @@ from tcam_cache.cache import CamCache
 from tcam_cache.config import THRESHOLDS
 from tcam_cache.datasets import read_manifest, write_manifest
 from tcam_cache.errors import CacheError, ConfigError, EvaluationError, FrameError, RunError
+from tcam_cache.stages import evaluate as stage
 from tcam_cache.stages.evaluate import evaluate
 
 KEYS = {
@@ -164,11 +165,12 @@ def test_a_split_without_boxes_is_named(evaluate_config, subject, bare_manifest)
         evaluate(evaluate_config(manifest=bare_manifest("test"), **subject))
 
 
-def test_a_threshold_of_val_needs_boxes_on_val_and_another_does_not(
-    evaluate_config, small_cache, bare_manifest
+def test_a_threshold_of_val_needs_boxes_on_val_before_any_work_and_another_does_not(
+    evaluate_config, small_cache, bare_manifest, monkeypatch
 ):
     manifest = bare_manifest("val")
-    with pytest.raises(ConfigError, match="val"):
+    with monkeypatch.context() as patch, pytest.raises(ConfigError, match="val"):
+        patch.setattr(stage, "sweep_maps", None)
         evaluate(evaluate_config(manifest=manifest, cache=small_cache))
     assert (
         evaluate(evaluate_config(manifest=manifest, cache=small_cache, threshold="otsu")).metrics.frames == 11

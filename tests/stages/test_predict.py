@@ -113,6 +113,28 @@ def test_a_run_without_a_threshold_asks_for_one(config, small_run, tmp_path):
     assert predict(config(run=run, threshold=0.5)).threshold == 0.5
 
 
+def test_a_threshold_of_an_earlier_checkpoint_is_not_that_of_a_later_one(
+    config, evaluate_config, small_run, tmp_path
+):
+    run = shutil.copytree(small_run, tmp_path / "run")
+    chosen = json.loads((run / "threshold.json").read_text())
+    (run / "threshold.json").write_text(json.dumps({**chosen, "epoch": chosen["epoch"] + 1, "value": 0.999}))
+    with pytest.raises(ConfigError, match="--threshold"):
+        predict(config(run=run))
+    again = evaluate(evaluate_config(run=run)).metrics.threshold
+    assert again == {"policy": "val", "value": pytest.approx(chosen["value"])}
+
+
+def test_pictures_of_one_name_and_two_kinds_do_not_hide_each_other(config, small_data, tmp_path):
+    (tmp_path / "new").mkdir()
+    with Image.open(next(small_data.rglob("*.jpg"))) as picture:
+        picture.save(tmp_path / "new/a.png")
+        picture.save(tmp_path / "new/a.jpg")
+    predict(config(source=tmp_path / "new"))
+    drawn = sorted(path.name for path in (config().out / "overlays").iterdir())
+    assert drawn == ["a.jpg", "a.png.jpg"]
+
+
 def test_a_folder_without_a_run_is_named(config, tmp_path):
     with pytest.raises(RunError, match="there is no run in"):
         predict(config(run=tmp_path))

@@ -15,10 +15,11 @@ from tcam_cache.progress import progress_bar
 from tcam_cache.stages.attached import CLASSIFIER_NAME, MANIFEST_NAME
 from tcam_cache.stages.build_jobs import build_in_jobs
 from tcam_cache.stages.builder import Builder
-from tcam_cache.stages.loading import as_images, in_batches, load_batches
+from tcam_cache.stages.loading import in_batches, load_batches
 from tcam_cache.stages.setup import computing_threads, worker_count
 from tcam_cache.stages.shot_cams import Counts
 from tcam_cache.stages.store_frames import store_frames
+from tcam_cache.training import as_images
 
 logger = logging.getLogger(__name__)
 

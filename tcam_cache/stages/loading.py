@@ -1,6 +1,5 @@
 """Frames in batches, decoded and squashed by worker processes, for every stage that only looks at them."""
 
-import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
@@ -12,11 +11,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from tcam_cache.errors import FrameError
 from tcam_cache.records import FrameSource, Shot
+from tcam_cache.training import START_METHOD
 
 ShotFrame = tuple[Shot, int]
-
-# Named, because inside a joblib worker the default is joblib's own method, which DataLoader cannot use.
-START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 
 
 class FrameBatch(NamedTuple):
@@ -130,11 +127,6 @@ def only_readable(batches: Iterable[FrameBatch]) -> Iterator[FrameBatch]:
             yield batch
     if faults:
         raise FrameError(f"{len(faults)} frame(s) cannot be read. Replace or remove them.", faults)
-
-
-def as_images(rgb: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Return uint8 frames on a device as float32 in [0, 1], channels last."""
-    return rgb.to(device, non_blocking=True).to(torch.float32, memory_format=torch.channels_last) / 255
 
 
 def _as_it_is(item: tuple) -> tuple:

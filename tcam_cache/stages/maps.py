@@ -10,8 +10,8 @@ from torch import nn
 from tcam_cache.cache import CamCache
 from tcam_cache.cams import CamExtractor, Classifier
 from tcam_cache.records import FrameSource, Shot
-from tcam_cache.stages.loading import ShotFrame, as_images, in_batches, load_batches, only_readable
-from tcam_cache.training import resize_maps
+from tcam_cache.stages.loading import ShotFrame, in_batches, load_batches, only_readable
+from tcam_cache.training import as_images, resize_maps
 
 # Side of the map that boxes are taken from, as in the WSOL protocol.
 MAP_SIZE = 224

@@ -12,7 +12,8 @@ import torch
 from tcam_cache.cams import Cams
 from tcam_cache.records import FrameSource, Shot, ShotCams
 from tcam_cache.stages.frame_maps import FrameMaps
-from tcam_cache.stages.loading import FrameBatch, ShotBatches, as_images, load_batches
+from tcam_cache.stages.loading import FrameBatch, ShotBatches, load_batches
+from tcam_cache.training import as_images
 
 # Shots that wait to be written: enough to ride out a slow disk, few enough to keep memory flat.
 WAITING_SHOTS = 4

@@ -7,12 +7,14 @@ from tcam_cache.training.fitting import FitReport, fit
 from tcam_cache.training.mean_cams import MeanCams
 from tcam_cache.training.ranks import ALONE, Ranks, joined_ranks, require_alone
 from tcam_cache.training.run_folder import VAL_LOSS, RunFolder
-from tcam_cache.training.samples import EpochBatches, TrainingSamples, resize_maps
+from tcam_cache.training.samples import START_METHOD, EpochBatches, TrainingSamples, resize_maps
 from tcam_cache.training.tasks import ClassifierTask, DecoderTask
+from tcam_cache.training.transfer import as_images
 from tcam_cache.training.validation import ValidationLoss
 
 __all__ = [
     "ALONE",
+    "START_METHOD",
     "VAL_LOSS",
     "ClassifierTask",
     "Decoder",
@@ -24,6 +26,7 @@ __all__ = [
     "RunFolder",
     "TrainingSamples",
     "ValidationLoss",
+    "as_images",
     "draw_search",
     "fit",
     "joined_ranks",

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tcam_cache.config import LATTICE_GAIN
 from tcam_cache.training.crf import PAPER_SIZE, dense_crf, jittered_grid
+from tcam_cache.training.transfer import on_device
 
 
 def colour_crf_loss(
@@ -59,12 +60,11 @@ def colour_crf_loss(
             # Landmarks do not depend on what else is in the batch, of which each process has only its share.
             generator.set_state(stream)
             grids = _clip_landmarks(height, width, length, landmarks, generator)
-            places = frames.to(softmax.device, non_blocking=True)
+            places = on_device(frames, softmax.device)
             joined = (_joined(maps, places, length) for maps in (softmax, colours))
             share = len(frames) / len(clips)
-            total = total + dense_crf(
-                *joined, grids.to(softmax.device, non_blocking=True), strength * share / length**2
-            )
+            grids = on_device(grids, softmax.device)
+            total = total + dense_crf(*joined, grids, strength * share / length**2)
     return total
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from tcam_cache.config import LATTICE_GAIN
+from tcam_cache.training.transfer import on_device
 
 PAPER_SIZE = 224
 # Without it, exp spends most of its time on subnormal results; e^-30 is nothing beside the self pair's 1.
@@ -61,7 +62,7 @@ def crf_loss(
     precision = torch.promote_types(softmax.dtype, torch.float32)
     with torch.autocast(softmax.device.type, enabled=False):
         features = pixel_features(rgb.to(precision), sigma_rgb, sigma_xy * side / PAPER_SIZE)
-        grid = jittered_grid(height, width, landmarks, generator).to(softmax.device, non_blocking=True)
+        grid = on_device(jittered_grid(height, width, landmarks, generator), softmax.device)
         return dense_crf(softmax.to(precision), features, grid, weight * gain * (PAPER_SIZE / side) ** 4)
 
 

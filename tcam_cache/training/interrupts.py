@@ -12,8 +12,8 @@ from types import FrameType
 def held_interrupts() -> Iterator[Callable[[], bool]]:
     """Let the first Ctrl-C wait until the block is left; a second one interrupts it at once.
 
-    Processes forked meanwhile hold theirs too, so that workers go on until their parent has saved. Where
-    Ctrl-C would not raise `KeyboardInterrupt`, or in another thread than the main one, nothing is changed.
+    Processes that load batches must ignore theirs, to go on until their parent has saved. Where Ctrl-C would
+    not raise `KeyboardInterrupt`, or in another thread than the main one, nothing is changed.
 
     Yields:
         A function that tells whether Ctrl-C came.

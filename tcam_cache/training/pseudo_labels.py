@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tcam_cache.training.otsu import regions
+from tcam_cache.training.transfer import on_device
 
 IGNORE = -255
 _BITS = 31
@@ -129,4 +130,4 @@ def _noise(seeds: Tensor, size: tuple[int, ...], device: torch.device) -> Tensor
     noise = torch.empty(len(seeds), 2, *size, dtype=torch.int32, pin_memory=device.type == "cuda")
     for row, seed in zip(noise, seeds.tolist(), strict=True):
         row.random_(generator=torch.Generator().manual_seed(seed))
-    return noise.to(device, non_blocking=True).long()
+    return on_device(noise, device).long()

@@ -1,5 +1,7 @@
 """What a step is made of: frames of shots, each with its CAM-TMP under the same crop and flip."""
 
+import signal
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,6 +16,9 @@ from tcam_cache.training.align import COMPARED_SIZE, align_maps
 from tcam_cache.training.draws import Draw, clips_of_shot, draw_crop, draw_epoch
 from tcam_cache.training.ranks import ALONE, Ranks
 from tcam_cache.window import cam_tmp, window_indices
+
+# Named, because inside a joblib worker the default is joblib's own method, which DataLoader cannot use.
+START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 
 
 class Sample(NamedTuple):
@@ -108,6 +113,9 @@ class EpochBatches:
             sampler=self.plan,
             num_workers=workers,
             persistent_workers=workers > 0,
+            multiprocessing_context=START_METHOD if workers else None,
+            worker_init_fn=_ignore_interrupts,
+            pin_memory=torch.cuda.is_available(),
         )
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Sample]:
@@ -158,6 +166,11 @@ class _BatchSamples(Dataset):
             return default_collate([self.samples[draw] for draw in draws]) if draws else _no_sample()
         except TcamCacheError as error:
             return error
+
+
+def _ignore_interrupts(worker: int) -> None:
+    # Ctrl-C reaches every process of a terminal; the parent, which saves first, ends its workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _no_sample() -> Sample:

@@ -58,4 +58,6 @@ def barrier_t(epoch: int, start: float, growth: float, cap: float) -> float:
         raise ConfigError(
             f"got a log barrier with t = {min(start, cap)}; expected t > 0. Raise its start or cap."
         )
-    return min(start * growth**epoch, cap)
+    # By logarithms: a power too large for a float would be an error.
+    reached = epoch * math.log(growth) >= math.log(cap / start)
+    return cap if reached else min(cap, start * growth**epoch)

@@ -15,6 +15,7 @@ from tcam_cache.training.pseudo_labels import PseudoLabels, draw_pseudo_labels
 from tcam_cache.training.ranks import ALONE, Ranks
 from tcam_cache.training.samples import Sample
 from tcam_cache.training.size import barrier_t
+from tcam_cache.training.transfer import as_images, on_device
 
 
 class ClassifierTask:
@@ -53,9 +54,9 @@ class ClassifierTask:
 
     def losses(self, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Return the cross-entropy of the frames' tags, or the mean logistic loss of each tag against all."""
+        tags = on_device(batch.tag, self.device)
         with autocast(self.device):
-            logits = self.classifier(images_of(batch, self.device)).float()
-        tags = batch.tag.to(self.device)
+            logits = self.classifier(as_images(batch.rgb, self.device)).float()
         if self.loss == "one-vs-rest":
             present = one_hot(tags, logits.shape[1]).float()
             return {"one_vs_rest": binary_cross_entropy_with_logits(logits, present)}
@@ -112,12 +113,11 @@ class DecoderTask:
 
         Frames with a flat CAM, which have no pseudo-label, are counted.
         """
-        terms, labels = {}, batch.cam.to(self.device)
-        if len(batch.tag):
-            terms, drawn = self._terms(batch, self.t, generator)
-            self.counts["flat_frames"] += drawn.flat.sum()
-            labels = drawn.labels
-        return shared_terms(terms, labels, self.config.cross_entropy, self.ranks)
+        if not len(batch.tag):
+            return shared_terms({}, batch.cam.to(self.device), self.config.cross_entropy, self.ranks)
+        terms, drawn = self._terms(batch, self.t, generator)
+        self.counts["flat_frames"] += drawn.flat.sum()
+        return shared_terms(terms, drawn.labels, self.config.cross_entropy, self.ranks)
 
     @torch.no_grad()
     def validation_losses(self, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -150,9 +150,9 @@ class DecoderTask:
         self, batch: Sample, t: float, generator: torch.Generator
     ) -> tuple[dict[str, torch.Tensor], PseudoLabels]:
         config = self.config
-        images = images_of(batch, self.device)
+        images = as_images(batch.rgb, self.device)
         drawn = draw_pseudo_labels(
-            batch.cam.to(self.device, non_blocking=True),
+            on_device(batch.cam, self.device),
             batch.seed,
             fg_top=config.fg_top,
             bg_low=config.bg_low,
@@ -165,12 +165,6 @@ class DecoderTask:
             logits = self.logits(images)
         terms = tcam_terms(logits.float(), drawn.labels, images * 255, batch.clip, config, t, generator)
         return terms, drawn
-
-
-def images_of(batch: Sample, device: torch.device) -> torch.Tensor:
-    """Return a batch's crops on a device as (B, 3, S, S) float32 in [0, 1], channels last."""
-    pixels = batch.rgb.to(device, non_blocking=True)
-    return pixels.to(torch.float32, memory_format=torch.channels_last) / 255
 
 
 def autocast(device: torch.device, amp: str = "auto") -> torch.autocast:

@@ -23,7 +23,8 @@ from tcam_cache.config import ManifestConfig
 from tcam_cache.datasets import ImageFrames, read_manifest
 from tcam_cache.stages.build_cache import build_cache
 from tcam_cache.stages.index_dataset import index_dataset
-from tcam_cache.stages.loading import ShotBatches, as_images, load_batches
+from tcam_cache.stages.loading import ShotBatches, load_batches
+from tcam_cache.training import as_images
 
 BATCH, ROUNDS = 32, 3
 SHOTS, LENGTH = 6, 64

@@ -1,5 +1,7 @@
 import gc
+import os
 import pickle
+import signal
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -198,6 +200,15 @@ def test_an_epoch_can_be_gone_on_with_from_any_step(workers):
         assert len(rest) == 2 - first
         for ours, theirs in zip(rest, whole[first:], strict=True):
             assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+def test_ctrl_c_does_not_reach_the_processes_that_load():
+    batches = EpochBatches(samples_of(cams_of_time()), config(batch_size=1), workers=1)
+    whole = batches.epoch(0)
+    next(whole)
+    for worker in batches.loader._iterator._workers:
+        os.kill(worker.pid, signal.SIGINT)
+    assert len(list(whole)) + 1 == len(list(batches.epoch(1))) == len(SHOTS)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

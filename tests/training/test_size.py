@@ -82,6 +82,8 @@ def test_t_grows_by_a_factor_every_epoch_up_to_its_cap():
     assert barrier_t(100, 1.0, 1.01, 10.0) == pytest.approx(2.7048, abs=1e-4)
     assert barrier_t(231, 1.0, 1.01, 10.0) < 10.0
     assert barrier_t(232, 1.0, 1.01, 10.0) == 10.0
+    assert barrier_t(5, 20.0, 1.01, 10.0) == 10.0
+    assert barrier_t(10_000, 1.0, 2.0, 10.0) == 10.0  # 2 to the 10,000th is no float
 
 
 @pytest.mark.parametrize(("start", "cap"), [(0.0, 10.0), (1.0, 0.0)])

@@ -8,11 +8,10 @@ from tcam_cache.cams import Classifier
 from tcam_cache.config import ClassifierConfig
 from tcam_cache.errors import ConfigError
 from tcam_cache.presets import train_config
-from tcam_cache.training import ClassifierTask, Decoder, DecoderTask, tasks
+from tcam_cache.training import ClassifierTask, Decoder, DecoderTask, as_images, tasks
 from tcam_cache.training.fitting import step_generator
 from tcam_cache.training.samples import Sample
 from tcam_cache.training.size import barrier_t
-from tcam_cache.training.tasks import images_of
 
 CPU = torch.device("cpu")
 SIZE = 32
@@ -135,7 +134,7 @@ def test_the_loss_is_that_of_the_tags(loss):
     task = classifier_task(model, loss=loss)
     task.start_epoch(0)
     (term,) = task.losses(batch, torch.Generator()).values()
-    logits = model(images_of(batch, CPU))
+    logits = model(as_images(batch.rgb, CPU))
     present = torch.eye(3)[batch.tag]
     expected = {
         "cross-entropy": lambda: cross_entropy(logits, batch.tag),
@@ -150,14 +149,7 @@ def test_a_toy_classifier_learns_its_tags():
     batch.rgb[:] = (40 * batch.tag[:, None, None, None] + 60).to(torch.uint8)
     sums = train(classifier_task(model), 40, batch)
     assert sums[-1] < 0.3 * sums[0]
-    assert torch.equal(model(images_of(batch, CPU)).argmax(1), batch.tag)
-
-
-def test_images_are_the_crops_as_numbers_from_0_to_1():
-    batch = batch_of()
-    images = images_of(batch, CPU)
-    assert images.dtype == torch.float32
-    assert torch.equal((images * 255).round().to(torch.uint8), batch.rgb)
+    assert torch.equal(model(as_images(batch.rgb, CPU)).argmax(1), batch.tag)
 
 
 def decoder_task(encoder=None, decoder=None, **given):
@@ -187,7 +179,10 @@ def test_the_encoder_runs_in_inference_mode_and_the_decoder_gets_the_gradients_i
             modes.append(torch.is_inference_mode_enabled())
             return super().features(images)
 
-    task, images = decoder_task(Watched(), Decoder((4, 8), width=0.5, **given)), images_of(batch_of(), CPU)
+    task, images = (
+        decoder_task(Watched(), Decoder((4, 8), width=0.5, **given)),
+        as_images(batch_of().rgb, CPU),
+    )
     weights = list(task.decoder.parameters())
     fast = torch.autograd.grad(task.logits(images).square().mean(), weights)
     plain = torch.autograd.grad(task.decoder(task.encoder.features(images), images).square().mean(), weights)
@@ -235,7 +230,7 @@ def test_the_sum_falls_on_a_toy_and_the_square_is_found():
     assert sum(sums[-5:]) < 0.6 * sum(sums[:5])
     task.decoder.eval()
     with torch.no_grad():
-        foreground = task.logits(images_of(batch, CPU)).argmax(1)
+        foreground = task.logits(as_images(batch.rgb, CPU)).argmax(1)
     inside = torch.zeros(SIZE, SIZE, dtype=torch.bool)
     inside[8:24, 10:22] = True
     assert foreground[:, inside].float().mean() > 0.9

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from tcam_cache.datasets.annotations import Row
+from tcam_cache.datasets.expected import expected_data
 from tcam_cache.datasets.images import image_sizes
 from tcam_cache.datasets.listing import absent, is_folder, list_folder
-from tcam_cache.datasets.published import published_data
 from tcam_cache.datasets.scan import Findings, Scan, open_root
 from tcam_cache.records import Shot
 
@@ -41,7 +41,7 @@ def scan_ytov1(root: Path | str) -> Scan:
     Raises:
         ManifestError: the root is missing.
     """
-    root, classes = open_root(root), published_data(LAYOUT).classes
+    root, classes = open_root(root), expected_data(LAYOUT).classes
     present = list_folder(root).folders
     found = Findings()
     found.faults += (f"class {absent(tag, present)}" for tag in classes if tag not in present)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tcam_cache.datasets.expected import expected_data
 from tcam_cache.datasets.listing import absent, is_folder, list_folder
-from tcam_cache.datasets.published import published_data
 from tcam_cache.datasets.scan import Findings, Scan, open_root
 from tcam_cache.records import Shot
 
@@ -46,7 +46,7 @@ def scan_ytov2_2(root: Path | str) -> Scan:
     Raises:
         ManifestError: the root is missing.
     """
-    root, classes = open_root(root), published_data(LAYOUT).classes
+    root, classes = open_root(root), expected_data(LAYOUT).classes
     found = Findings()
     present = list_folder(root).folders
     found.faults += _other_classes(root, classes)

@@ -68,7 +68,11 @@ def published(dataset: str) -> tuple[PublishedRow, ...]:
 
 
 def published_ablation() -> dict[str, float]:
-    """Return CorLoc on YouTube-Objects v1 by the parts of the loss (TCAM, Table 3)."""
+    """Return CorLoc in percent on YouTube-Objects v1 by the parts of the loss, as TCAM's Table 3 lists them.
+
+    >>> published_ablation()["LayerCAM"]
+    65.6
+    """
     return {row["method"]: float(row["ytov1"]) for row in _rows("published_ablation.csv")}
 
 

@@ -27,7 +27,6 @@ class FrameMap(NamedTuple):
         logits: (C,) float32 of the classifier, in its order of classes; (0,) where none was asked.
         width: of the original frame, in pixels.
         height: of the original frame, in pixels.
-        flat: the map is constant and says nothing.
     """
 
     shot: Shot
@@ -36,7 +35,6 @@ class FrameMap(NamedTuple):
     logits: np.ndarray
     width: int
     height: int
-    flat: bool
 
 
 def annotated_frames(shots: Iterable[Shot]) -> list[ShotFrame]:
@@ -78,7 +76,7 @@ def decoder_maps(
         with torch.inference_mode():
             foreground, known = foreground_maps(classifier, decoder, as_images(batch.rgb, device))
             scores, logits = resize_maps(foreground, map_size).cpu().numpy(), known.cpu().numpy()
-        yield from _frame_maps(batch.frames, scores, logits, batch.sizes, np.ptp(scores, axis=(1, 2)) == 0)
+        yield from _frame_maps(batch.frames, scores, logits, batch.sizes)
 
 
 def classifier_maps(
@@ -97,9 +95,7 @@ def classifier_maps(
         with torch.inference_mode():
             cams, logits = extractor(as_images(batch.rgb, device), tags)
         scores = resize_maps(cams.maps, map_size).cpu().numpy()
-        yield from _frame_maps(
-            batch.frames, scores, logits.cpu().numpy(), batch.sizes, cams.flat.cpu().numpy()
-        )
+        yield from _frame_maps(batch.frames, scores, logits.cpu().numpy(), batch.sizes)
 
 
 def cached_maps(
@@ -110,17 +106,15 @@ def cached_maps(
     for batch in only_readable(load_batches(in_batches(frames, 1), source, 1, workers)):
         ((shot, t),) = batch.frames
         if shot.id not in loaded:
-            loaded = {shot.id: (cache.cams(shot.id), cache.stats(shot.id))}
-        cams, stats = loaded[shot.id]
+            loaded = {shot.id: (cache.cams(shot.id), cache.stats(shot.id).logits)}
+        cams, logits = loaded[shot.id]
         scores = resize_maps(torch.from_numpy(cams[t : t + 1]), map_size).numpy()
-        yield from _frame_maps(
-            batch.frames, scores, stats.logits[t : t + 1], batch.sizes, stats.flat[t : t + 1]
-        )
+        yield from _frame_maps(batch.frames, scores, logits[t : t + 1], batch.sizes)
 
 
 def _frame_maps(
-    frames: Sequence[ShotFrame], scores: np.ndarray, logits: np.ndarray, sizes: torch.Tensor, flat: np.ndarray
+    frames: Sequence[ShotFrame], scores: np.ndarray, logits: np.ndarray, sizes: torch.Tensor
 ) -> Iterator[FrameMap]:
     for row, (shot, t) in enumerate(frames):
         width, height = sizes[row].tolist()
-        yield FrameMap(shot, t, scores[row], logits[row], width, height, bool(flat[row]))
+        yield FrameMap(shot, t, scores[row], logits[row], width, height)

@@ -62,6 +62,7 @@ def decoder_maps(
     decoder: nn.Module,
     frames: Sequence[ShotFrame],
     source: FrameSource,
+    *,
     image_size: int,
     map_size: int,
     batch_size: int,
@@ -83,6 +84,7 @@ def classifier_maps(
     classifier: Classifier,
     frames: Sequence[ShotFrame],
     source: FrameSource,
+    *,
     image_size: int,
     map_size: int,
     batch_size: int,
@@ -99,7 +101,7 @@ def classifier_maps(
 
 
 def cached_maps(
-    cache: CamCache, frames: Sequence[ShotFrame], source: FrameSource, map_size: int, workers: int
+    cache: CamCache, frames: Sequence[ShotFrame], source: FrameSource, *, map_size: int, workers: int
 ) -> Iterator[FrameMap]:
     """Yield the cached CAM of each frame, upsampled to `map_size`; frames are read for their sizes alone."""
     loaded: dict[str, tuple] = {}

@@ -73,10 +73,10 @@ def predict(config: PredictConfig) -> PredictReport:
         localizer.decoder,
         frames,
         source,
-        trained.image_size,
-        MAP_SIZE,
-        config.batch_size,
-        worker_count(config.workers),
+        image_size=trained.image_size,
+        map_size=MAP_SIZE,
+        batch_size=config.batch_size,
+        workers=worker_count(config.workers),
     )
     rows = []
     with progress_bar(len(frames), "boxes", "frame") as bar:

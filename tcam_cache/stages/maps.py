@@ -9,12 +9,10 @@ from torch import nn
 
 from tcam_cache.cache import CamCache
 from tcam_cache.cams import CamExtractor, Classifier
+from tcam_cache.config import MAP_SIZE as MAP_SIZE  # stages take it from here, too
 from tcam_cache.records import FrameSource, Shot
 from tcam_cache.stages.loading import ShotFrame, as_images, in_batches, load_batches, only_readable
 from tcam_cache.training import resize_maps
-
-# Side of the map that boxes are taken from, as in the WSOL protocol.
-MAP_SIZE = 224
 
 
 class FrameMap(NamedTuple):

@@ -24,7 +24,7 @@ TOO_WIDE = "boat/data/0006/shots/026/frame0001.jpg"
 _SHUFFLES = 1000
 _NO_CLASS = ("code", "vo-release")
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def scan_ytov1(root: Path | str) -> Scan:
@@ -142,7 +142,7 @@ def _add_boxes(root: Path, tag: str, frame: str, found: Findings) -> None:
     for corners in value if isinstance(value, list) else np.atleast_2d(value):
         numbers = corners.flatten().tolist() if isinstance(corners, np.ndarray) else [str(corners)]
         if frame == SWAPPED and len(numbers) == 4 and numbers[0] > numbers[2]:
-            _log.warning("%s: x0 and x1 of its box were exchanged, a known defect; put in order", frame)
+            logger.warning("%s: x0 and x1 of its box were exchanged, a known defect; put in order", frame)
             numbers = [numbers[2], numbers[1], numbers[0], numbers[3]]
         found.add_box("sidecar", frame, tag, numbers)
 
@@ -152,7 +152,7 @@ def _cut_too_wide(root: Path, rows: Sequence[Row]) -> list[Row]:
     mended = []
     for row in rows:
         if row.frame == TOO_WIDE and isinstance(size, tuple) and row.box.x1 > size[0]:
-            _log.warning(
+            logger.warning(
                 "%s: its box is wider than the image, a known defect; cut one pixel short", row.frame
             )
             row = row._replace(box=row.box._replace(x1=float(size[0] - 1)))

@@ -20,7 +20,7 @@ TRUTH = {"train": "bb_gtTraining", "test": "bb_gtTest"}
 # A known defect of the distribution: the frame ends one range and begins the next.
 SHARED_FRAME = ("horse", 38465)
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class _Range(NamedTuple):
@@ -132,7 +132,7 @@ def _without_overlaps(tag: str, ranges: Sequence[_Range], faults: list[str]) -> 
     before = _Range(-1, 0, 0, 0)
     for after in sorted(ranges, key=lambda span: (span.first, span.column)):
         if (tag, after.first) == SHARED_FRAME and before.last == after.first < after.last:
-            _log.warning(
+            logger.warning(
                 "%s: frame %d is in two ranges, a known defect; it stays in the first", tag, after.first
             )
             kept[after.column] = after._replace(first=after.first + 1)

@@ -19,6 +19,8 @@ BOX_MODES = ("components", "wsol")
 
 # Upstream's permutohedral lattice returns about 0.6 of the exact Gaussian sum; lambda = 2e-9 was tuned to it.
 LATTICE_GAIN = 0.6
+# Side of the map that boxes are taken from, as in the WSOL protocol.
+MAP_SIZE = 224
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +212,7 @@ class EvaluateConfig(DataConfig):
     val_split: str = setting("val", help="the split that chose tau, for --cache", choices=SPLIT_CHOICES)
     threshold: str = setting("val", help="val, oracle, oracle-per-class, otsu, or a number in [0, 1)")
     boxes: str = setting("components", help="how a map becomes a box", choices=BOX_MODES)
-    map_size: int = setting(224, help="side of the map that boxes are taken from", least=16)
+    map_size: int = setting(MAP_SIZE, help="side of the map that boxes are taken from", least=16)
     batch_size: int = setting(32, help="frames in a forward pass", least=1)
     cached_frames: bool = setting(False, help="read the frames that `build --frames` stored")
     overlays: int = setting(48, help="how many frames the report shows", least=0)

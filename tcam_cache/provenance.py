@@ -30,12 +30,6 @@ def sha256_of(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def sha256_of_file(path: Path | str) -> str:
-    """Return the hexadecimal SHA-256 of a file's bytes."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """List the settings in which two mappings differ, nested ones by dotted name.
 

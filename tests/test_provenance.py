@@ -13,7 +13,6 @@ from tcam_cache.provenance import (
     differences,
     provenance,
     sha256_of,
-    sha256_of_file,
 )
 
 plain = st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False)
@@ -47,11 +46,6 @@ def test_a_hash_is_the_same_in_another_process_and_for_ever():
     other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     by_hand = hashlib.sha256('{"a":null,"vidéo":["ü",1.5]}'.encode()).hexdigest()
     assert sha256_of(value) == other.stdout.strip() == by_hand
-
-
-def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path):
-    (tmp_path / "f").write_bytes(bytes(range(256)) * 5000)
-    assert sha256_of_file(tmp_path / "f") == hashlib.sha256(bytes(range(256)) * 5000).hexdigest()
 
 
 def test_differences_name_every_setting_nested_ones_by_dotted_name():

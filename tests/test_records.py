@@ -27,10 +27,6 @@ def test_a_shot_cannot_be_changed_and_travels_between_processes():
     assert pickle.loads(pickle.dumps(one)) == one
 
 
-def test_shots_do_not_share_their_boxes():
-    assert shot(1, "train").boxes is not shot(2, "train").boxes
-
-
 def test_the_shots_of_a_split_keep_their_order_and_all_means_all():
     shots = [shot(1, "val"), shot(2, "train"), shot(3, "val"), shot(4, "test")]
     assert shots_of_split(shots, "val") == (shots[0], shots[2])

@@ -3,12 +3,12 @@
 from tcam_cache.datasets.annotations import Annotations, attach, read_annotations
 from tcam_cache.datasets.check import CheckReport, check_frames
 from tcam_cache.datasets.demo_set import demo_tags, write_demo
+from tcam_cache.datasets.expected import deviations, expected_data
 from tcam_cache.datasets.folders import index_folders
 from tcam_cache.datasets.images import ImageFrames
 from tcam_cache.datasets.listing import image_names
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.datasets.manifest_file import manifest_text, parse_manifest, read_manifest, write_manifest
-from tcam_cache.datasets.published import deviations, published_data
 from tcam_cache.datasets.sampling import sample
 from tcam_cache.datasets.scan import Scan
 from tcam_cache.datasets.sources import frame_source
@@ -31,6 +31,7 @@ __all__ = [
     "check_frames",
     "demo_tags",
     "deviations",
+    "expected_data",
     "frame_source",
     "frame_times",
     "image_names",
@@ -38,7 +39,6 @@ __all__ = [
     "is_video",
     "manifest_text",
     "parse_manifest",
-    "published_data",
     "read_annotations",
     "read_manifest",
     "read_video_splits",

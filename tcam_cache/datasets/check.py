@@ -37,11 +37,6 @@ class CheckReport:
     modes: dict[str, int]
     faults: tuple[str, ...] = ()
 
-    @property
-    def ok(self) -> bool:
-        """Whether every frame can be read, and nothing else is wrong."""
-        return not self.broken and not self.faults
-
     def raise_if_broken(self) -> None:
         """Raise one error that lists every frame that cannot be read and everything else that is wrong.
 

@@ -13,7 +13,7 @@ from tcam_cache.records import Shot
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _DIGITS = re.compile(r"(\d+)")
 
 Notes = defaultdict[str, list[str]]
@@ -95,10 +95,10 @@ def log_notes(notes: Notes, shots: Sequence[Shot]) -> None:
     """Log each kind of oddity once, counted, with an example; shots of one frame too."""
     for what, found in notes.items():
         if found:
-            _log.warning("%d %s, such as %s", len(found), what, found[0])
+            logger.warning("%d %s, such as %s", len(found), what, found[0])
     single = sum(len(shot) == 1 for shot in shots)
     if single:
-        _log.info("%d shot(s) of a single frame: their CAM-TMP is the frame's own CAM", single)
+        logger.info("%d shot(s) of a single frame: their CAM-TMP is the frame's own CAM", single)
 
 
 def refuse_repeated_folders(root: Path, shots: Sequence[Shot]) -> None:

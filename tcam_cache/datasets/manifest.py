@@ -10,7 +10,7 @@ from typing import Any
 
 from tcam_cache.errors import ConfigError, ManifestError
 from tcam_cache.provenance import canonical_json
-from tcam_cache.records import SPLITS, Box, Shot, shots_of_split
+from tcam_cache.records import SPLITS, Shot, shots_of_split
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,6 @@ class Manifest:
         if name not in (*SPLITS, "all"):
             raise ConfigError(f"there is no split {name!r}. Those that exist: {', '.join(SPLITS)}, all.")
         return shots_of_split(self.shots, name)
-
-    def annotated(self) -> Iterator[tuple[Shot, int, tuple[Box, ...]]]:
-        """Yield (shot, t, true boxes) of every annotated frame, in the manifest's order."""
-        for shot in self.shots:
-            for t in sorted(shot.boxes):
-                yield shot, t, shot.boxes[t]
 
     def sampled(self, every: int) -> "Manifest":
         """Keep every K-th frame of each shot, starting at its first, and all annotated frames.

@@ -15,7 +15,7 @@ from tcam_cache.datasets.splits import with_splits
 from tcam_cache.errors import AnnotationError, ManifestError
 from tcam_cache.records import Shot
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -117,7 +117,7 @@ class Scan:
         unknown = (f"video {video} of {source} is not there" for video in splits if video not in videos)
         unnamed = [video for video in videos if video not in splits]
         if unnamed:
-            _log.warning("%d video(s) not in %s are train, such as %s", len(unnamed), source, unnamed[0])
+            logger.warning("%d video(s) not in %s are train, such as %s", len(unnamed), source, unnamed[0])
         return replace(self, shots=with_splits(self.shots, dict(splits)), faults=(*self.faults, *unknown))
 
     @property

@@ -26,7 +26,7 @@ from tcam_cache.records import SPLITS, Shot
 
 LAYOUT = "wsol"
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def scan_wsol(root: Path | str, splits: Path | str) -> Scan:
@@ -122,7 +122,7 @@ def _images_in(root: Path, folder: str, names: Sequence[str], faults: list[str])
 def _train_lines(shots: Sequence[Shot], numbers: dict[str, int]) -> dict[str, list[str]]:
     boxes = sum(len(found) for shot in shots for found in shot.boxes.values())
     if boxes:
-        _log.warning("%d box(es) of train are left out: the split files hold none there", boxes)
+        logger.warning("%d box(es) of train are left out: the split files hold none there", boxes)
     labels = [f"{shot.id},{numbers[shot.tag]}" for shot in shots]
     return {IDS: [shot.id for shot in shots], LABELS: labels, SIZES: [], BOXES: []}
 
@@ -131,7 +131,7 @@ def _frame_lines(manifest: Manifest, shots: Sequence[Shot], numbers: dict[str, i
     frames = [(shot, t, f"{shot.id}/{shot.frames[t]}") for shot in shots for t in sorted(shot.boxes)]
     bare = sum(map(len, shots)) - len(frames)
     if bare:
-        _log.warning("%d frame(s) of %s without a box are not listed", bare, shots[0].split)
+        logger.warning("%d frame(s) of %s without a box are not listed", bare, shots[0].split)
     sizes = image_sizes(manifest.root, [shot.path(t) for shot, t, _ in frames])
     broken = [size.offenders[0] for size in sizes.values() if isinstance(size, FrameError)]
     if broken:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from tcam_cache.datasets.annotations import Row
+from tcam_cache.datasets.expected import expected_data
 from tcam_cache.datasets.images import image_sizes
 from tcam_cache.datasets.listing import absent, is_folder, list_folder
-from tcam_cache.datasets.published import published_data
 from tcam_cache.datasets.scan import Findings, Scan, open_root
 from tcam_cache.records import Shot
 
@@ -24,7 +24,7 @@ TOO_WIDE = "boat/data/0006/shots/026/frame0001.jpg"
 _SHUFFLES = 1000
 _NO_CLASS = ("code", "vo-release")
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def scan_ytov1(root: Path | str) -> Scan:
@@ -41,7 +41,7 @@ def scan_ytov1(root: Path | str) -> Scan:
     Raises:
         ManifestError: the root is missing.
     """
-    root, classes = open_root(root), published_data(LAYOUT).classes
+    root, classes = open_root(root), expected_data(LAYOUT).classes
     present = list_folder(root).folders
     found = Findings()
     found.faults += (f"class {absent(tag, present)}" for tag in classes if tag not in present)
@@ -142,7 +142,7 @@ def _add_boxes(root: Path, tag: str, frame: str, found: Findings) -> None:
     for corners in value if isinstance(value, list) else np.atleast_2d(value):
         numbers = corners.flatten().tolist() if isinstance(corners, np.ndarray) else [str(corners)]
         if frame == SWAPPED and len(numbers) == 4 and numbers[0] > numbers[2]:
-            _log.warning("%s: x0 and x1 of its box were exchanged, a known defect; put in order", frame)
+            logger.warning("%s: x0 and x1 of its box were exchanged, a known defect; put in order", frame)
             numbers = [numbers[2], numbers[1], numbers[0], numbers[3]]
         found.add_box("sidecar", frame, tag, numbers)
 
@@ -152,7 +152,7 @@ def _cut_too_wide(root: Path, rows: Sequence[Row]) -> list[Row]:
     mended = []
     for row in rows:
         if row.frame == TOO_WIDE and isinstance(size, tuple) and row.box.x1 > size[0]:
-            _log.warning(
+            logger.warning(
                 "%s: its box is wider than the image, a known defect; cut one pixel short", row.frame
             )
             row = row._replace(box=row.box._replace(x1=float(size[0] - 1)))

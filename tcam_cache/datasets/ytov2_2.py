@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tcam_cache.datasets.expected import expected_data
 from tcam_cache.datasets.listing import absent, is_folder, list_folder
-from tcam_cache.datasets.published import published_data
 from tcam_cache.datasets.scan import Findings, Scan, open_root
 from tcam_cache.records import Shot
 
@@ -20,7 +20,7 @@ TRUTH = {"train": "bb_gtTraining", "test": "bb_gtTest"}
 # A known defect of the distribution: the frame ends one range and begins the next.
 SHARED_FRAME = ("horse", 38465)
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class _Range(NamedTuple):
@@ -46,7 +46,7 @@ def scan_ytov2_2(root: Path | str) -> Scan:
     Raises:
         ManifestError: the root is missing.
     """
-    root, classes = open_root(root), published_data(LAYOUT).classes
+    root, classes = open_root(root), expected_data(LAYOUT).classes
     found = Findings()
     present = list_folder(root).folders
     found.faults += _other_classes(root, classes)
@@ -132,7 +132,7 @@ def _without_overlaps(tag: str, ranges: Sequence[_Range], faults: list[str]) -> 
     before = _Range(-1, 0, 0, 0)
     for after in sorted(ranges, key=lambda span: (span.first, span.column)):
         if (tag, after.first) == SHARED_FRAME and before.last == after.first < after.last:
-            _log.warning(
+            logger.warning(
                 "%s: frame %d is in two ranges, a known defect; it stays in the first", tag, after.first
             )
             kept[after.column] = after._replace(first=after.first + 1)

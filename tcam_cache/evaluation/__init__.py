@@ -4,7 +4,7 @@ from tcam_cache.evaluation.boxes import GRID, boxes_at, hits, iou, otsu_box
 from tcam_cache.evaluation.frames_csv import FrameRow, from_csv, to_csv
 from tcam_cache.evaluation.metrics import Evaluation, Metrics, score
 from tcam_cache.evaluation.panels import Panel, draw_panel
-from tcam_cache.evaluation.published import Published, published, published_ablation
+from tcam_cache.evaluation.published import PublishedRow, published, published_ablation
 from tcam_cache.evaluation.report import write_report
 from tcam_cache.evaluation.sweeps import FrameSweep, sweep_frame
 from tcam_cache.evaluation.thresholds import Threshold, choose_tau, corloc_curve, require_val_tau
@@ -16,7 +16,7 @@ __all__ = [
     "FrameSweep",
     "Metrics",
     "Panel",
-    "Published",
+    "PublishedRow",
     "Threshold",
     "boxes_at",
     "choose_tau",

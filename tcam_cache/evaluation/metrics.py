@@ -13,7 +13,7 @@ from tcam_cache.evaluation.frames_csv import OVERLAPS, FrameRow, frame_rows
 from tcam_cache.evaluation.sweeps import FrameSweep
 from tcam_cache.evaluation.thresholds import Threshold, by_class, corloc_curve, require_frames, thresholds
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 DECIMALS = 6
 
@@ -153,7 +153,7 @@ def measure(
     tags, overlaps = [row.tag for row in rows], np.array([row.iou for row in rows])
     absent = tuple(sorted(set(classes) - set(tags)))
     if absent:
-        log.warning("no annotated frame of: %s. The means are over the other classes.", ", ".join(absent))
+        logger.warning("no annotated frame of: %s. The means are over the other classes.", ", ".join(absent))
     chosen, *_ = policies.values()
     return Metrics(
         split=split,

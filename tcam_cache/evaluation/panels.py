@@ -28,7 +28,7 @@ class Panel:
         pixels: (H, W, 3) uint8 RGB, in the original size or smaller, of the original shape.
         width: of the original frame, in pixels; boxes are in its pixels.
         cam: (h, w) cached CAM in [0, 1], or None.
-        tmp: (h, w) CAM-TMP in [0, 1], or None.
+        temporal: (h, w) CAM-TMP in [0, 1], or None.
         decoder: (h, w) the decoder's foreground map in [0, 1], or None.
         true_boxes: in pixels of the original frame.
         predicted_box: in pixels of the original frame, or None.
@@ -41,7 +41,7 @@ class Panel:
     pixels: np.ndarray
     width: int
     cam: np.ndarray | None
-    tmp: np.ndarray | None
+    temporal: np.ndarray | None
     decoder: np.ndarray | None
     true_boxes: tuple[Box, ...]
     predicted_box: Box | None
@@ -55,7 +55,7 @@ def draw_panel(panel: Panel, tile_width: int = TILE_WIDTH) -> np.ndarray:
     The true boxes are green, the predicted one orange; it is also drawn on the map it was taken from.
     """
     frame = scale_to_width(panel.pixels, tile_width)
-    maps = {"cached CAM": panel.cam, "CAM-TMP": panel.tmp, "decoder map": panel.decoder}
+    maps = {"cached CAM": panel.cam, "CAM-TMP": panel.temporal, "decoder map": panel.decoder}
     drawn = {name: overlay_cam(frame, scores) for name, scores in maps.items() if scores is not None}
     scored = "decoder map" if panel.decoder is not None else "cached CAM"
     tiles = {"frame": frame, **drawn}

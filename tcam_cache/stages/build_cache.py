@@ -19,6 +19,7 @@ from tcam_cache.stages.loading import in_batches, load_batches
 from tcam_cache.stages.setup import computing_threads, worker_count
 from tcam_cache.stages.shot_cams import Counts
 from tcam_cache.stages.store_frames import store_frames
+from tcam_cache.stages.stored_maps import warn_of_flat_maps
 from tcam_cache.training import as_images
 
 logger = logging.getLogger(__name__)
@@ -139,10 +140,7 @@ def _dry_run(config: BuildConfig, builder: Builder) -> BuildReport:
 
 
 def _report(config: BuildConfig, plan: CachePlan, counts: Counts, seconds: float) -> BuildReport:
-    if counts.flat:
-        logger.warning(
-            "%d of %d new maps are flat: they say nothing of where the object is", counts.flat, counts.frames
-        )
+    warn_of_flat_maps(counts.flat, counts.frames)
     if counts.mixed:
         logger.warning(
             "%d new shot(s) hold frames of different sizes: each is squashed on its own", counts.mixed

@@ -16,6 +16,7 @@ from tcam_cache.records import FrameSource, Shot
 from tcam_cache.stages.map_origin import MapOrigin, find_origin
 from tcam_cache.stages.setup import open_data
 from tcam_cache.stages.shot_cams import Counts, store_cams
+from tcam_cache.stages.stored_maps import map_settings
 
 # Raise it when the arithmetic of CAMs changes: caches made before are then told apart.
 CAM_ALGORITHM = 2
@@ -88,7 +89,7 @@ def _plan(config: BuildConfig, manifest: Manifest, origin: MapOrigin) -> CachePl
         "algorithm": CAM_ALGORITHM,
         **origin.settings,
         "input": {"size": side, "resize": "squash, bilinear, antialiased", "colour": "RGB"},
-        "maps": {"size": [height, width], "scaling": "minimum and maximum of the frame", "dtype": "float16"},
+        "maps": map_settings((height, width)),
         "numerics": dict(origin.numerics),
         "manifest": manifest.digest(),
         "every": config.every,

@@ -54,10 +54,10 @@ def class_sheet(cache: CamCache, root: Path | None) -> np.ndarray:
     tallies = {tag: tally for tag, tally in cache.info().per_class.items() if tally.committed}
     rows = []
     for tag, tally in list(tallies.items())[:SHOWN_CLASSES]:
-        spread, tiles = _spread([shot for shot in finished if shot.tag == tag]), []
-        for cached in spread:
+        shown, tiles = _shots_to_show([shot for shot in finished if shot.tag == tag]), []
+        for cached in shown:
             shot = manifest.shot(cached.id)
-            chosen = _middles(len(shot), COLUMNS // len(spread))
+            chosen = _middles(len(shot), COLUMNS // len(shown))
             tiles += _tiles(cache, shot, source, chosen, [f"{shot.id}  {t}" for t in chosen])
         counts = f"{tally.committed:,} of {tally.shots:,} shots, {tally.frames:,} frames, {tally.flat:,} flat"
         rows.append(label(contact_sheet(tiles, COLUMNS), f"{tag}: {counts}", HEADING))
@@ -107,7 +107,7 @@ def _middles(length: int, parts: int) -> list[int]:
     return sorted({int((part + 0.5) * length / parts) for part in range(parts)})
 
 
-def _spread(shots: Sequence[CachedShot]) -> list[CachedShot]:
+def _shots_to_show(shots: Sequence[CachedShot]) -> list[CachedShot]:
     """Choose a few shots, evenly through the list, of different videos where there are enough."""
     videos = list({shot.video: shot for shot in reversed(shots)}.values())[::-1]
     among = videos if len(videos) >= SHOTS_PER_CLASS else shots

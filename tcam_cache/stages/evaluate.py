@@ -169,7 +169,7 @@ def _panels(
             pixels=source.read(shot, t).pixels[::step, ::step],
             width=item.width,
             cam=cam,
-            tmp=temporal,
+            temporal=temporal,
             decoder=item.scores if subject.is_decoder else None,
             true_boxes=shot.boxes[t],
             predicted_box=row.box,

@@ -99,7 +99,13 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
         """Yield the current classifier's LayerCAMs of frames."""
         classifier.eval()
         return classifier_maps(
-            classifier, frames, source, config.image_size, MAP_SIZE, config.batch_size, workers
+            classifier,
+            frames,
+            source,
+            image_size=config.image_size,
+            map_size=MAP_SIZE,
+            batch_size=config.batch_size,
+            workers=workers,
         )
 
     validation = Validation(maps, val, manifest.classes, config.batch_size, workers) if val else None

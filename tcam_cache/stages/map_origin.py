@@ -19,7 +19,7 @@ from tcam_cache.stages.frame_maps import DecoderMaps, FrameMaps
 from tcam_cache.stages.localizer import open_localizer
 from tcam_cache.stages.setup import find_device
 
-PRECISIONS = {"none": None, "bf16": torch.bfloat16}
+DTYPES = {"none": None, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def _classifier_origin(config: BuildConfig) -> MapOrigin:
     classifier = fold_batch_norm(classifier, spared=layers)
     classifier = classifier.to(find_device(config.device), memory_format=torch.channels_last)
     extractor = CamExtractor(
-        classifier, config.method, layers, compiled=config.compile, amp=PRECISIONS[config.amp]
+        classifier, config.method, layers, compiled=config.compile, amp=DTYPES[config.amp]
     )
     settings = {
         "method": config.method,

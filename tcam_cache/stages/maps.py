@@ -9,12 +9,10 @@ from torch import nn
 
 from tcam_cache.cache import CamCache
 from tcam_cache.cams import CamExtractor, Classifier
+from tcam_cache.config import MAP_SIZE as MAP_SIZE  # stages take it from here, too
 from tcam_cache.records import FrameSource, Shot
 from tcam_cache.stages.loading import ShotFrame, in_batches, load_batches, only_readable
 from tcam_cache.training import as_images, resize_maps
-
-# Side of the map that boxes are taken from, as in the WSOL protocol.
-MAP_SIZE = 224
 
 
 class FrameMap(NamedTuple):
@@ -27,7 +25,6 @@ class FrameMap(NamedTuple):
         logits: (C,) float32 of the classifier, in its order of classes; (0,) where none was asked.
         width: of the original frame, in pixels.
         height: of the original frame, in pixels.
-        flat: the map is constant and says nothing.
     """
 
     shot: Shot
@@ -36,7 +33,6 @@ class FrameMap(NamedTuple):
     logits: np.ndarray
     width: int
     height: int
-    flat: bool
 
 
 def annotated_frames(shots: Iterable[Shot]) -> list[ShotFrame]:
@@ -64,6 +60,7 @@ def decoder_maps(
     decoder: nn.Module,
     frames: Sequence[ShotFrame],
     source: FrameSource,
+    *,
     image_size: int,
     map_size: int,
     batch_size: int,
@@ -78,13 +75,14 @@ def decoder_maps(
         with torch.inference_mode():
             foreground, known = foreground_maps(classifier, decoder, as_images(batch.rgb, device))
             scores, logits = resize_maps(foreground, map_size).cpu().numpy(), known.cpu().numpy()
-        yield from _frame_maps(batch.frames, scores, logits, batch.sizes, np.ptp(scores, axis=(1, 2)) == 0)
+        yield from _frame_maps(batch.frames, scores, logits, batch.sizes)
 
 
 def classifier_maps(
     classifier: Classifier,
     frames: Sequence[ShotFrame],
     source: FrameSource,
+    *,
     image_size: int,
     map_size: int,
     batch_size: int,
@@ -97,30 +95,26 @@ def classifier_maps(
         with torch.inference_mode():
             cams, logits = extractor(as_images(batch.rgb, device), tags)
         scores = resize_maps(cams.maps, map_size).cpu().numpy()
-        yield from _frame_maps(
-            batch.frames, scores, logits.cpu().numpy(), batch.sizes, cams.flat.cpu().numpy()
-        )
+        yield from _frame_maps(batch.frames, scores, logits.cpu().numpy(), batch.sizes)
 
 
 def cached_maps(
-    cache: CamCache, frames: Sequence[ShotFrame], source: FrameSource, map_size: int, workers: int
+    cache: CamCache, frames: Sequence[ShotFrame], source: FrameSource, *, map_size: int, workers: int
 ) -> Iterator[FrameMap]:
     """Yield the cached CAM of each frame, upsampled to `map_size`; frames are read for their sizes alone."""
     loaded: dict[str, tuple] = {}
     for batch in only_readable(load_batches(in_batches(frames, 1), source, 1, workers)):
         ((shot, t),) = batch.frames
         if shot.id not in loaded:
-            loaded = {shot.id: (cache.cams(shot.id), cache.stats(shot.id))}
-        cams, stats = loaded[shot.id]
+            loaded = {shot.id: (cache.cams(shot.id), cache.stats(shot.id).logits)}
+        cams, logits = loaded[shot.id]
         scores = resize_maps(torch.from_numpy(cams[t : t + 1]), map_size).numpy()
-        yield from _frame_maps(
-            batch.frames, scores, stats.logits[t : t + 1], batch.sizes, stats.flat[t : t + 1]
-        )
+        yield from _frame_maps(batch.frames, scores, logits[t : t + 1], batch.sizes)
 
 
 def _frame_maps(
-    frames: Sequence[ShotFrame], scores: np.ndarray, logits: np.ndarray, sizes: torch.Tensor, flat: np.ndarray
+    frames: Sequence[ShotFrame], scores: np.ndarray, logits: np.ndarray, sizes: torch.Tensor
 ) -> Iterator[FrameMap]:
     for row, (shot, t) in enumerate(frames):
         width, height = sizes[row].tolist()
-        yield FrameMap(shot, t, scores[row], logits[row], width, height, bool(flat[row]))
+        yield FrameMap(shot, t, scores[row], logits[row], width, height)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tcam_cache.config import PredictConfig, fixed_threshold
+from tcam_cache.config import MAP_SIZE, PredictConfig, fixed_threshold
 from tcam_cache.datasets import ImageFrames, VideoFrames, frame_times, image_names, is_video
 from tcam_cache.errors import ConfigError, FrameError
 from tcam_cache.evaluation import boxes_at
@@ -19,7 +19,7 @@ from tcam_cache.files import make_folder, write_text
 from tcam_cache.progress import progress_bar
 from tcam_cache.records import Box, FrameSource, Shot
 from tcam_cache.stages.localizer import Localizer, open_localizer
-from tcam_cache.stages.maps import MAP_SIZE, FrameMap, decoder_maps
+from tcam_cache.stages.maps import FrameMap, decoder_maps
 from tcam_cache.stages.setup import find_device, worker_count
 
 COLUMNS = ("frame", "predicted_class", "probability", "x0", "y0", "x1", "y1", "score")
@@ -73,10 +73,10 @@ def predict(config: PredictConfig) -> PredictReport:
         localizer.decoder,
         frames,
         source,
-        trained.image_size,
-        MAP_SIZE,
-        config.batch_size,
-        worker_count(config.workers),
+        image_size=trained.image_size,
+        map_size=MAP_SIZE,
+        batch_size=config.batch_size,
+        workers=worker_count(config.workers),
     )
     rows = []
     with progress_bar(len(frames), "boxes", "frame") as bar:

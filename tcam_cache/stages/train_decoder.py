@@ -175,10 +175,10 @@ def _val_maps(
         task.decoder,
         frames,
         source,
-        config.image_size,
-        MAP_SIZE,
-        config.batch_size,
-        workers,
+        image_size=config.image_size,
+        map_size=MAP_SIZE,
+        batch_size=config.batch_size,
+        workers=workers,
     )
 
 

@@ -23,12 +23,12 @@ def align_maps(maps: np.ndarray, frames: Sequence[np.ndarray], reference: int) -
         frames: m frames, (S, S, 3) uint8.
         reference: which of them stays where it is.
     """
-    flat = [np.asarray(frame, np.float32).mean(2) for frame in frames]
-    size = np.array(flat[reference].shape)
+    greys = [np.asarray(frame, np.float32).mean(2) for frame in frames]
+    size = np.array(greys[reference].shape)
     aligned = np.array(maps, np.float32)
-    for place, grey in enumerate(flat):
-        if place != reference and grey.std() > 0 and flat[reference].std() > 0:
-            moved, _, _ = phase_cross_correlation(flat[reference], grey, upsample_factor=_UPSAMPLED)
+    for place, grey in enumerate(greys):
+        if place != reference and grey.std() > 0 and greys[reference].std() > 0:
+            moved, _, _ = phase_cross_correlation(greys[reference], grey, upsample_factor=_UPSAMPLED)
             if moved.any():
                 down, right = moved * maps.shape[1:] / size
                 source = AffineTransform(translation=(-right, -down))

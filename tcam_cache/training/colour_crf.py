@@ -10,8 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from tcam_cache.config import LATTICE_GAIN
-from tcam_cache.training.crf import PAPER_SIZE, dense_crf, jittered_grid
+from tcam_cache.training.crf import PAPER_SIZE, SIGMA_RGB, dense_crf, jittered_grid
 from tcam_cache.training.transfer import on_device
 
 
@@ -22,9 +21,9 @@ def colour_crf_loss(
     *,
     weight: float,
     generator: torch.Generator,
-    landmarks: int = 144,
-    gain: float = LATTICE_GAIN,
-    sigma_rgb: float = 15.0,
+    landmarks: int,
+    gain: float,
+    sigma_rgb: float = SIGMA_RGB,
 ) -> Tensor:
     """Return -weight gain (224/s)^4 sum_c (1/k_c) sum_r S_cr^T W_c S_cr / B, s = sqrt(H W).
 
@@ -42,7 +41,7 @@ def colour_crf_loss(
         gain: upstream's lattice filter returns this share of W; 1 is exact.
         sigma_rgb: bandwidth in grey levels.
 
-    >>> given = {"weight": 224.0**-4, "gain": 1.0, "generator": torch.Generator()}
+    >>> given = {"weight": 224.0**-4, "gain": 1.0, "landmarks": 2, "generator": torch.Generator()}
     >>> S = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(2, 2, 1, 1)  # two frames of one black pixel
     >>> for maps in (S, S[[0, 0]]):  # with unlike labels, and with one
     ...     loss = colour_crf_loss(maps, torch.zeros(2, 3, 1, 1), torch.tensor([7, 7]), **given)

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tcam_cache.config import LATTICE_GAIN
 from tcam_cache.training.transfer import on_device
 
 PAPER_SIZE = 224
+# Upstream's bandwidths: in grey levels, and in pixels of an image of PAPER_SIZE.
+SIGMA_RGB, SIGMA_XY = 15.0, 100.0
 # Without it, exp spends most of its time on subnormal results; e^-30 is nothing beside the self pair's 1.
 _LEAST_EXPONENT = -30
 _DIAGONAL = {torch.float32: 1e-3, torch.float64: 1e-9}
@@ -31,10 +32,10 @@ def crf_loss(
     *,
     weight: float,
     generator: torch.Generator,
-    landmarks: int = 144,
-    gain: float = LATTICE_GAIN,
-    sigma_rgb: float = 15.0,
-    sigma_xy: float = 100.0,
+    landmarks: int,
+    gain: float,
+    sigma_rgb: float = SIGMA_RGB,
+    sigma_xy: float = SIGMA_XY,
 ) -> Tensor:
     """Return -weight gain (224/s)^4 sum_r S_r^T W S_r / B, s = sqrt(H W), with sigma_xy scaled by s/224.
 
@@ -53,7 +54,8 @@ def crf_loss(
 
     >>> rgb = torch.tensor([0.0, 80.0, 160.0, 240.0]).view(1, 1, 2, 2).expand(1, 3, 2, 2)
     >>> S = torch.full((1, 2, 2, 2), 0.5)  # four unlike pixels: W is the identity
-    >>> loss = crf_loss(S, rgb, weight=(2 / 224) ** 4, gain=1.0, generator=torch.Generator())
+    >>> given = {"weight": (2 / 224) ** 4, "gain": 1.0, "landmarks": 4, "generator": torch.Generator()}
+    >>> loss = crf_loss(S, rgb, **given)
     >>> f"{loss.item():.2f}"
     '-2.00'
     """

@@ -21,7 +21,7 @@ def partial_cross_entropy(logits: Tensor, labels: Tensor, average: str) -> Tenso
     Args:
         logits: (B, 2, H, W) floating point.
         labels: (B, H, W) int64, 0, 1 or `IGNORE`.
-        average: "batch-mean" over all labelled pixels, or "frame-sum", meaned over the frames.
+        average: "batch-mean" over all labelled pixels, or "frame-sum", averaged over the frames.
 
     >>> logits = torch.tensor([[[[0.0, 9.0]], [[0.0, 9.0]]]])
     >>> f"{partial_cross_entropy(logits, torch.tensor([[[0, 1]]]), 'frame-sum').item():.4f}"

@@ -29,7 +29,7 @@ class PseudoLabels(NamedTuple):
 
 def draw_pseudo_labels(
     cams: Tensor,
-    seeds: Tensor,
+    rng_seeds: Tensor,
     *,
     fg_top: float,
     bg_low: float | None,
@@ -45,7 +45,7 @@ def draw_pseudo_labels(
 
     Args:
         cams: (B, H, W) temporal CAMs in [0, 1], on any device.
-        seeds: (B,) int64 on the CPU, one per sample: a draw depends on the sample's map and seed alone.
+        rng_seeds: (B,) int64 on the CPU, one per sample: a draw depends on the sample's map and seed alone.
         fg_top: foreground comes from this highest fraction of C+, at least one pixel; 1 is all of C+.
         bg_low: background comes from this lowest fraction of all pixels; None is all of C-.
         pixels: draws per sample and class.
@@ -60,7 +60,7 @@ def draw_pseudo_labels(
     >>> drawn.labels.tolist(), drawn.counts.tolist()
     ([[[0, 0], [0, 1]]], [[3, 1]])
     """
-    noise = _noise(seeds, cams.shape[1:], cams.device)
+    noise = _noise(rng_seeds, cams.shape[1:], cams.device)
     areas = seed_regions(cams, noise, fg_top=fg_top, bg_low=bg_low, fg_level=fg_level)
     taken = _first_of_race(cams, areas, noise, _quotas(cams, pixels, by_area), pixels << by_area)
     if dilate:
@@ -126,8 +126,8 @@ def _first_of_race(cams: Tensor, areas: Tensor, noise: Tensor, quotas: Tensor, m
     return taken.scatter_(2, first.indices, wanted & (first.values > -torch.inf)).view_as(areas)
 
 
-def _noise(seeds: Tensor, size: tuple[int, ...], device: torch.device) -> Tensor:
-    noise = torch.empty(len(seeds), 2, *size, dtype=torch.int32, pin_memory=device.type == "cuda")
-    for row, seed in zip(noise, seeds.tolist(), strict=True):
+def _noise(rng_seeds: Tensor, size: tuple[int, ...], device: torch.device) -> Tensor:
+    noise = torch.empty(len(rng_seeds), 2, *size, dtype=torch.int32, pin_memory=device.type == "cuda")
+    for row, seed in zip(noise, rng_seeds.tolist(), strict=True):
         row.random_(generator=torch.Generator().manual_seed(seed))
     return on_device(noise, device).long()

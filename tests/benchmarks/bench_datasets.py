@@ -21,8 +21,8 @@ from tcam_cache.datasets import (
     ImageFrames,
     Manifest,
     VideoFrames,
+    expected_data,
     index_folders,
-    published_data,
     read_manifest,
     scan_videos,
     write_demo,
@@ -105,7 +105,7 @@ def true_scale(tmp_path_factory):
     boxes = np.empty((1, 1), object)
     boxes[0, 0] = np.array([[50.0, 60, 300, 310]])
     savemat(root.parent / "boxes.mat", {"coor": boxes})
-    videos = dict(sorted(published_data("ytov1").splits.items()))
+    videos = dict(sorted(expected_data("ytov1").splits.items()))
     annotated = {
         split: [video for video, its in videos.items() if its == split and video not in BARE]
         for split in ANNOTATED

@@ -92,9 +92,10 @@ def loss(term: str) -> Part:
     labels = draw_pseudo_labels(some_cams(), torch.arange(BATCH), **sampling("recommended")).labels
     rgb, generator = 255 * images(), torch.Generator()
     config, clips = train_config(manifest="m", cache="c", out="r"), torch.arange(BATCH)
+    options = {"landmarks": config.landmarks, "gain": config.lattice_gain, "generator": generator}
     terms = {
         "cross-entropy": lambda: partial_cross_entropy(logits, labels, config.cross_entropy),
-        "CRF": lambda: crf_loss(logits.softmax(1), rgb, weight=config.crf_weight, generator=generator),
+        "CRF": lambda: crf_loss(logits.softmax(1), rgb, weight=config.crf_weight, **options),
         "size": lambda: size_loss(logits.softmax(1), 1.0),
         "all": lambda: sum(tcam_terms(logits, labels, rgb, clips, config, 1.0, generator).values()),
     }

@@ -47,7 +47,7 @@ def plan(tmp_path_factory):
 def test_the_set_is_laid_out_as_folders_with_splits_and_boxes(coins):
     manifest = index_folders(coins, coins / "annotations.csv")
     assert manifest.classes == ("coin",)
-    assert manifest.frame_count == PER_TAG == sum(1 for _ in manifest.annotated())
+    assert manifest.frame_count == PER_TAG == sum(len(shot.boxes) for shot in manifest.shots)
     videos = {shot.video: shot.split for shot in manifest.shots}
     assert Counter(videos.values()) == {"train": 3, "val": 1, "test": 2}
     assert {len(shot) for shot in manifest.shots} == set(demo_set.SHOT_LENGTHS)
@@ -56,7 +56,7 @@ def test_the_set_is_laid_out_as_folders_with_splits_and_boxes(coins):
 
 def test_boxes_lie_in_their_frames_and_vary_in_size(coins):
     manifest = index_folders(coins, coins / "annotations.csv")
-    boxes = np.array([boxes[0] for _, _, boxes in manifest.annotated()])
+    boxes = np.array([boxes[0] for shot in manifest.shots for boxes in shot.boxes.values()])
     assert (boxes[:, :2] >= 0).all()
     assert (boxes[:, 2:] <= (240, 180)).all()
     shares = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) / (240 * 180)

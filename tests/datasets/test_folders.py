@@ -152,7 +152,7 @@ def test_videos_that_a_split_column_leaves_out_are_train(two_classes, tmp_path):
         "bird/0002": "test",
         "car/0001": "train",
     }
-    assert list(manifest.annotated()) == []
+    assert not any(shot.boxes for shot in manifest.shots)
 
 
 def test_annotations_that_contradict_the_folders_are_refused(two_classes, tmp_path):
@@ -173,4 +173,4 @@ def test_real_video_is_indexed_whole(name, classes, videos, shots, frames, boxes
     assert len(manifest.classes) == classes
     assert len({shot.video for shot in manifest.shots}) == videos
     assert (len(manifest.shots), manifest.frame_count) == (shots, frames)
-    assert sum(len(found) for _, _, found in manifest.annotated()) == boxes
+    assert sum(len(found) for shot in manifest.shots for found in shot.boxes.values()) == boxes

@@ -72,16 +72,6 @@ def test_a_data_set_without_shots_is_refused():
         manifest_of()
 
 
-def test_annotated_frames_come_in_the_manifests_order(make_shot):
-    late_first = make_shot("b", "bird", "b", boxes={3: (BOX,), 1: (BOX, BOX)})
-    manifest = manifest_of(late_first, make_shot("a", "bird", "a", boxes={0: (BOX,)}))
-    assert [(shot.id, t, len(boxes)) for shot, t, boxes in manifest.annotated()] == [
-        ("b", 1, 2),
-        ("b", 3, 1),
-        ("a", 0, 1),
-    ]
-
-
 def test_sampling_keeps_every_kth_frame_and_the_annotated_one(make_shot):
     shot = make_shot(count=8, boxes={5: (BOX,)})
     (sampled,) = manifest_of(shot).sampled(3).shots

@@ -176,7 +176,7 @@ def test_published_split_files_fit_the_thumbnails(tmp_path):
     (tmp_path / "class_id.yaml").symlink_to(FOLDS / "class_id.yaml")
     manifest = scan_wsol(REAL / "yto_mini", tmp_path).manifest()
     assert (len(manifest.classes), len(manifest.shots), manifest.frame_count) == (10, 177, 1177)
-    boxes = {shot.path(t): found for shot, t, found in manifest.annotated()}
+    boxes = {shot.path(t): found for shot in manifest.shots for t, found in shot.boxes.items()}
     with (REAL / "yto_mini/annotations.csv").open() as file:
         for line in file.readlines()[1:]:
             path, _, *corners, _ = line.strip().split(",")

@@ -97,7 +97,7 @@ def test_a_full_disk_is_a_storage_error_and_leaves_nothing(tmp_path, monkeypatch
 def make_panel(**given):
     fields = {
         "path": "bird/1/1/a.jpg", "tag": "bird", "pixels": GREY, "width": 120,
-        "cam": np.zeros((3, 3)), "tmp": None, "decoder": None,
+        "cam": np.zeros((3, 3)), "temporal": None, "decoder": None,
         "true_boxes": (Box(20, 20, 60, 60),), "predicted_box": Box(60, 20, 110, 60), "iou": 0.0, "hit": False,
     }  # fmt: skip
     return Panel(**{**fields, **given})
@@ -107,9 +107,9 @@ def colours(picture):
     return {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()}
 
 
-@pytest.mark.parametrize("absent", [(), ("cam",), ("tmp", "decoder"), ("cam", "tmp", "decoder")])
+@pytest.mark.parametrize("absent", [(), ("cam",), ("temporal", "decoder"), ("cam", "temporal", "decoder")])
 def test_a_panel_has_a_tile_for_the_frame_and_for_each_map_there_is(absent):
-    maps = {"cam": np.ones((3, 3)), "tmp": np.ones((3, 3)), "decoder": np.ones((9, 9))}
+    maps = {"cam": np.ones((3, 3)), "temporal": np.ones((3, 3)), "decoder": np.ones((9, 9))}
     picture = draw_panel(make_panel(**{**maps, **dict.fromkeys(absent)}), tile_width=60)
     tiles = 4 - len(absent)
     assert picture.shape == (62, tiles * 66 - 6, 3)
@@ -121,7 +121,7 @@ def test_boxes_of_the_original_frame_are_drawn_to_scale_in_their_colours():
 
 
 def test_both_boxes_are_drawn_on_the_frame_and_on_the_scored_map_only():
-    picture = draw_panel(make_panel(tmp=np.zeros((3, 3)), decoder=np.zeros((3, 3))), tile_width=60)
+    picture = draw_panel(make_panel(temporal=np.zeros((3, 3)), decoder=np.zeros((3, 3))), tile_width=60)
     marked = [TRUE_COLOUR in colours(picture[:, x : x + 60]) for x in (0, 66, 132, 198)]
     assert marked == [True, False, False, True]
 

@@ -98,7 +98,7 @@ def test_ious_are_those_of_the_boxes_beside_them(evaluate_config, small_run, sma
     config = evaluate_config(run=small_run)
     evaluate(config)
     manifest = read_manifest(small_manifest)
-    truth = {shot.path(t): boxes for shot, t, boxes in manifest.annotated()}
+    truth = {shot.path(t): boxes for shot in manifest.shots for t, boxes in shot.boxes.items()}
     for row in results(config.out)[1]:
         box = [float(row[side] or "nan") for side in ("x0", "y0", "x1", "y1")]
         wanted = 0.0 if np.isnan(box).any() else max(iou(box, true) for true in truth[row["frame"]])

@@ -44,7 +44,8 @@ def test_the_stored_maps_are_the_decoder_s_averaged_and_scaled(small_manifest, s
         frames = [(shot, t) for t in range(len(shot))]
         networks = (localizer.classifier, localizer.decoder)
         cams, stats = cache.cams(shot.id), cache.stats(shot.id)
-        for t, said in enumerate(decoder_maps(*networks, frames, source, 64, 64, 32, 0)):
+        sizes = {"image_size": 64, "map_size": 64, "batch_size": 32, "workers": 0}
+        for t, said in enumerate(decoder_maps(*networks, frames, source, **sizes)):
             cells = said.scores.reshape(16, 4, 16, 4).mean((1, 3))
             low, high = cells.min(), cells.max()
             assert (stats.raw_min[t], stats.raw_max[t]) == pytest.approx((low, high), rel=1e-5)

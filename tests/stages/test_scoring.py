@@ -38,7 +38,7 @@ class Maps:
         for shot, t in frames:
             scores = np.full((SIDE, SIDE), 0.1 * (1 + t), np.float32)
             scores[:4, :4] = 1.0
-            yield FrameMap(shot, t, scores, np.array([1.0, 0.0], np.float32), SIDE, SIDE, False)
+            yield FrameMap(shot, t, scores, np.array([1.0, 0.0], np.float32), SIDE, SIDE)
 
 
 def test_it_scores_every_frame_at_the_best_threshold():

@@ -129,9 +129,9 @@ def test_each_process_makes_the_maps_of_half_the_batches(decoder_config, two_ran
     made = []
     make = train_decoder_module.decoder_maps
 
-    def spy(encoder, decoder, frames, *more):
+    def spy(encoder, decoder, frames, source, **sizes):
         made.append([f"{shot.id} {t}" for shot, t in frames])
-        return make(encoder, decoder, frames, *more)
+        return make(encoder, decoder, frames, source, **sizes)
 
     monkeypatch.setattr(train_decoder_module, "decoder_maps", spy)
 

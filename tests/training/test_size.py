@@ -52,7 +52,7 @@ def test_the_gradient_stays_finite_where_the_constraint_is_violated():
     assert slope.tolist() == [3.0, 3.0]
 
 
-def test_the_size_loss_is_half_the_sum_over_both_regions_meaned_over_the_batch():
+def test_the_size_loss_is_half_the_sum_over_both_regions_averaged_over_the_batch():
     foreground = torch.tensor([[[0.25, 0.75], [1.0, 1.0]], [[0.5, 0.5], [0.5, 0.5]]])
     softmax = torch.stack([1 - foreground, foreground], 1)
     # Areas in pixels: (1, 3) and (2, 2).

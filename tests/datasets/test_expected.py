@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tcam_cache.datasets import Manifest, deviations, published_data, read_video_splits, scan_ytov1
+from tcam_cache.datasets import Manifest, deviations, expected_data, read_video_splits, scan_ytov1
 from tcam_cache.datasets.ytov1 import published_validation
 from tcam_cache.datasets.ytov2_2 import VALIDATION_VIDEOS
 from tcam_cache.records import Shot
@@ -19,7 +19,7 @@ beside = pytest.mark.skipif(not REAL.is_dir(), reason="the real data are not bes
     [("ytov1", (78, 50, 27), (155, 571_089, 396)), ("ytov2.2", (76, 30, 49), (155, 722_040, 2667))],
 )
 def test_what_ships_adds_up(layout, videos, counts):
-    known = published_data(layout)
+    known = expected_data(layout)
     found = [list(known.splits.values()).count(split) for split in ("train", "val", "test")]
     assert tuple(found) == videos and sum(found) == known.counts["videos"]
     assert (known.counts["videos"], known.counts["frames"], known.counts["splits"]["test"]["boxes"]) == counts
@@ -31,7 +31,7 @@ def test_what_ships_adds_up(layout, videos, counts):
 def test_other_layouts_have_nothing_to_deviate_from(small_manifest):
     from tcam_cache.datasets import read_manifest
 
-    assert published_data("folders") is None
+    assert expected_data("folders") is None
     assert deviations(read_manifest(small_manifest)) == ()
 
 
@@ -51,7 +51,7 @@ def test_every_deviation_is_named(ytov1):
 
 
 def test_empty_shots_may_be_counted_or_not():
-    known = published_data("ytov1")
+    known = expected_data("ytov1")
     shots = tuple(
         Shot(f"bird/{n}", "bird", "bird/v", "train", "f", ("1.jpg",)) for n in range(known.counts["shots"])
     )
@@ -68,7 +68,7 @@ def test_empty_shots_may_be_counted_or_not():
 @beside
 @pytest.mark.parametrize("layout", list(FOLDS))
 def test_what_ships_agrees_with_the_published_split_files_video_by_video(layout):
-    known = published_data(layout)
+    known = expected_data(layout)
     assert read_video_splits(REAL / "yto_folds" / FOLDS[layout]) == dict(known.splits)
 
 
@@ -77,7 +77,7 @@ def test_what_ships_agrees_with_the_published_split_files_video_by_video(layout)
 @pytest.mark.parametrize("layout", list(FOLDS))
 def test_counts_that_ship_agree_with_the_published_split_files(layout):
     folder = REAL / "yto_folds" / FOLDS[layout]
-    for split, counts in published_data(layout).counts["splits"].items():
+    for split, counts in expected_data(layout).counts["splits"].items():
         lines = {
             name: (folder / split / f"{name}.txt").read_text().split()
             for name in ("image_ids", "localization")
@@ -92,8 +92,8 @@ def test_counts_that_ship_agree_with_the_published_split_files(layout):
 def test_the_rule_of_v1_gives_the_published_val_videos():
     # Which five training videos have no box is not published. All of a class's are candidates in eight
     # classes; three of class dog and two of class motorbike can be told to be without from the lists.
-    splits = published_data("ytov1").splits
-    for number, tag in enumerate(published_data("ytov1").classes):
+    splits = expected_data("ytov1").splits
+    for number, tag in enumerate(expected_data("ytov1").classes):
         of = {
             split: [v for v, s in splits.items() if s == split and v.startswith(f"{tag}/")]
             for split in ("train", "val")
@@ -108,7 +108,7 @@ def test_the_rule_of_v1_gives_the_published_val_videos():
 
 
 def test_the_rule_of_v2_2_gives_the_published_val_videos():
-    splits = published_data("ytov2.2").splits
-    for tag in published_data("ytov2.2").classes:
+    splits = expected_data("ytov2.2").splits
+    for tag in expected_data("ytov2.2").classes:
         training = sorted(v for v, s in splits.items() if s != "test" and v.startswith(f"{tag}/"))
         assert [v for v in training if splits[v] == "val"] == training[:VALIDATION_VIDEOS]

@@ -15,7 +15,7 @@ _FILES = {"ytov1": "ytov1.json", "ytov2.2": "ytov2_2.json"}
 
 
 @dataclass(frozen=True)
-class Published:
+class ExpectedData:
     """A data set as its papers and the published split files describe it.
 
     Attributes:
@@ -30,7 +30,7 @@ class Published:
 
 
 @cache
-def published_data(layout: str) -> Published | None:
+def expected_data(layout: str) -> ExpectedData | None:
     """Return what is known of the data set with this layout, or None where the layout says nothing."""
     if layout not in _FILES:
         return None
@@ -42,7 +42,7 @@ def published_data(layout: str) -> Published | None:
         for tag, videos in tags.items()
         for video in videos
     }
-    return Published(tuple(known["classes"]), known["expected"], splits)
+    return ExpectedData(tuple(known["classes"]), known["expected"], splits)
 
 
 def deviations(data: Manifest | Scan, splits_too: bool = True) -> tuple[str, ...]:
@@ -54,7 +54,7 @@ def deviations(data: Manifest | Scan, splits_too: bool = True) -> tuple[str, ...
         data: the whole data set, not sampled.
         splits_too: compare splits as well, which has no meaning once others were given.
     """
-    known = published_data(data.layout)
+    known = expected_data(data.layout)
     if known is None:
         return ()
     lines = list(_wrong_counts(data.shots, known.counts, "", data.facts.get("empty_shots", 0)))

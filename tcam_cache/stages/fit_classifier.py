@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tcam_cache.cams import CHECKPOINTS, Classifier, ClassifierFile, pretrained_network, seeded_classifier
-from tcam_cache.config import ClassifierConfig
+from tcam_cache.config import MAP_SIZE, ClassifierConfig
 from tcam_cache.datasets import Manifest
 from tcam_cache.errors import ManifestError, RunError
 from tcam_cache.provenance import provenance
 from tcam_cache.stages.loading import ShotFrame
-from tcam_cache.stages.maps import MAP_SIZE, FrameMap, annotated_frames, classifier_maps
+from tcam_cache.stages.maps import FrameMap, annotated_frames, classifier_maps
 from tcam_cache.stages.scoring import Validation
 from tcam_cache.stages.setup import find_device, open_data, split_hashes, worker_count
 from tcam_cache.training import (

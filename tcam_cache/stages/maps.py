@@ -9,7 +9,6 @@ from torch import nn
 
 from tcam_cache.cache import CamCache
 from tcam_cache.cams import CamExtractor, Classifier
-from tcam_cache.config import MAP_SIZE as MAP_SIZE  # stages take it from here, too
 from tcam_cache.records import FrameSource, Shot
 from tcam_cache.stages.loading import ShotFrame, in_batches, load_batches, only_readable
 from tcam_cache.training import as_images, resize_maps

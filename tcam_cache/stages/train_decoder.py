@@ -9,7 +9,7 @@ from typing import Any
 
 from tcam_cache.cache import CamCache
 from tcam_cache.cams import parse_classifier_file
-from tcam_cache.config import TrainConfig
+from tcam_cache.config import MAP_SIZE, TrainConfig
 from tcam_cache.errors import ConfigError, ManifestError
 from tcam_cache.evaluation import GRID, choose_tau
 from tcam_cache.files import write_json
@@ -18,7 +18,7 @@ from tcam_cache.stages.attached import CLASSIFIER_NAME
 from tcam_cache.stages.cam_sources import cam_source, open_caches, run_inputs, sampled_as_all
 from tcam_cache.stages.loading import ShotFrame
 from tcam_cache.stages.localizer import BEST, THRESHOLD_NAME, new_networks
-from tcam_cache.stages.maps import MAP_SIZE, FrameMap, annotated_frames, decoder_maps
+from tcam_cache.stages.maps import FrameMap, annotated_frames, decoder_maps
 from tcam_cache.stages.scoring import Validation
 from tcam_cache.stages.setup import find_device, open_data, split_hashes, worker_count
 from tcam_cache.training import (

@@ -10,13 +10,11 @@ from typing import Any
 from tcam_cache.config import SearchConfig, TrainConfig
 from tcam_cache.errors import ConfigError
 from tcam_cache.presets import with_preset
+from tcam_cache.training import FREE_ON_RESUME
 
 RUNS_NAME = "runs"
 # What decides where and how a run is done, not what it learns.
-_FIXED = {
-    "manifest", "cache", "second_cache", "out", "root", "resume", "workers", "device", "save_minutes",
-    "tensorboard",
-}  # fmt: skip
+_FIXED = FREE_ON_RESUME - {"epochs"}
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 

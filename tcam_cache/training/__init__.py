@@ -6,7 +6,7 @@ from tcam_cache.training.decoder import Decoder
 from tcam_cache.training.fitting import FitReport, fit
 from tcam_cache.training.mean_cams import MeanCams
 from tcam_cache.training.ranks import ALONE, Ranks, joined_ranks, require_alone
-from tcam_cache.training.run_folder import VAL_LOSS, RunFolder
+from tcam_cache.training.run_folder import FREE_ON_RESUME, VAL_LOSS, RunFolder
 from tcam_cache.training.samples import START_METHOD, EpochBatches, TrainingSamples, resize_maps
 from tcam_cache.training.tasks import ClassifierTask, DecoderTask
 from tcam_cache.training.transfer import as_images
@@ -14,6 +14,7 @@ from tcam_cache.training.validation import ValidationLoss
 
 __all__ = [
     "ALONE",
+    "FREE_ON_RESUME",
     "START_METHOD",
     "VAL_LOSS",
     "ClassifierTask",

@@ -106,19 +106,14 @@ def _argument(config_class: type[Config], spec: Field) -> Callable:
 def _option(config_class: type[Config], spec: Field) -> Callable:
     flag = "--" + spec.name.replace("_", "-")
     required = spec.default is MISSING
-    shown = None if required or spec.default is False else spec.default
     common: dict[str, Any] = {"help": spec.metadata["help"], "required": required}
     if isinstance(spec.default, bool):
         flag = f"{flag}/--no-{flag[2:]}" if spec.default else flag
         return click.option(flag, spec.name, is_flag=True, default=spec.default, **common)
-    return click.option(
-        flag,
-        spec.name,
-        type=_type_of(config_class, spec),
-        default=shown,
-        show_default=shown is not None,
-        **common,
-    )
+    # A default of None would be a value to click, which then misses no option.
+    if not required and spec.default is not None:
+        common |= {"default": spec.default, "show_default": True}
+    return click.option(flag, spec.name, type=_type_of(config_class, spec), **common)
 
 
 def _type_of(config_class: type[Config], spec: Field) -> Any:

@@ -1,5 +1,6 @@
 """Tests of what all commands share: help, exit codes, --json, --config, --quiet, Ctrl-C."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -126,6 +127,41 @@ def test_wrong_usage_ends_with_2_and_names_the_wrong_word(config_of, tcam, comma
     assert out_of_range.exit_code == 2 and "seed: got -1, expected at least 0" in out_of_range.stderr
     without = tcam(command, *LEAST[command][1:])
     assert without.exit_code == 2 and "Usage:" in without.stderr
+
+
+REQUIRED = [
+    (command, word)
+    for command, words in LEAST.items()
+    for word in words
+    if word in ("--out", "--layout", "--format")
+] + [("train", "--cache"), ("search", "--cache")]
+
+
+def without_option(command, option):
+    words = LEAST[command]
+    at = words.index(option)
+    return words[:at] + words[at + 2 :]
+
+
+@pytest.mark.parametrize(("command", "option"), REQUIRED)
+def test_a_required_option_that_is_forgotten_is_named_and_a_config_file_may_hold_it(
+    config_of, tcam, tmp_path, command, option
+):
+    config_of(command, *LEAST[command])
+    given = without_option(command, option)
+    forgotten = tcam(command, *given)
+    assert (forgotten.exit_code, forgotten.stdout) == (2, "")
+    assert f"Missing option '{option}'" in forgotten.stderr
+    value = LEAST[command][LEAST[command].index(option) + 1]
+    (tmp_path / "c.toml").write_text(f'{option[2:]} = "{value}"\n')
+    assert config_of(command, *given, "--config", tmp_path / "c.toml") == config_of(command, *LEAST[command])
+
+
+@every_command
+def test_every_setting_without_a_default_is_among_those_forgotten_here(command):
+    known = importlib.import_module(f"tcam_cache_cli.{command}").command.params
+    required = {param.opts[0] for param in known if param.required and param.opts[0].startswith("--")}
+    assert required == {option for name, option in REQUIRED if name == command}
 
 
 def test_a_command_that_is_none_ends_with_2(tcam):

@@ -131,6 +131,11 @@ class ExportConfig(Config):
         super().__post_init__()
         if (self.shot is None) == (self.format == "npz"):
             raise ConfigError("npz holds one SHOT, h5 and zarr the whole cache: name a shot for npz only.")
+        if self.format != "zarr" and isinstance(self.out, str):
+            raise ConfigError(
+                f"got the URL {self.out} for {self.format}; expected a file on this machine. "
+                "Give a path, or --format zarr, which a URL can hold."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,16 @@ from tcam_cache.presets import search_config
 from tcam_cache_cli.options import stage_command
 
 
-@stage_command(SearchConfig, "manifest", make=search_config)
+def _with_grid(**given: Any) -> SearchConfig:
+    # A grid that cannot be read is wrong usage, as any other option's value is.
+    from tcam_cache.stages.grid import grid_runs
+
+    config = search_config(**given)
+    grid_runs(config)
+    return config
+
+
+@stage_command(SearchConfig, "manifest", make=_with_grid)
 def command(config: SearchConfig) -> Any:
     """Stage 2 for every point of a grid around the other options; the best on val is named.
 

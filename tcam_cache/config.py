@@ -243,10 +243,16 @@ class PredictConfig(Config):
     run: Path = setting(help="run folder written by `tcam-cache train`")
     source: Path = setting(help="an image, a folder of images, or a video file", shown="INPUT")
     out: Path = setting(help="the folder to write")
-    threshold: float | None = setting(None, help="tau in [0, 1); default: the run's own, from val", least=0)
+    threshold: float | None = setting(None, help="tau in [0, 1); default: the run's own, from val")
     batch_size: int = setting(32, help="frames in a forward pass", least=1)
     overlays: bool = setting(True, help="draw each box into a copy of its frame")
     workers: int | None = setting(None, help="processes that decode frames; default: cores - 1", least=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # The policies of an evaluation need true boxes, which new frames have not.
+        if self.threshold is not None and not 0 <= self.threshold < 1:
+            raise ConfigError(f"got threshold {self.threshold:g}; expected a number in [0, 1).")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -124,14 +124,24 @@ def _type_of(config_class: type[Config], spec: Field) -> Any:
         return _PlaceType()
     if isinstance(hint, types.UnionType):
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
-    return click.Path(path_type=Path) if hint is Path else hint
+    return _PathType() if hint is Path else hint
 
 
-class _PlaceType(click.ParamType):
+class _PathType(click.ParamType):
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+        # To Path nothing is the folder one stands in.
+        if not str(value):
+            self.fail(f"got nothing, as from a variable that is not set; expected a {self.name}.", param, ctx)
+        return Path(value)
+
+
+class _PlaceType(_PathType):
     name = "folder|url"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
-        return place(value)
+        return place(value) if value else super().convert(value, param, ctx)
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
@@ -152,7 +162,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
 
 _CONFIG = click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=_PathType(),
     is_eager=True,
     expose_value=False,
     callback=_read_config,

@@ -164,6 +164,26 @@ def test_every_setting_without_a_default_is_among_those_forgotten_here(command):
     assert required == {option for name, option in REQUIRED if name == command}
 
 
+@every_command
+def test_a_path_that_is_empty_is_wrong_usage_and_not_the_folder_one_stands_in(config_of, tcam, command):
+    words = LEAST[command]
+    config_of(command, *words)
+    # Every word but options and what --layout and --format take.
+    paths = [
+        at for at, word in enumerate(words) if not word.startswith("--") and word not in ("folders", "h5")
+    ]
+    for at in paths:
+        result = tcam(command, *words[:at], "", *words[at + 1 :])
+        assert (result.exit_code, result.stdout) == (2, "") and "got nothing" in result.stderr
+
+
+def test_a_path_that_is_empty_in_a_config_file_is_wrong_usage(config_of, tcam, tmp_path):
+    config_of("build", *LEAST["build"])
+    (tmp_path / "c.toml").write_text('out = ""\n')
+    result = tcam("build", *without_option("build", "--out"), "--config", tmp_path / "c.toml")
+    assert result.exit_code == 2 and "--out" in result.stderr and "got nothing" in result.stderr
+
+
 def test_a_command_that_is_none_ends_with_2(tcam):
     result = tcam("trian")
     assert result.exit_code == 2 and "trian" in result.stderr

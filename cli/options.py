@@ -3,6 +3,7 @@
 import functools
 import json
 import logging
+import os
 import sys
 import tomllib
 import types
@@ -41,7 +42,10 @@ class StageCommand(click.Command):
 
 
 def stage_command(
-    config_class: type[Config], *arguments: str, make: Callable[..., Config] | None = None
+    config_class: type[Config],
+    *arguments: str,
+    make: Callable[..., Config] | None = None,
+    alone: bool = True,
 ) -> Callable[[Callable[[Any], Any]], click.Command]:
     """Turn a function of a config into a command: its options, its progress, its result on stdout.
 
@@ -49,6 +53,7 @@ def stage_command(
         config_class: its fields become options.
         arguments: fields that are positional instead.
         make: builds the config from the fields the user gave; default: the class itself.
+        alone: several processes, as torchrun starts them, would each do all of the work.
     """
 
     def decorate(stage: Callable[[Any], Any]) -> click.Command:
@@ -58,6 +63,8 @@ def stage_command(
             _log_to_stderr(quiet)
             config = _config(make or config_class, _given(ctx, values))
             try:
+                if alone:
+                    _require_alone(ctx.command.name)
                 report = stage(config)
             except TcamCacheError as error:
                 if as_json and is_speaker():
@@ -75,6 +82,16 @@ def stage_command(
         return click.command(name, cls=StageCommand, help=stage.__doc__)(run)
 
     return decorate
+
+
+def _require_alone(command: str | None) -> None:
+    # As `tcam_cache.training` does, but without torch, which most commands never load.
+    size = int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+    if size > 1:
+        raise ConfigError(
+            f"torchrun started {size} processes, but {command} is for one: only train shares its work among "
+            "them. Start it without torchrun."
+        )
 
 
 def _error_json(error: TcamCacheError) -> dict[str, Any]:

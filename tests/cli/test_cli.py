@@ -106,6 +106,25 @@ def test_a_named_error_is_one_message_and_exit_code_1(replace_stage, tcam, comma
 
 
 @every_command
+def test_of_several_processes_that_torchrun_started_only_those_of_train_begin(
+    config_of, tcam, monkeypatch, command
+):
+    alone = config_of(command, *LEAST[command])
+    monkeypatch.setenv("WORLD_SIZE", "2")  # that of something else
+    assert config_of(command, *LEAST[command]) == alone
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "7")
+    monkeypatch.setenv("RANK", "0")
+    if command == "train":
+        assert config_of(command, *LEAST[command]) == alone
+    else:
+        result = tcam(command, *LEAST[command])
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert f"torchrun started 2 processes, but {command} is for one" in result.stderr
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert config_of(command, *LEAST[command]) == alone
+
+
+@every_command
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(replace_stage, tcam, command):
     def stage(config):
         raise KeyboardInterrupt

@@ -1,6 +1,7 @@
 """Options made from the configs, so that a default and its help are written once."""
 
 import functools
+import inspect
 import json
 import logging
 import os
@@ -74,14 +75,27 @@ def stage_command(
                 click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.to_text())
 
         run = functools.wraps(stage)(run)
-        for spec in reversed(fields(config_class)):
-            run = (_argument if spec.name in arguments else _option)(config_class, spec)(run)
-        for option in (_CONFIG, _QUIET, _JSON):
-            run = option(run)
+        specs = {spec.name: spec for spec in _in_order(config_class)}
+        found = [_argument(config_class, specs.pop(name)) for name in arguments]
+        found += [_option(config_class, spec) for spec in specs.values()]
+        for parameter in reversed([*found, _CONFIG, _QUIET, _JSON]):
+            run = parameter(run)
         name = stage.__module__.rpartition(".")[2]
         return click.command(name, cls=StageCommand, help=stage.__doc__)(run)
 
     return decorate
+
+
+def _in_order(config_class: type[Config]) -> list[Field]:
+    """Return a config's settings as its help lists them: required, its own, then what it shares."""
+    homes = [list(inspect.get_annotations(kind)) for kind in config_class.__mro__]
+
+    def rank(spec: Field) -> tuple[bool, int, int]:
+        """Return where a setting stands; one that is declared anew counts as the one who did so."""
+        home = next(number for number, names in enumerate(homes) if spec.name in names)
+        return spec.default is not MISSING, home, homes[home].index(spec.name)
+
+    return sorted(fields(config_class), key=rank)
 
 
 def _require_alone(command: str | None) -> None:

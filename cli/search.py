@@ -18,9 +18,13 @@ def _with_grid(**given: Any) -> SearchConfig:
 
 @stage_command(SearchConfig, "manifest", make=_with_grid)
 def command(config: SearchConfig) -> Any:
-    """Stage 2 for every point of a grid around the other options; the best on val is named.
+    """Stage 2 for every point of a grid; the best on val is named.
 
-    Options that a preset sets show the value of `recommended`; one that is given wins over the preset.
+    The other options are what the grid lies around. Those that a preset sets show the value of `recommended`;
+    one that is given wins over the preset.
+
+    \b
+    tcam-cache search m.jsonl --cache cache --out search --grid "lr=0.1,0.01 neighbours=0..2"
     """
     from tcam_cache.stages.search import search
 

@@ -2,10 +2,12 @@
 
 import importlib
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from tcam_cache.errors import CacheError
@@ -50,6 +52,13 @@ LEAST = {
     "export": ["cache", "--format", "h5", "--out", "cache.h5"],
     "import": ["m", "maps", "--out", "cache"],
 }
+
+
+def options_of(command):
+    known = importlib.import_module(f"tcam_cache_cli.{command}").command.params
+    return [param for param in known if isinstance(param, click.Option)]
+
+
 every_command = pytest.mark.parametrize("command", OPTIONS)
 
 
@@ -58,6 +67,35 @@ def test_help_lists_every_command_with_what_it_does(tcam):
     listed = [line.split()[0] for line in lines[lines.index("Commands:") + 1 :]]
     assert listed == list(OPTIONS)
     assert all(len(line.split()) > 3 for line in lines[lines.index("Commands:") + 1 :])
+
+
+def test_what_a_command_does_is_not_cut_on_a_narrow_terminal(tcam):
+    listed = tcam("--help").stdout.partition("Commands:")[2]
+    assert listed and "..." not in listed
+
+
+@every_command
+def test_help_of_a_command_has_an_example_that_is_right(config_of, tcam, command):
+    (line,) = [
+        line for line in tcam(command, "--help").stdout.splitlines() if line.startswith("  tcam-cache ")
+    ]
+    words = shlex.split(line)
+    assert words[1] == command
+    config_of(*words[1:])
+
+
+@every_command
+def test_help_lists_what_is_required_first_and_what_every_command_has_last(command):
+    names = [param.name for param in options_of(command)]
+    required = [param.name for param in options_of(command) if param.required]
+    assert names[: len(required)] == required
+    assert names[-5:] == ["device", "seed", "config", "quiet", "as_json"]
+
+
+def test_help_lists_a_command_s_own_options_before_those_it_shares_with_others():
+    names = [param.name for param in options_of("search")]
+    order = ["cache", "grid", "second_cache", "preset", "lr", "crf", "epochs", "resume", "root", "device"]
+    assert sorted(order, key=names.index) == order
 
 
 @every_command
@@ -178,8 +216,7 @@ def test_a_required_option_that_is_forgotten_is_named_and_a_config_file_may_hold
 
 @every_command
 def test_every_setting_without_a_default_is_among_those_forgotten_here(command):
-    known = importlib.import_module(f"tcam_cache_cli.{command}").command.params
-    required = {param.opts[0] for param in known if param.required and param.opts[0].startswith("--")}
+    required = {param.opts[0] for param in options_of(command) if param.required}
     assert required == {option for name, option in REQUIRED if name == command}
 
 

@@ -8,7 +8,13 @@ from tcam_cache_cli.options import stage_command
 
 @stage_command(BuildConfig, "manifest")
 def command(config: BuildConfig) -> Any:
-    """Stage 1: store the CAM of every frame of MANIFEST. Run again to resume."""
+    """Stage 1: store the CAM of every frame of MANIFEST.
+
+    Run again to resume.
+
+    \b
+    tcam-cache build m.jsonl --classifier g.pt --out cache
+    """
     from tcam_cache.stages.build_cache import build_cache
 
     return build_cache(config)

@@ -8,7 +8,11 @@ from tcam_cache_cli.options import stage_command
 
 @stage_command(ClassifierConfig, "manifest")
 def command(config: ClassifierConfig) -> Any:
-    """Stage 0: fit the classifier on the tags of MANIFEST."""
+    """Stage 0: fit the classifier on the tags of MANIFEST.
+
+    \b
+    tcam-cache classifier m.jsonl --out g.pt
+    """
     from tcam_cache.stages.fit_classifier import fit_classifier
 
     return fit_classifier(config)

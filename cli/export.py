@@ -8,7 +8,11 @@ from tcam_cache_cli.options import stage_command
 
 @stage_command(ExportConfig, "cache", "shot")
 def command(config: ExportConfig) -> Any:
-    """Write CACHE, or one SHOT of it, in another form, for sharing."""
+    """Write CACHE, or one SHOT of it, in another form, for sharing.
+
+    \b
+    tcam-cache export cache --format h5 --out cache.h5
+    """
     from tcam_cache.stages.export_cache import export_cache
 
     return export_cache(config)

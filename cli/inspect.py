@@ -8,7 +8,11 @@ from tcam_cache_cli.options import stage_command
 
 @stage_command(InspectConfig, "cache", "shot")
 def command(config: InspectConfig) -> Any:
-    """Show what is in CACHE, or in one SHOT of it."""
+    """Show what is in CACHE, or in one SHOT of it.
+
+    \b
+    tcam-cache inspect cache bird/0001/001 --png shot.png
+    """
     from tcam_cache.stages.inspect_cache import inspect_cache
 
     return inspect_cache(config)

@@ -8,7 +8,13 @@ from tcam_cache_cli.options import stage_command
 
 @stage_command(ManifestConfig, "source")
 def command(config: ManifestConfig) -> Any:
-    """Index the data set in the folder ROOT, in place: one line a shot."""
+    """Index the data set in the folder ROOT, in place.
+
+    One line a shot. With --check every frame is decoded, and all that is missing or broken listed at once.
+
+    \b
+    tcam-cache manifest data --layout folders --annotations boxes.csv --out m.jsonl
+    """
     from tcam_cache.stages.index_dataset import index_dataset
 
     return index_dataset(config)

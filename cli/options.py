@@ -1,8 +1,10 @@
 """Options made from the configs, so that a default and its help are written once."""
 
 import functools
+import inspect
 import json
 import logging
+import os
 import sys
 import tomllib
 import types
@@ -41,7 +43,10 @@ class StageCommand(click.Command):
 
 
 def stage_command(
-    config_class: type[Config], *arguments: str, make: Callable[..., Config] | None = None
+    config_class: type[Config],
+    *arguments: str,
+    make: Callable[..., Config] | None = None,
+    alone: bool = True,
 ) -> Callable[[Callable[[Any], Any]], click.Command]:
     """Turn a function of a config into a command: its options, its progress, its result on stdout.
 
@@ -49,6 +54,7 @@ def stage_command(
         config_class: its fields become options.
         arguments: fields that are positional instead.
         make: builds the config from the fields the user gave; default: the class itself.
+        alone: several processes, as torchrun starts them, would each do all of the work.
     """
 
     def decorate(stage: Callable[[Any], Any]) -> click.Command:
@@ -58,6 +64,8 @@ def stage_command(
             _log_to_stderr(quiet)
             config = _config(make or config_class, _given(ctx, values))
             try:
+                if alone:
+                    _require_alone(ctx.command.name)
                 report = stage(config)
             except TcamCacheError as error:
                 if as_json and is_speaker():
@@ -67,14 +75,37 @@ def stage_command(
                 click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.to_text())
 
         run = functools.wraps(stage)(run)
-        for spec in reversed(fields(config_class)):
-            run = (_argument if spec.name in arguments else _option)(config_class, spec)(run)
-        for option in (_CONFIG, _QUIET, _JSON):
-            run = option(run)
+        specs = {spec.name: spec for spec in _in_order(config_class)}
+        found = [_argument(config_class, specs.pop(name)) for name in arguments]
+        found += [_option(config_class, spec) for spec in specs.values()]
+        for parameter in reversed([*found, _CONFIG, _QUIET, _JSON]):
+            run = parameter(run)
         name = stage.__module__.rpartition(".")[2]
         return click.command(name, cls=StageCommand, help=stage.__doc__)(run)
 
     return decorate
+
+
+def _in_order(config_class: type[Config]) -> list[Field]:
+    """Return a config's settings as its help lists them: required, its own, then what it shares."""
+    homes = [list(inspect.get_annotations(kind)) for kind in config_class.__mro__]
+
+    def rank(spec: Field) -> tuple[bool, int, int]:
+        """Return where a setting stands; one that is declared anew counts as the one who did so."""
+        home = next(number for number, names in enumerate(homes) if spec.name in names)
+        return spec.default is not MISSING, home, homes[home].index(spec.name)
+
+    return sorted(fields(config_class), key=rank)
+
+
+def _require_alone(command: str | None) -> None:
+    # As `tcam_cache.training` does, but without torch, which most commands never load.
+    size = int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+    if size > 1:
+        raise ConfigError(
+            f"torchrun started {size} processes, but {command} is for one: only train shares its work among "
+            "them. Start it without torchrun."
+        )
 
 
 def _error_json(error: TcamCacheError) -> dict[str, Any]:
@@ -106,19 +137,14 @@ def _argument(config_class: type[Config], spec: Field) -> Callable:
 def _option(config_class: type[Config], spec: Field) -> Callable:
     flag = "--" + spec.name.replace("_", "-")
     required = spec.default is MISSING
-    shown = None if required or spec.default is False else spec.default
     common: dict[str, Any] = {"help": spec.metadata["help"], "required": required}
     if isinstance(spec.default, bool):
         flag = f"{flag}/--no-{flag[2:]}" if spec.default else flag
         return click.option(flag, spec.name, is_flag=True, default=spec.default, **common)
-    return click.option(
-        flag,
-        spec.name,
-        type=_type_of(config_class, spec),
-        default=shown,
-        show_default=shown is not None,
-        **common,
-    )
+    # A default of None would be a value to click, which then misses no option.
+    if not required and spec.default is not None:
+        common |= {"default": spec.default, "show_default": True}
+    return click.option(flag, spec.name, type=_type_of(config_class, spec), **common)
 
 
 def _type_of(config_class: type[Config], spec: Field) -> Any:
@@ -129,14 +155,24 @@ def _type_of(config_class: type[Config], spec: Field) -> Any:
         return _PlaceType()
     if isinstance(hint, types.UnionType):
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
-    return click.Path(path_type=Path) if hint is Path else hint
+    return _PathType() if hint is Path else hint
 
 
-class _PlaceType(click.ParamType):
+class _PathType(click.ParamType):
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+        # To Path nothing is the folder one stands in.
+        if not str(value):
+            self.fail(f"got nothing, as from a variable that is not set; expected a {self.name}.", param, ctx)
+        return Path(value)
+
+
+class _PlaceType(_PathType):
     name = "folder|url"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
-        return place(value)
+        return place(value) if value else super().convert(value, param, ctx)
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
@@ -157,7 +193,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
 
 _CONFIG = click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=_PathType(),
     is_eager=True,
     expose_value=False,
     callback=_read_config,

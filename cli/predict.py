@@ -8,7 +8,11 @@ from tcam_cache_cli.options import stage_command
 
 @stage_command(PredictConfig, "run", "source")
 def command(config: PredictConfig) -> Any:
-    """Draw boxes around the object in the frames of INPUT, with the decoder of RUN."""
+    """Draw boxes around the object in INPUT, with a trained RUN.
+
+    \b
+    tcam-cache predict run clip.mp4 --out boxes
+    """
     from tcam_cache.stages.predict import predict
 
     return predict(config)

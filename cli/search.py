@@ -7,11 +7,24 @@ from tcam_cache.presets import search_config
 from tcam_cache_cli.options import stage_command
 
 
-@stage_command(SearchConfig, "manifest", make=search_config)
-def command(config: SearchConfig) -> Any:
-    """Stage 2 for every point of a grid around the other options; the best on val is named.
+def _with_grid(**given: Any) -> SearchConfig:
+    # A grid that cannot be read is wrong usage, as any other option's value is.
+    from tcam_cache.stages.grid import grid_runs
 
-    Options that a preset sets show the value of `recommended`; one that is given wins over the preset.
+    config = search_config(**given)
+    grid_runs(config)
+    return config
+
+
+@stage_command(SearchConfig, "manifest", make=_with_grid)
+def command(config: SearchConfig) -> Any:
+    """Stage 2 for every point of a grid; the best on val is named.
+
+    The other options are what the grid lies around. Those that a preset sets show the value of `recommended`;
+    one that is given wins over the preset.
+
+    \b
+    tcam-cache search m.jsonl --cache cache --out search --grid "lr=0.1,0.01 neighbours=0..2"
     """
     from tcam_cache.stages.search import search
 

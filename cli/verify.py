@@ -8,7 +8,11 @@ from tcam_cache_cli.options import stage_command
 
 @stage_command(VerifyConfig, "cache")
 def command(config: VerifyConfig) -> Any:
-    """Check every byte of CACHE against its commit records."""
+    """Check every byte of CACHE against its commit records.
+
+    \b
+    tcam-cache verify cache
+    """
     from tcam_cache.stages.verify_cache import verify_cache
 
     return verify_cache(config)

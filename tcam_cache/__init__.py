@@ -4,6 +4,8 @@ Conventions, the same everywhere: tensors are NCHW, HWC uint8 only at decode and
 background, 1 foreground; windows run oldest to newest; boxes are x0, y0, x1, y1 in pixels of the original
 frame, right and bottom exclusive.
 
+Each command has a twin here: `tcam_cache.build_cache(BuildConfig(...))`, and so on.
+
 Nothing here imports torch until a stage that needs it is asked for.
 """
 
@@ -21,15 +23,33 @@ _HOMES = {
     "Shot": "tcam_cache.records",
     "cam_tmp": "tcam_cache.window",
     "window_indices": "tcam_cache.window",
+    # The commands, in the order of the work: the settings of each, and its stage.
+    "DemoConfig": "tcam_cache.config",
+    "run_demo": "tcam_cache.stages.demo",
     "ManifestConfig": "tcam_cache.config",
+    "index_dataset": "tcam_cache.stages.index_dataset",
     "ClassifierConfig": "tcam_cache.config",
+    "fit_classifier": "tcam_cache.stages.fit_classifier",
     "BuildConfig": "tcam_cache.cache_config",
+    "build_cache": "tcam_cache.stages.build_cache",
     "TrainConfig": "tcam_cache.config",
     "train_config": "tcam_cache.presets",
+    "train_decoder": "tcam_cache.stages.train_decoder",
     "SearchConfig": "tcam_cache.config",
     "search_config": "tcam_cache.presets",
+    "search": "tcam_cache.stages.search",
     "EvaluateConfig": "tcam_cache.config",
-    "DemoConfig": "tcam_cache.config",
+    "evaluate": "tcam_cache.stages.evaluate",
+    "PredictConfig": "tcam_cache.config",
+    "predict": "tcam_cache.stages.predict",
+    "InspectConfig": "tcam_cache.cache_config",
+    "inspect_cache": "tcam_cache.stages.inspect_cache",
+    "VerifyConfig": "tcam_cache.cache_config",
+    "verify_cache": "tcam_cache.stages.verify_cache",
+    "ExportConfig": "tcam_cache.cache_config",
+    "export_cache": "tcam_cache.stages.export_cache",
+    "ImportConfig": "tcam_cache.cache_config",
+    "import_cams": "tcam_cache.stages.import_cams",
 }
 
 __all__ = ["__version__", *_HOMES]

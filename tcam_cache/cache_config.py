@@ -11,6 +11,8 @@ from tcam_cache.settings import Config, setting
 METHODS = ("cam", "gradcam", "gradcam++", "smooth-gradcam++", "xgradcam", "layercam", "activation")
 TARGETS = ("tag", "prediction")
 BACKENDS = ("loky", "dask")
+# How the name of each picture that `inspect` draws may end: the format is what the name says.
+SUFFIXES = {"png": (".png", ".jpg", ".jpeg"), "gif": (".gif",), "mp4": (".mp4",)}
 # What `build` takes beside one of --classifier and --run alone; a run brings its own image size.
 OF_CLASSIFIER = ("method", "layers", "target", "image_size", "compile", "amp")
 OF_RUN = ("map_size",)
@@ -100,7 +102,7 @@ class InspectConfig(Config):
     cache: Place = setting(help="the cache: a folder, a URL, or an HDF5 file that was exported")
     shot: str | None = setting(None, help="a shot's id, such as bird/0001/001")
     png: Path | None = setting(
-        None, help="one picture: the shot's frames with their CAMs, or some of every class"
+        None, help="one picture, .png or .jpg: the shot's frames with their CAMs, or some of every class"
     )
     gif: Path | None = setting(None, help="the shot, moving: frame, CAM and CAM-TMP side by side")
     mp4: Path | None = setting(None, help="the same as a video (extra `video`)")
@@ -113,6 +115,12 @@ class InspectConfig(Config):
             raise ConfigError(
                 "--gif and --mp4 show one shot. Name it: tcam-cache inspect CACHE SHOT --gif FILE."
             )
+        for name, suffixes in SUFFIXES.items():
+            path = getattr(self, name)
+            if path is not None and path.suffix.lower() not in suffixes:
+                raise ConfigError(
+                    f"got --{name} {path}; expected a name that ends in {' or '.join(suffixes)}."
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +139,11 @@ class ExportConfig(Config):
         super().__post_init__()
         if (self.shot is None) == (self.format == "npz"):
             raise ConfigError("npz holds one SHOT, h5 and zarr the whole cache: name a shot for npz only.")
+        if self.format != "zarr" and isinstance(self.out, str):
+            raise ConfigError(
+                f"got the URL {self.out} for {self.format}; expected a file on this machine. "
+                "Give a path, or --format zarr, which a URL can hold."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,7 +82,7 @@ class FitConfig(DataConfig):
     weight_decay: float = setting(1e-4, help="L2 penalty", least=0)
     lr_step: int = setting(15, help="epochs between two decays of the learning rate", least=1)
     lr_decay: float = setting(0.9, help="factor of each decay", least=0, most=1)
-    lr_floor: float = setting(1e-7, help="the learning rate never falls below", least=0)
+    lr_floor: float = setting(1e-7, help="the learning rate never falls below this", least=0)
     select: str = setting("val", help="keep the epoch best on val, or the last one", choices=("val", "last"))
     validate_every: int = setting(1, help="epochs between two validations", least=1)
     resume: bool = setting(False, help="go on from where the run was saved last")
@@ -103,7 +103,7 @@ class ClassifierConfig(FitConfig):
     arch: str = setting("resnet50", help="torchvision backbone", choices=ARCHITECTURES)
     weights: str = setting("imagenet", help="imagenet (downloaded), none, or a state-dict file")
     output_stride: int | None = setting(None, help="8, 16 or 32; default: 8, the published setting")
-    dilated: bool = setting(False, help="spread kernels where strides are removed; for a frozen backbone")
+    dilated: bool = setting(False, help="dilate kernels where strides are removed; for --freeze-backbone")
     freeze_backbone: bool = setting(False, help="fit the linear head alone")
     loss: str = setting(
         "cross-entropy",
@@ -123,13 +123,22 @@ class TrainConfig(FitConfig):
     )
     out: Path = setting(help="the run folder to write")
     preset: str = setting(
-        "recommended", help="which of the method's versions", choices=("recommended", "paper", "authors")
+        "recommended",
+        help="recommended: best on real video here; paper: its text; authors: their command. "
+        "Sets --fg-top, --bg-low, --pixels, --dilate, --cross-entropy",
+        choices=("recommended", "paper", "authors"),
     )
     lr: float = setting(0.01, help="learning rate at the start", least=0)
     neighbours: int = setting(1, help="n of S(C_t, n), Eq. 1 (paper: 1)", least=0)
-    window: str = setting("before", help="where the n neighbours lie", choices=MODES)
+    window: str = setting(
+        "before",
+        help="where the n neighbours lie: before (published), after, or both sides (2n)",
+        choices=MODES,
+    )
     frames_together: int = setting(
-        1, help="so many frames in a row of one shot stand beside each other in a batch", least=1
+        1,
+        help="draw clips of so many consecutive frames of a shot under one crop, each whole in one batch",
+        least=1,
     )
     cached_frames: bool = setting(False, help="read the frames that `build --frames` stored")
     align: bool = setting(False, help="neighbours' CAMs follow the motion of their frames")
@@ -153,7 +162,9 @@ class TrainConfig(FitConfig):
     crf: bool = setting(True, help="the dense-CRF term")
     crf_weight: float = setting(2e-9, help="lambda of the dense-CRF term at 224 pixels", least=0)
     lattice_gain: float = setting(
-        LATTICE_GAIN, help="makes lambda mean what the paper's did; 1 = exact", least=0
+        LATTICE_GAIN,
+        help="factor on the CRF term: the published filter returned 0.6 of the exact sum; 1 = exact",
+        least=0,
     )
     colour_crf_weight: float = setting(
         0.0,
@@ -165,7 +176,7 @@ class TrainConfig(FitConfig):
     asc_weight: float = setting(0.01, help="weight of the absolute size constraint", least=0)
     barrier_t: float = setting(1.0, help="t of the log barrier in the first epoch", least=0)
     barrier_growth: float = setting(1.01, help="t grows by this factor every epoch", least=1)
-    barrier_cap: float = setting(10.0, help="t never exceeds", least=0)
+    barrier_cap: float = setting(10.0, help="t never exceeds this", least=0)
     decoder_width: float = setting(1.0, help="factor on the decoder's channels", least=0)
     image_skip: bool = setting(False, help="the decoder's last block sees the frame itself, too")
     amp: str = setting(
@@ -209,9 +220,15 @@ class EvaluateConfig(DataConfig):
     run: Path | None = setting(None, help="run folder written by `tcam-cache train`")
     cache: Place | None = setting(None, help="cache, a folder or a URL: score the cached CAMs themselves")
     split: str = setting("test", help="the split that is scored", choices=SPLIT_CHOICES)
-    val_split: str = setting("val", help="the split that chose tau, for --cache", choices=SPLIT_CHOICES)
+    val_split: str = setting(
+        "val", help="for --cache: the split whose boxes choose tau", choices=SPLIT_CHOICES
+    )
     threshold: str = setting("val", help="val, oracle, oracle-per-class, otsu, or a number in [0, 1)")
-    boxes: str = setting("components", help="how a map becomes a box", choices=BOX_MODES)
+    boxes: str = setting(
+        "components",
+        help="components: the largest connected region; wsol: the WSOL protocol",
+        choices=BOX_MODES,
+    )
     map_size: int = setting(MAP_SIZE, help="side of the map that boxes are taken from", least=16)
     batch_size: int = setting(32, help="frames in a forward pass", least=1)
     cached_frames: bool = setting(False, help="read the frames that `build --frames` stored")
@@ -245,10 +262,16 @@ class PredictConfig(Config):
     run: Path = setting(help="run folder written by `tcam-cache train`")
     source: Path = setting(help="an image, a folder of images, or a video file", shown="INPUT")
     out: Path = setting(help="the folder to write")
-    threshold: float | None = setting(None, help="tau in [0, 1); default: the run's own, from val", least=0)
+    threshold: float | None = setting(None, help="tau in [0, 1); default: the run's own, from val")
     batch_size: int = setting(32, help="frames in a forward pass", least=1)
     overlays: bool = setting(True, help="draw each box into a copy of its frame")
     workers: int | None = setting(None, help="processes that decode frames; default: cores - 1", least=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # The policies of an evaluation need true boxes, which new frames have not.
+        if self.threshold is not None and not 0 <= self.threshold < 1:
+            raise ConfigError(f"got threshold {self.threshold:g}; expected a number in [0, 1).")
 
 
 @dataclass(frozen=True, kw_only=True)

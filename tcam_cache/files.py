@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tcam_cache.errors import StorageError
+from tcam_cache.place import local_path
 
 REFUSALS = {
     errno.EACCES: "no write permission",
@@ -51,9 +52,10 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     A kill at any moment leaves the old file, or none.
 
     Raises:
+        ConfigError: it is a URL.
         StorageError: the file system refuses the write.
     """
-    path = Path(path)
+    path = local_path(path)
     make_folder(path.parent)
     with storage_errors(path):
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
@@ -76,6 +78,7 @@ def atomic_file(path: Path | str) -> Iterator[IO[bytes]]:
     The parent folder is made when absent. A kill at any moment leaves the old file, or none.
 
     Raises:
+        ConfigError: it is a URL.
         StorageError: the file system refuses the write.
     """
     with atomic_path(path) as partial, partial.open("wb") as file:
@@ -102,14 +105,16 @@ def make_folder(path: Path | str) -> Path:
     """Make a folder and its parents, and return it.
 
     Raises:
+        ConfigError: it is a URL.
         StorageError: the file system refuses it, or has no such place.
     """
+    path = local_path(path)
     with storage_errors(path):
         try:
-            Path(path).mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True)
         except FileNotFoundError as error:
             raise StorageError(f"cannot make the folder {path} there. Choose another.") from error
-    return Path(path)
+    return path
 
 
 def _to_disk(path: Path) -> None:

@@ -41,3 +41,15 @@ def was_url(path: Path) -> bool:
     (True, False)
     """
     return bool(_CRUSHED_URL.match(str(path)))
+
+
+def local_path(given: Place) -> Path:
+    """Return the path on this machine that is given, also as file://, or raise `ConfigError` for another URL.
+
+    >>> local_path("file:///data/a.h5") == local_path("/data/a.h5") == Path("/data/a.h5")
+    True
+    """
+    found = place(given)
+    if isinstance(found, str):
+        raise ConfigError(f"got the URL {found}; expected a path on this machine. Give one.")
+    return found

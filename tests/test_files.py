@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tcam_cache import files
-from tcam_cache.errors import StorageError
+from tcam_cache.errors import ConfigError, StorageError
 from tcam_cache.files import (
     atomic_file,
     atomic_path,
@@ -181,3 +181,12 @@ def test_a_file_written_by_its_name_appears_only_when_the_block_ends(tmp_path):
         partial.write_bytes(b"half")
         raise ZeroDivisionError
     assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == {"a.h5": b"all of it"}
+
+
+@pytest.mark.parametrize("write", [make_folder, lambda path: write_bytes(path, b"")])
+@pytest.mark.parametrize("url", ["s3://bucket/a.h5", "s3://a.h5", Path("s3://bucket/a.h5")])
+def test_a_url_is_refused_and_no_folder_is_made_of_its_protocol(tmp_path, monkeypatch, write, url):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"s3:/.*a\.h5"):
+        write(url)
+    assert list(tmp_path.iterdir()) == []

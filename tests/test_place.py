@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tcam_cache.errors import ConfigError
-from tcam_cache.place import place
+from tcam_cache.place import local_path, place
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,13 @@ def test_a_url_of_a_file_is_that_folder():
 def test_a_url_that_went_through_path_is_refused_for_it_lost_a_slash():
     with pytest.raises(ConfigError, match=r"got the path 's3:/bucket/c'\. Give a URL as text"):
         place(Path("s3://bucket/c"))
+
+
+@pytest.mark.parametrize("given", ["s3://bucket/a.h5", "memory://a.h5", Path("s3://bucket/a.h5")])
+def test_where_only_this_machine_will_do_a_url_is_refused_by_its_name(given):
+    with pytest.raises(ConfigError, match=r"got the (URL |path ')\S+a\.h5"):
+        local_path(given)
+
+
+def test_where_only_this_machine_will_do_a_path_and_the_url_of_a_file_are_paths():
+    assert local_path("a/b.h5") == local_path(Path("a/b.h5")) == local_path("file://a/b.h5") == Path("a/b.h5")

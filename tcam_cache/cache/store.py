@@ -286,6 +286,7 @@ class CamCache:
 
         Raises:
             CacheError: no shot is finished, or one is damaged.
+            ConfigError: the path is a URL.
             StorageError: the file system refuses the write.
         """
         export_h5(self._contents, path)

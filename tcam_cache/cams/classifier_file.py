@@ -1,7 +1,7 @@
 """g.pt: one file with both checkpoints of a classifier, its architecture and its classes."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 
 from tcam_cache.cams.classifier import Classifier
 from tcam_cache.cams.weights import parse_torch_bytes, read_torch_file, weights_hash
-from tcam_cache.errors import WeightsError
+from tcam_cache.errors import ConfigError, WeightsError
 from tcam_cache.files import write_bytes
 
 FORMAT = "tcam-cache-classifier"
@@ -56,6 +56,20 @@ class ClassifierFile:
                 str(error).splitlines(),
             ) from error
         return model.freeze()
+
+    def require_classes(self, classes: Iterable[str]) -> None:
+        """Make sure that it knows the classes of a manifest, whatever others it knows.
+
+        Raises:
+            ConfigError: it does not know some; all are named.
+        """
+        unknown = [name for name in classes if name not in self.classes]
+        if unknown:
+            raise ConfigError(
+                f"the classifier knows {', '.join(self.classes)}, but not these classes of the manifest. "
+                "Fit a classifier on this manifest.",
+                unknown,
+            )
 
     def hashes(self) -> dict[str, str]:
         """Return the SHA-256 of each checkpoint's weights."""

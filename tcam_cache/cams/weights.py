@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import warnings
 from collections.abc import Mapping
 from itertools import zip_longest
@@ -89,8 +90,10 @@ def parse_torch_bytes(data: bytes, source: str, expected: str) -> Any:
         with warnings.catch_warnings(action="ignore"):
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # A damaged pickle fails in whatever way its bytes happen to spell.
-        reason = str(error).split("\n")[0][:120] or type(error).__name__
-        raise WeightsError(f"torch cannot read {source} ({reason}). {expected}") from error
+        raise WeightsError(
+            f"{source} is not a file of tensors and plain values that torch.save wrote"
+            f"{_why_not(data, str(error))}. {expected}"
+        ) from error
 
 
 def load_backbone(network: nn.Module, values: Mapping[str, torch.Tensor], arch: str, source: str) -> None:
@@ -131,6 +134,17 @@ def weights_hash(values: Mapping[str, torch.Tensor]) -> str:
 
 
 _EXPECTED = "Expected a state dict, written by torch.save(model.state_dict(), path)."
+_CODE = re.compile(r"Unsupported global: GLOBAL (\S+)")
+_CUT = re.compile(r"finding central directory|unexpected EOF")
+
+
+def _why_not(data: bytes, reason: str) -> str:
+    # Most of what torch says is of its own inside; these are the reasons that help.
+    if not data:
+        return ": it is empty"
+    if found := _CODE.search(reason):
+        return f": it cannot be read without running code, {found[1]}"
+    return ": it is cut short" if _CUT.search(reason) else ""
 
 
 def _of_backbone(key: str) -> bool:

@@ -120,16 +120,19 @@ def attach(
     videos = {row.frame: places[row.frame][0] for row in rows}
     splits, split_faults = _video_splits(rows, videos)
     boxes, box_faults = _boxes(rows, sizes)
+    absent = [row for row in annotations.rows if row.frame not in places]
     faults = [
         *annotations.faults,
-        *(f"{row.place}: {row.frame} is not there" for row in annotations.rows if row.frame not in places),
+        *(f"{row.place}: {row.frame} is not there" for row in absent),
         *_class_faults(rows, videos),
         *split_faults,
         *box_faults,
     ]
     if faults:
+        how = f" A frame is named by its path below {root}{_example(shots)}." if absent else ""
         raise AnnotationError(
-            f"{annotations.path} does not fit the frames at {root} in {len(faults)} point(s). Correct them.",
+            f"{annotations.path} does not fit the frames at {root} in {len(faults)} point(s). "
+            f"Correct them.{how}",
             faults,
         )
     found: dict[str, dict[int, tuple[Box, ...]]] = defaultdict(dict)
@@ -137,6 +140,10 @@ def attach(
         shot, t = places[frame]
         found[shot.id][t] = tuple(frame_boxes)
     return tuple(replace(shot, boxes=found.get(shot.id, {})) for shot in shots), splits
+
+
+def _example(shots: Sequence[Shot]) -> str:
+    return f", such as {shots[0].path(0)}" if shots else ""
 
 
 def _row(line: int, cells: Mapping[str, str]) -> Row | str:

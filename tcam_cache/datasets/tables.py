@@ -7,6 +7,9 @@ from typing import Any
 
 from tcam_cache.errors import TcamCacheError
 
+# Of a file that is no table, the first line may be all there is.
+_SHOWN = 100
+
 
 def read_table(
     path: Path, columns: Sequence[str], optional: str, kind: type[TcamCacheError]
@@ -25,12 +28,13 @@ def read_table(
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restval="", skipinitialspace=True)
+            got = "an empty file" if reader.fieldnames is None else _shown(reader.fieldnames)
             reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
             missing = [column for column in columns if column not in reader.fieldnames]
             if missing:
                 raise kind(
-                    f"{path} lacks {len(missing)} column(s). "
-                    f"Expected {','.join(columns)}[,{optional}] in line 1.",
+                    f"{path} lacks {len(missing)} column(s): got {got}, "
+                    f"expected {','.join(columns)}[,{optional}] in line 1. Correct it.",
                     missing,
                 )
             return [(reader.line_num, cells) for cells in reader]
@@ -38,3 +42,7 @@ def read_table(
         raise kind(f"{path} is not a CSV file: {error}.") from error
     except OSError as error:
         raise kind(f"cannot read {path}: {error.strerror}.") from error
+
+
+def _shown(names: Sequence[str]) -> str:
+    return f"the header {','.join(names)[:_SHOWN]!r}" if any(names) else "an empty first line"

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tcam_cache.errors import ConfigError, FrameError
+from tcam_cache.errors import ExtraError, FrameError
+from tcam_cache.extras import optional
 from tcam_cache.records import Frame, Shot
 
 SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
@@ -41,7 +42,7 @@ class VideoFrames:
 
         Raises:
             FrameError: the file is missing or damaged, or has no frame at that time.
-            ConfigError: PyAV is not installed.
+            ExtraError: PyAV is not installed.
         """
         with video_errors(self.root, shot.folder, shot.path(t)):
             picture = self._reader(shot.folder).at(time_of(shot.frames[t])).to_image()
@@ -107,7 +108,7 @@ def frame_times(path: Path) -> tuple[str, ...]:
 
     Raises:
         FrameError: the file is missing or damaged, or the times of its frames are.
-        ConfigError: PyAV is not installed.
+        ExtraError: PyAV is not installed.
     """
     with video_errors(path.parent, path.name, path.name):
         return tuple(time_name(time) for time, _ in decoded_frames(path))
@@ -137,7 +138,7 @@ def open_video(path: Path) -> tuple[Any, Any]:
 
     One thread decodes: processes share the work, and threads would not outlive a fork.
     """
-    container = _av().open(str(path))
+    container = optional("av", "video").open(str(path))
     if not container.streams.video:
         container.close()
         raise ValueError("no picture in it")
@@ -155,10 +156,13 @@ def frame_ms(frame: Any) -> int:
 
 @contextmanager
 def video_errors(root: Path | str, file: str, name: str) -> Iterator[None]:
-    """Turn whatever goes wrong with a video file into a `FrameError` that names the frame, or the file."""
+    """Turn whatever goes wrong with a video file into a `FrameError` that names the frame, or the file.
+
+    That PyAV is not installed is no fault of the file: that `ExtraError` passes.
+    """
     try:
         yield
-    except ConfigError:
+    except ExtraError:
         raise
     # Decoders of damaged files raise nearly every built-in exception; each means the same to us.
     except Exception as error:
@@ -214,14 +218,6 @@ class _Reader:
     def _start(self) -> None:
         self._last = None
         self._frames = self._container.decode(self._stream)
-
-
-def _av() -> Any:
-    try:
-        import av
-    except ImportError as error:
-        raise ConfigError('video files need PyAV: pip install "tcam-cache[video]".') from error
-    return av
 
 
 def _reason(path: Path, error: Exception) -> str:

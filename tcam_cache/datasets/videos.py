@@ -70,7 +70,7 @@ def scan_videos(
 
     Raises:
         ManifestError: the source is missing, lists no video or cannot be read.
-        ConfigError: PyAV is not installed.
+        ExtraError: PyAV is not installed.
     """
     source = Path(source)
     faults: list[str] = []

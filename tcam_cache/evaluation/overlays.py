@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from tcam_cache.errors import ConfigError
 from tcam_cache.files import atomic_file
 
 TRUE_COLOUR = (46, 204, 64)
@@ -14,6 +15,7 @@ INK = (28, 32, 38)
 PAPER = (255, 255, 255)
 OPACITY = 0.75
 JPEG_QUALITY = 88
+_KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
 def jet(values: np.ndarray) -> np.ndarray:
@@ -135,8 +137,11 @@ def save_image(path: Path | str, pixels: np.ndarray) -> None:
     """Write a picture atomically, as the suffix says: .png, .jpg or .jpeg.
 
     Raises:
+        ConfigError: the suffix is another.
         StorageError: the file system refuses the write.
     """
-    kind = "PNG" if Path(path).suffix.lower() == ".png" else "JPEG"
+    kind = _KINDS.get(Path(path).suffix.lower())
+    if kind is None:
+        raise ConfigError(f"got the picture {path}; expected a name that ends in {' or '.join(_KINDS)}.")
     with atomic_file(path) as file:
         Image.fromarray(pixels).save(file, kind, quality=JPEG_QUALITY)

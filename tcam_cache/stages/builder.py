@@ -8,9 +8,7 @@ import torch
 
 from tcam_cache.cache import CachePlan, CamWriter
 from tcam_cache.cache_config import BuildConfig
-from tcam_cache.cams import ClassifierFile
 from tcam_cache.datasets import Manifest
-from tcam_cache.errors import ConfigError
 from tcam_cache.provenance import provenance
 from tcam_cache.records import FrameSource, Shot
 from tcam_cache.stages.map_origin import MapOrigin, find_origin
@@ -51,7 +49,7 @@ class Builder:
         manifest, source = open_data(config)
         manifest = manifest.sampled(config.every)
         origin = find_origin(config)
-        _check_classes(manifest, origin.classifier_file)
+        origin.classifier_file.require_classes(manifest.classes)
         return cls(config, manifest, source, origin, _plan(config, manifest, origin))
 
     def build(
@@ -68,16 +66,6 @@ class Builder:
             batch_size=self.config.batch_size,
             workers=workers,
             on_frames=on_frames,
-        )
-
-
-def _check_classes(manifest: Manifest, file: ClassifierFile) -> None:
-    unknown = [name for name in manifest.classes if name not in file.classes]
-    if unknown:
-        raise ConfigError(
-            f"the classifier knows {', '.join(file.classes)}, but not these classes of the manifest. "
-            "Fit a classifier on this manifest.",
-            unknown,
         )
 
 

@@ -47,5 +47,11 @@ class DecoderMaps:
     def __call__(self, images: torch.Tensor, targets: int | str = "prediction") -> tuple[Cams, torch.Tensor]:
         """Return the maps (B, map_size, map_size) of (B, 3, S, S) images in [0, 1], and the (B, C) logits."""
         foreground, logits = foreground_maps(self.classifier, self.decoder, images)
-        cells = interpolate(foreground[:, None], (self.map_size, self.map_size), mode="area")[:, 0]
-        return normalise(cells), logits
+        return normalise(_cells(foreground, self.map_size)), logits
+
+
+def _cells(foreground: torch.Tensor, side: int) -> torch.Tensor:
+    # MPS refuses areas where sizes do not divide; from the CPU the cells go to the cache as well.
+    if foreground.device.type == "mps":
+        foreground = foreground.cpu()
+    return interpolate(foreground[:, None], (side, side), mode="area")[:, 0]

@@ -71,6 +71,7 @@ def import_cams(config: ImportConfig) -> ImportReport:
     Raises:
         FrameError: frames without a map, with two, or with one that is none or of another size than the
             others; all are listed, and every other shot is imported first where all frames have a file.
+        ConfigError: the classifier does not know a class of the manifest (all named).
         CacheError: `config.out` holds a cache made with other settings (named), or something else.
     """
     began = time.perf_counter()
@@ -214,6 +215,7 @@ def _plan(
     file = read_classifier_file(config.classifier) if config.classifier else None
     attachments = {MANIFEST_NAME: manifest_text(manifest).encode()}
     if file:
+        file.require_classes(manifest.classes)
         attachments[CLASSIFIER_NAME] = file.to_bytes()
     classes = file.classes if file else manifest.classes
     settings = {

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcam_cache.cache import CamCache, CamWriter
-from tcam_cache.errors import CacheError, StorageError
+from tcam_cache.errors import CacheError, ConfigError, StorageError
 
 lengths = st.lists(st.sampled_from([1, 2, 31, 32, 33, 128, 129]), min_size=1, max_size=5)
 
@@ -140,3 +140,11 @@ def test_a_place_that_cannot_be_written_is_a_storage_error(cache, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="a file stands where a folder is needed"):
         cache.to_h5(tmp_path / "file" / "x.h5")
+
+
+def test_a_url_is_refused_and_nothing_is_written(plan_of, build_all, tmp_path, monkeypatch):
+    build_all(tmp_path / "cache", plan_of([2]))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"got the URL s3://bucket/a\.h5"):
+        CamCache.open(tmp_path / "cache").to_h5("s3://bucket/a.h5")
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]

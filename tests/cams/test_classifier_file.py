@@ -15,7 +15,7 @@ from tcam_cache.cams import (
     weights_hash,
 )
 from tcam_cache.cams.classifier_file import FORMAT, VERSION
-from tcam_cache.errors import StorageError, WeightsError
+from tcam_cache.errors import ConfigError, StorageError, WeightsError
 
 CLASSES = ("bird", "cat")
 OPTIONAL = {"dilated": False}
@@ -52,6 +52,14 @@ def changed(content, **entries):
     buffer = io.BytesIO()
     torch.save({key: value for key, value in values.items() if value is not None}, buffer)
     return buffer.getvalue()
+
+
+def test_classes_that_it_does_not_know_are_all_named_in_any_order_and_others_are_welcome(file):
+    file.require_classes(["cat"])
+    file.require_classes(["cat", "bird"])
+    with pytest.raises(ConfigError, match="knows bird, cat, but not these classes") as caught:
+        file.require_classes(["dog", "cat", "car"])
+    assert caught.value.offenders == ("dog", "car")
 
 
 def test_what_is_saved_is_read_back(file, tmp_path):

@@ -124,6 +124,7 @@ BROKEN = {
     "a pickled list": pickle.dumps([1, 2, 3]),
     "a pickled object": pickle.dumps(random.Random(0)),
     "half a zip": torch_bytes({"a": torch.zeros(500)})[:900],
+    "a whole model": torch_bytes(nn.Linear(2, 2)),
     "half an old file": torch_bytes({"a": torch.zeros(500)}, _use_new_zipfile_serialization=False)[:900],
 }
 
@@ -134,6 +135,26 @@ def test_a_file_that_is_none_is_named_with_what_was_expected(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"w\.pt .*Expected a state dict, written by torch\.save"):
         pretrained_network(ARCH, str(path))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("text", ""),
+        ("a pickled list", ""),
+        ("zero bytes", ": it is empty"),
+        ("half a zip", ": it is cut short"),
+        ("half an old file", ": it is cut short"),
+        ("a whole model", ": it cannot be read without running code, torch.nn.modules.linear.Linear"),
+    ],
+)
+def test_why_a_file_is_none_is_said_where_it_helps_and_nothing_of_torch_s_inside(kind, reason):
+    with pytest.raises(WeightsError) as caught:
+        parse_torch_bytes(BROKEN[kind], "w.pt", "Expected weights.")
+    wanted = (
+        f"w.pt is not a file of tensors and plain values that torch.save wrote{reason}. Expected weights."
+    )
+    assert str(caught.value) == wanted
 
 
 @pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}], ids=["zip", "old"])

@@ -1,10 +1,13 @@
 """Tests of what all commands share: help, exit codes, --json, --config, --quiet, Ctrl-C."""
 
+import importlib
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from tcam_cache.errors import CacheError
@@ -49,6 +52,13 @@ LEAST = {
     "export": ["cache", "--format", "h5", "--out", "cache.h5"],
     "import": ["m", "maps", "--out", "cache"],
 }
+
+
+def options_of(command):
+    known = importlib.import_module(f"tcam_cache_cli.{command}").command.params
+    return [param for param in known if isinstance(param, click.Option)]
+
+
 every_command = pytest.mark.parametrize("command", OPTIONS)
 
 
@@ -57,6 +67,35 @@ def test_help_lists_every_command_with_what_it_does(tcam):
     listed = [line.split()[0] for line in lines[lines.index("Commands:") + 1 :]]
     assert listed == list(OPTIONS)
     assert all(len(line.split()) > 3 for line in lines[lines.index("Commands:") + 1 :])
+
+
+def test_what_a_command_does_is_not_cut_on_a_narrow_terminal(tcam):
+    listed = tcam("--help").stdout.partition("Commands:")[2]
+    assert listed and "..." not in listed
+
+
+@every_command
+def test_help_of_a_command_has_an_example_that_is_right(config_of, tcam, command):
+    (line,) = [
+        line for line in tcam(command, "--help").stdout.splitlines() if line.startswith("  tcam-cache ")
+    ]
+    words = shlex.split(line)
+    assert words[1] == command
+    config_of(*words[1:])
+
+
+@every_command
+def test_help_lists_what_is_required_first_and_what_every_command_has_last(command):
+    names = [param.name for param in options_of(command)]
+    required = [param.name for param in options_of(command) if param.required]
+    assert names[: len(required)] == required
+    assert names[-5:] == ["device", "seed", "config", "quiet", "as_json"]
+
+
+def test_help_lists_a_command_s_own_options_before_those_it_shares_with_others():
+    names = [param.name for param in options_of("search")]
+    order = ["cache", "grid", "second_cache", "preset", "lr", "crf", "epochs", "resume", "root", "device"]
+    assert sorted(order, key=names.index) == order
 
 
 @every_command
@@ -105,6 +144,25 @@ def test_a_named_error_is_one_message_and_exit_code_1(replace_stage, tcam, comma
 
 
 @every_command
+def test_of_several_processes_that_torchrun_started_only_those_of_train_begin(
+    config_of, tcam, monkeypatch, command
+):
+    alone = config_of(command, *LEAST[command])
+    monkeypatch.setenv("WORLD_SIZE", "2")  # that of something else
+    assert config_of(command, *LEAST[command]) == alone
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "7")
+    monkeypatch.setenv("RANK", "0")
+    if command == "train":
+        assert config_of(command, *LEAST[command]) == alone
+    else:
+        result = tcam(command, *LEAST[command])
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert f"torchrun started 2 processes, but {command} is for one" in result.stderr
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert config_of(command, *LEAST[command]) == alone
+
+
+@every_command
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(replace_stage, tcam, command):
     def stage(config):
         raise KeyboardInterrupt
@@ -126,6 +184,60 @@ def test_wrong_usage_ends_with_2_and_names_the_wrong_word(config_of, tcam, comma
     assert out_of_range.exit_code == 2 and "seed: got -1, expected at least 0" in out_of_range.stderr
     without = tcam(command, *LEAST[command][1:])
     assert without.exit_code == 2 and "Usage:" in without.stderr
+
+
+REQUIRED = [
+    (command, word)
+    for command, words in LEAST.items()
+    for word in words
+    if word in ("--out", "--layout", "--format")
+] + [("train", "--cache"), ("search", "--cache")]
+
+
+def without_option(command, option):
+    words = LEAST[command]
+    at = words.index(option)
+    return words[:at] + words[at + 2 :]
+
+
+@pytest.mark.parametrize(("command", "option"), REQUIRED)
+def test_a_required_option_that_is_forgotten_is_named_and_a_config_file_may_hold_it(
+    config_of, tcam, tmp_path, command, option
+):
+    config_of(command, *LEAST[command])
+    given = without_option(command, option)
+    forgotten = tcam(command, *given)
+    assert (forgotten.exit_code, forgotten.stdout) == (2, "")
+    assert f"Missing option '{option}'" in forgotten.stderr
+    value = LEAST[command][LEAST[command].index(option) + 1]
+    (tmp_path / "c.toml").write_text(f'{option[2:]} = "{value}"\n')
+    assert config_of(command, *given, "--config", tmp_path / "c.toml") == config_of(command, *LEAST[command])
+
+
+@every_command
+def test_every_setting_without_a_default_is_among_those_forgotten_here(command):
+    required = {param.opts[0] for param in options_of(command) if param.required}
+    assert required == {option for name, option in REQUIRED if name == command}
+
+
+@every_command
+def test_a_path_that_is_empty_is_wrong_usage_and_not_the_folder_one_stands_in(config_of, tcam, command):
+    words = LEAST[command]
+    config_of(command, *words)
+    # Every word but options and what --layout and --format take.
+    paths = [
+        at for at, word in enumerate(words) if not word.startswith("--") and word not in ("folders", "h5")
+    ]
+    for at in paths:
+        result = tcam(command, *words[:at], "", *words[at + 1 :])
+        assert (result.exit_code, result.stdout) == (2, "") and "got nothing" in result.stderr
+
+
+def test_a_path_that_is_empty_in_a_config_file_is_wrong_usage(config_of, tcam, tmp_path):
+    config_of("build", *LEAST["build"])
+    (tmp_path / "c.toml").write_text('out = ""\n')
+    result = tcam("build", *without_option("build", "--out"), "--config", tmp_path / "c.toml")
+    assert result.exit_code == 2 and "--out" in result.stderr and "got nothing" in result.stderr
 
 
 def test_a_command_that_is_none_ends_with_2(tcam):

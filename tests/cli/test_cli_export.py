@@ -29,6 +29,17 @@ def test_a_shot_is_for_npz_and_for_nothing_else(tcam, small_cache, tmp_path, wor
     assert result.exit_code == 2 and "name a shot for npz only" in result.stderr
 
 
+@pytest.mark.parametrize("words", [["cache", "--format", "h5"], ["cache", "bird/1", "--format", "npz"]])
+def test_one_file_is_not_written_to_a_url(config_of, tcam, words):
+    config_of("export", *words, "--out", "file://x")
+    result = tcam("export", *words, "--out", "s3://bucket/x")
+    assert result.exit_code == 2 and "got the URL s3://bucket/x for" in result.stderr
+
+
+def test_a_cache_is_written_to_a_url(config_of):
+    assert config_of("export", "cache", "--format", "zarr", "--out", "s3://bucket/x").out == "s3://bucket/x"
+
+
 def test_a_folder_that_is_no_cache_is_named(tcam, tmp_path):
     result = tcam("export", tmp_path / "nowhere", "--format", "h5", "--out", tmp_path / "x.h5")
     assert result.exit_code == 1 and "nowhere" in result.stderr and not list(tmp_path.iterdir())

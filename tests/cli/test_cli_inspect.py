@@ -33,6 +33,13 @@ def test_a_moving_picture_without_a_shot_is_wrong_usage(tcam, small_cache, tmp_p
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("option", "name"), [("--png", "a.webp"), ("--gif", "a.png"), ("--mp4", "a")])
+def test_a_picture_named_as_of_another_format_is_wrong_usage(config_of, tcam, option, name):
+    config_of("inspect", "cache", "bird/1", "--png", "a.JPG")
+    result = tcam("inspect", "cache", "bird/1", option, name)
+    assert result.exit_code == 2 and f"got {option} {name}; expected a name that ends in" in result.stderr
+
+
 def test_a_cache_and_a_shot_of_it_are_shown(tcam, small_cache, tmp_path):
     assert "11 of 11 finished (complete)" in tcam("inspect", small_cache).stdout
     assert json.loads(tcam("inspect", small_cache, "--json").stdout)["complete"] is True

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tcam_cache.config import PredictConfig
 
 PLACES = {"run": Path("run"), "source": Path("images"), "out": Path("out")}
@@ -19,6 +21,14 @@ def test_every_option_reaches_its_setting(config_of):
     )  # fmt: skip
     settings = {"threshold": 0.25, "batch_size": 3, "overlays": False, "workers": 4, "device": "cpu"}
     assert config == PredictConfig(**PLACES, **settings)
+
+
+@pytest.mark.parametrize("threshold", ["2", "1", "-0.1", "nan"])
+def test_a_threshold_that_is_none_is_wrong_usage_and_no_policy_is_offered(config_of, tcam, threshold):
+    config_of("predict", "run", "images", "--out", "out", "--threshold", 0)
+    result = tcam("predict", "run", "images", "--out", "out", "--threshold", threshold)
+    assert result.exit_code == 2
+    assert result.stderr.endswith(f"Error: got threshold {threshold}; expected a number in [0, 1).\n")
 
 
 def test_boxes_are_written_and_counted(tcam, small_run, small_data, tmp_path):

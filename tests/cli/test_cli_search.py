@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tcam_cache.config import SearchConfig
 from tcam_cache.presets import PRESETS
 
@@ -19,6 +21,14 @@ def test_the_options_of_training_are_what_the_grid_lies_around(config_of):
     assert config_of(*LEAST, *given) == SearchConfig(**PLACES, preset="paper", **PRESETS["paper"], **expected)
 
 
-def test_a_grid_that_cannot_be_read_is_one_named_error(tcam):
-    result = tcam(*LEAST, "--grid", "colour=red")
-    assert result.exit_code == 1 and "`train` has no option 'colour'" in result.stderr
+@pytest.mark.parametrize(
+    ("grid", "said"),
+    [
+        ("colour=red", "`train` has no option 'colour'"),
+        ("fg-top=0.5,2", "fg_top: got 2.0, expected at most 1"),
+    ],
+)
+def test_a_grid_that_has_no_meaning_is_wrong_usage(config_of, tcam, grid, said):
+    config_of(*LEAST)
+    result = tcam(*LEAST, "--grid", grid)
+    assert (result.exit_code, result.stdout) == (2, "") and said in result.stderr

@@ -148,6 +148,16 @@ def test_an_annotated_frame_that_cannot_be_read_is_named(attached, two_classes):
     )
 
 
+def test_how_a_frame_is_named_is_said_where_one_is_not_there_and_only_there(attached, two_classes):
+    how = f"A frame is named by its path below {two_classes}, such as bird/0001/001/frame0001.jpg."
+    with pytest.raises(AnnotationError) as caught:
+        attached(f"{two_classes}/bird/0002/frame0001.jpg,bird,1,2,8,9,val")
+    assert caught.value.message.endswith(f"Correct them. {how}")
+    with pytest.raises(AnnotationError) as caught:
+        attached("bird/0002/frame0001.jpg,bird,8,2,1,9,val")
+    assert caught.value.message.endswith("in 1 point(s). Correct them.")
+
+
 def test_all_misfits_are_reported_at_once(attached):
     found = offenders_of(
         attached,

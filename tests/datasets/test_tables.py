@@ -17,9 +17,28 @@ def test_rows_come_with_their_lines_and_cells_by_column(tmp_path):
 
 def test_missing_columns_are_named_with_what_was_expected(tmp_path):
     (tmp_path / "t.csv").write_text("name,class\n")
-    with pytest.raises(ManifestError, match=r"t\.csv lacks 2.*file,class,tag\[,split\] in line 1") as caught:
+    with pytest.raises(
+        ManifestError, match=r"t\.csv lacks 2.*file,class,tag\[,split\] in line 1\."
+    ) as caught:
         read_table(tmp_path / "t.csv", ["file", "class", "tag"], "split", ManifestError)
     assert caught.value.offenders == ("file", "tag")
+
+
+@pytest.mark.parametrize(
+    ("content", "got"),
+    [
+        ("", "an empty file"),
+        ("\n\n", "an empty first line"),
+        ("file;class\na;b\n", "the header 'file;class'"),
+        ("name, class\n", "the header 'name,class'"),
+        ("x" * 5000, f"the header '{'x' * 100}'"),
+    ],
+)
+def test_missing_columns_are_told_with_the_header_that_there_is(tmp_path, content, got):
+    (tmp_path / "t.csv").write_text(content)
+    with pytest.raises(ManifestError) as caught:
+        read_table(tmp_path / "t.csv", ["file", "class"], "split", ManifestError)
+    assert f"column(s): got {got}, expected file,class[,split] in line 1. Correct it." in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from PIL import Image
 
 from tcam_cache.datasets import VideoFrames, frame_source, scan_videos
 from tcam_cache.datasets.images import ImageFrames
-from tcam_cache.datasets.video_frames import time_name, time_of
-from tcam_cache.errors import ConfigError, FrameError
+from tcam_cache.datasets.video_frames import frame_times, time_name, time_of
+from tcam_cache.errors import ExtraError, FrameError
 from tcam_cache.records import Shot
 
 KINDS = [
@@ -133,11 +133,12 @@ def test_after_an_error_the_next_frame_is_read(many):
     assert np.array_equal(source.read(shot, 4).pixels, expected)
 
 
-def test_without_pyav_the_error_says_what_to_install(many, monkeypatch):
+def test_without_pyav_the_error_is_the_extra_s_and_says_what_to_install(many, monkeypatch):
     root, (shot, *_) = many
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(ConfigError, match=r'pip install "tcam-cache\[video\]"'):
-        VideoFrames(root).read(shot, 0)
+    for read in (lambda: VideoFrames(root).read(shot, 0), lambda: frame_times(root / shot.folder)):
+        with pytest.raises(ExtraError, match=r'package av, .*pip install "tcam-cache\[video\]"'):
+            read()
 
 
 def test_a_layout_has_its_reader(tmp_path):

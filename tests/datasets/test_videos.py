@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tcam_cache.datasets import VideoFrames, read_manifest, sample, scan_videos
-from tcam_cache.errors import ConfigError, ManifestError
+from tcam_cache.errors import ConfigError, ExtraError, ManifestError
 
 REAL = Path(__file__).parents[2] / "../shared/data"
 
@@ -176,7 +176,7 @@ def test_a_link_that_leads_to_itself_is_named(videos):
 
 def test_without_pyav_the_error_says_what_to_install(videos, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(ConfigError, match=r"tcam-cache\[video\]"):
+    with pytest.raises(ExtraError, match=r"tcam-cache\[video\]"):
         scan_videos(videos, workers=1)
 
 

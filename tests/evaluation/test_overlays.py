@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tcam_cache.errors import StorageError
+from tcam_cache.errors import ConfigError, StorageError
 from tcam_cache.evaluation.overlays import (
     PREDICTED_COLOUR,
     TRUE_COLOUR,
@@ -77,11 +77,18 @@ def test_scaling_keeps_the_shape():
     assert scale_to_width(GREY, 30).shape == (20, 30, 3)
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.JPEG"])
 def test_a_picture_is_saved_as_its_suffix_says(tmp_path, name):
     save_image(tmp_path / "folder" / name, GREY)
     with Image.open(tmp_path / "folder" / name) as image:
-        assert image.format == {"png": "PNG", "jpg": "JPEG"}[name[2:]] and image.size == (60, 40)
+        assert image.format == ("PNG" if name == "a.png" else "JPEG") and image.size == (60, 40)
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a"])
+def test_a_picture_of_another_suffix_is_refused_and_not_written_as_something_else(tmp_path, name):
+    with pytest.raises(ConfigError, match=rf"got the picture \S+{name}; .*\.png or \.jpg or \.jpeg"):
+        save_image(tmp_path / name, GREY)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_full_disk_is_a_storage_error_and_leaves_nothing(tmp_path, monkeypatch):

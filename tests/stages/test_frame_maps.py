@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from tcam_cache.cams import CamExtractor, seeded_classifier
-from tcam_cache.stages.frame_maps import DecoderMaps
+from tcam_cache.stages.frame_maps import DecoderMaps, _cells
 from tcam_cache.training import Decoder
 
 
@@ -40,6 +40,17 @@ def test_a_cell_is_the_mean_probability_of_its_pixels_scaled_to_its_frame_s_extr
     torch.testing.assert_close(cams.maps[0], torch.tensor([[1.0, 2 / 3], [2 / 3, 0.0]]))
     assert cams.flat.tolist() == [False, True] and cams.maps[1].eq(0).all()
     assert torch.equal(logits, classifier(images))
+
+
+def test_on_mps_which_refuses_sizes_that_do_not_divide_cells_are_averaged_on_the_cpu():
+    class OnMps:
+        device = torch.device("mps")
+
+        def cpu(self):
+            return there
+
+    there = torch.rand(2, 32, 32)
+    assert torch.equal(_cells(OnMps(), 6), _cells(there, 6)) and _cells(there, 6).shape == (2, 6, 6)
 
 
 def test_the_class_that_is_asked_for_changes_nothing(classifier):

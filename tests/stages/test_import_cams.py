@@ -1,13 +1,16 @@
 """Tests of CAMs that others stored, one .pt file a frame: they move over, and what does not fit is listed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from tcam_cache.cache import CamCache
 from tcam_cache.cache_config import ImportConfig
+from tcam_cache.cams import read_classifier_file
 from tcam_cache.datasets import read_manifest
-from tcam_cache.errors import CacheError, FrameError
+from tcam_cache.errors import CacheError, ConfigError, FrameError
 from tcam_cache.stages.evaluate import evaluate
 from tcam_cache.stages.import_cams import import_cams
 from tcam_cache.stages.inspect_cache import InspectConfig, inspect_cache
@@ -109,7 +112,7 @@ def test_files_that_hold_no_map_of_the_size_are_listed_and_all_other_shots_impor
     (stored / "dog_0001_frame0002.jpg.pt").write_bytes(b"nothing")
     with pytest.raises(FrameError, match=r"5 file\(s\) .* hold no CAM of 7 x 7") as caught:
         import_cams(config())
-    wanted = ("5 x 7, not 7 x 7", "holds a dict", "(2, 7, 7)", "infinite", "torch cannot read")
+    wanted = ("5 x 7, not 7 x 7", "holds a dict", "(2, 7, 7)", "infinite", "not a file of tensors")
     for offender, reason in zip(caught.value.offenders, wanted, strict=True):
         assert reason in offender
     assert CamCache.open(config().out).missing() == ("bird/0002", "car/0002", "dog/0001")
@@ -161,6 +164,17 @@ def test_training_and_scoring_go_on_from_it_without_cl(
     assert ours.metrics.cl_accuracy is None and theirs.cl_accuracy is not None
     assert "no logits, so no CL" in ours.to_text()
     assert ours.metrics.method == "layercam"
+
+
+def test_a_classifier_that_lacks_a_class_of_the_manifest_is_refused_and_nothing_is_made(
+    config, small_classifier, tmp_path
+):
+    file = read_classifier_file(small_classifier)
+    replace(file, classes=("bird", "cat", "dog")).save(tmp_path / "other.pt")
+    with pytest.raises(ConfigError, match="not these classes of the manifest") as caught:
+        import_cams(config(classifier=tmp_path / "other.pt"))
+    assert caught.value.offenders == ("car",)
+    assert not config().out.exists()
 
 
 def test_without_a_classifier_training_says_what_is_missing(config, decoder_config):

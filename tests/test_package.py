@@ -1,0 +1,70 @@
+"""Tests of what the package itself offers: the twin of every command, loaded when it is asked for."""
+
+import importlib
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import tcam_cache
+from tcam_cache.settings import Config
+from tcam_cache_cli.main import COMMANDS
+
+TWINS = {
+    "demo": "run_demo",
+    "manifest": "index_dataset",
+    "classifier": "fit_classifier",
+    "build": "build_cache",
+    "train": "train_decoder",
+    "search": "search",
+    "evaluate": "evaluate",
+    "predict": "predict",
+    "inspect": "inspect_cache",
+    "verify": "verify_cache",
+    "export": "export_cache",
+    "import": "import_cams",
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_function_of_its_config_here(command):
+    config = getattr(tcam_cache, f"{command.capitalize()}Config")
+    twin = getattr(tcam_cache, TWINS[command])
+    assert issubclass(config, Config) and inspect.isfunction(twin)
+    assert next(iter(inspect.signature(twin).parameters.values())).annotation is config
+    # That which the command calls.
+    body = inspect.getsource(importlib.import_module(f"tcam_cache_cli.{command}"))
+    assert f"from {twin.__module__} import {twin.__name__}" in body
+
+
+def test_a_twin_runs(small_cache):
+    from tcam_cache import VerifyConfig, verify_cache
+
+    assert verify_cache(VerifyConfig(cache=small_cache)).shots == 11
+
+
+def test_what_shares_its_name_with_a_module_is_the_function_whatever_was_imported_before():
+    script = (
+        "import tcam_cache.stages.evaluate, tcam_cache.stages.search, tcam_cache.stages.predict, tcam_cache\n"
+        "from tcam_cache import evaluate, predict, search\n"
+        "print([callable(one) for one in (evaluate, predict, search, tcam_cache.search)])"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[True, True, True, True]\n", "")
+
+
+def test_importing_the_package_and_listing_what_it_offers_loads_nothing():
+    script = (
+        "import sys, tcam_cache; names = dir(tcam_cache); listed = tcam_cache.__all__\n"
+        "print('predict' in names and 'predict' in listed)\n"
+        "print([name for name in sys.modules if name.split('.')[0] in ('torch', 'numpy', 'zarr')])\n"
+        "print([name for name in sys.modules if name.startswith('tcam_cache.')])"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("True\n[]\n['tcam_cache.version']\n", "")
+
+
+def test_what_it_has_not_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'bulid_cache'"):
+        _ = tcam_cache.bulid_cache

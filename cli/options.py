@@ -4,7 +4,6 @@ import functools
 import inspect
 import json
 import logging
-import os
 import sys
 import tomllib
 import types
@@ -21,6 +20,7 @@ from tcam_cache.errors import ConfigError, TcamCacheError
 from tcam_cache.place import Place, place
 from tcam_cache.progress import QUIET, is_speaker
 from tcam_cache.settings import Config
+from tcam_cache.torchrun import require_alone
 
 
 class StageCommand(click.Command):
@@ -65,7 +65,7 @@ def stage_command(
             config = _config(make or config_class, _given(ctx, values))
             try:
                 if alone:
-                    _require_alone(ctx.command.name)
+                    require_alone(ctx.command.name)
                 report = stage(config)
             except TcamCacheError as error:
                 if as_json and is_speaker():
@@ -96,16 +96,6 @@ def _in_order(config_class: type[Config]) -> list[Field]:
         return spec.default is not MISSING, home, homes[home].index(spec.name)
 
     return sorted(fields(config_class), key=rank)
-
-
-def _require_alone(command: str | None) -> None:
-    # As `tcam_cache.training` does, but without torch, which most commands never load.
-    size = int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
-    if size > 1:
-        raise ConfigError(
-            f"torchrun started {size} processes, but {command} is for one: only train shares its work among "
-            "them. Start it without torchrun."
-        )
 
 
 def _error_json(error: TcamCacheError) -> dict[str, Any]:

@@ -19,7 +19,6 @@ _HOMES = {
     "Manifest": "tcam_cache.datasets",
     "TcamCacheError": "tcam_cache.errors",
     "Box": "tcam_cache.records",
-    "FrameKey": "tcam_cache.records",
     "Shot": "tcam_cache.records",
     "cam_tmp": "tcam_cache.window",
     "window_indices": "tcam_cache.window",

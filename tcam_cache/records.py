@@ -18,13 +18,6 @@ class Box(NamedTuple):
     y1: float
 
 
-class FrameKey(NamedTuple):
-    """One frame: its shot's id and its position in that shot's list of frames."""
-
-    shot: str
-    t: int
-
-
 class Frame(NamedTuple):
     """A decoded frame.
 

@@ -19,7 +19,7 @@ _CORNERS = COLUMNS[2:]
 
 Sizes = Mapping[str, tuple[int, int] | FrameError]
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Row(NamedTuple):
@@ -208,7 +208,7 @@ def _boxes(rows: Sequence[Row], sizes: Sizes) -> tuple[dict[str, list[Box]], lis
             corners = ",".join(f"{corner:g}" for corner in drawn)
             faults.append(f"{row.place}: {row.frame}: box {corners} is outside its {size[0]}x{size[1]} image")
     if clipped:
-        _log.warning("%d box(es) reached beyond their image and were clipped to it", clipped)
+        logger.warning("%d box(es) reached beyond their image and were clipped to it", clipped)
     return boxes, faults
 
 

@@ -16,6 +16,7 @@ from tcam_cache.stages.loading import ShotFrame
 from tcam_cache.stages.maps import FrameMap, annotated_frames, classifier_maps
 from tcam_cache.stages.scoring import Validation
 from tcam_cache.stages.setup import find_device, open_data, split_hashes, worker_count
+from tcam_cache.torchrun import require_alone
 from tcam_cache.training import (
     ClassifierTask,
     EpochBatches,
@@ -23,7 +24,6 @@ from tcam_cache.training import (
     RunFolder,
     TrainingSamples,
     fit,
-    require_alone,
     require_board,
 )
 

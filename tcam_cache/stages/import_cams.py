@@ -20,6 +20,7 @@ from tcam_cache.progress import progress_bar
 from tcam_cache.provenance import provenance
 from tcam_cache.records import Shot, ShotCams
 from tcam_cache.stages.attached import CLASSIFIER_NAME, MANIFEST_NAME
+from tcam_cache.stages.stored_maps import map_settings, warn_of_flat_maps
 
 logger = logging.getLogger(__name__)
 
@@ -228,7 +229,7 @@ def _plan(
             "classes": list(classes),
             "weights": file.hashes()["best_localization"] if file else None,
         },
-        "maps": {"size": list(size), "scaling": "minimum and maximum of the frame", "dtype": "float16"},
+        "maps": map_settings(size),
         "manifest": manifest.digest(),
         "every": 1,
     }
@@ -238,8 +239,7 @@ def _plan(
 
 
 def _warn(flat: int, nans: int, frames: int, strangers: Sequence[str]) -> None:
-    if flat:
-        logger.warning("%d of %d new maps are flat: they say nothing of where the object is", flat, frames)
+    warn_of_flat_maps(flat, frames)
     if nans:
         logger.warning("%d NaN in new maps were taken for zero", nans)
     if strangers:

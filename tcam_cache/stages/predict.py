@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tcam_cache.config import MAP_SIZE, PredictConfig, fixed_threshold
+from tcam_cache.config import MAP_SIZE, PredictConfig
 from tcam_cache.datasets import ImageFrames, VideoFrames, frame_times, image_names, is_video
 from tcam_cache.errors import ConfigError, FrameError
 from tcam_cache.evaluation import boxes_at
@@ -94,7 +94,7 @@ def predict(config: PredictConfig) -> PredictReport:
 
 def _threshold(config: PredictConfig, localizer: Localizer) -> float:
     if config.threshold is not None:
-        return fixed_threshold(str(config.threshold))
+        return config.threshold
     if localizer.threshold is None:
         raise ConfigError(f"{config.run} carries no threshold from val. Give one, such as --threshold 0.5.")
     return float(localizer.threshold["value"])

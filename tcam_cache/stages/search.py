@@ -16,7 +16,8 @@ from tcam_cache.files import write_bytes, write_json, write_text
 from tcam_cache.stages.grid import RUNS_NAME, grid_runs, parse_grid
 from tcam_cache.stages.setup import computing_threads
 from tcam_cache.stages.train_decoder import train_decoder
-from tcam_cache.training import VAL_LOSS, RunFolder, draw_search, require_alone
+from tcam_cache.torchrun import require_alone
+from tcam_cache.training import VAL_LOSS, RunFolder, draw_search
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from tcam_cache.training.curves import draw_search
 from tcam_cache.training.decoder import Decoder
 from tcam_cache.training.fitting import FitReport, fit
 from tcam_cache.training.mean_cams import MeanCams
-from tcam_cache.training.ranks import ALONE, Ranks, joined_ranks, require_alone
+from tcam_cache.training.ranks import ALONE, Ranks, joined_ranks
 from tcam_cache.training.run_folder import FREE_ON_RESUME, VAL_LOSS, RunFolder
 from tcam_cache.training.samples import START_METHOD, EpochBatches, TrainingSamples, resize_maps
 from tcam_cache.training.tasks import ClassifierTask, DecoderTask
@@ -31,7 +31,6 @@ __all__ = [
     "draw_search",
     "fit",
     "joined_ranks",
-    "require_alone",
     "require_board",
     "resize_maps",
 ]

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
-from tcam_cache.errors import ConfigError, RunError
+from tcam_cache.errors import RunError
+from tcam_cache.torchrun import process_count
 
 # Ranks wait for one that is slower, or that writes. One that ends is noticed at once, not by this.
 _PATIENCE = timedelta(days=1)
@@ -125,22 +126,8 @@ def joined_ranks() -> Iterator[Ranks]:
         distributed.destroy_process_group()
 
 
-def require_alone(command: str) -> None:
-    """Make sure that torchrun has not started several processes of what is for one.
-
-    Raises:
-        ConfigError: it has.
-    """
-    size = _started().size
-    if size > 1:
-        raise ConfigError(
-            f"torchrun started {size} processes, but {command} is for one: only train shares its work among "
-            "them. Start it without torchrun."
-        )
-
-
 def _started() -> Ranks:
-    if not distributed.is_torchelastic_launched():
+    if process_count() == 1:
         return ALONE
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     return Ranks(*(int(os.environ[name]) for name in names))

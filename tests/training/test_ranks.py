@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tcam_cache.errors import ConfigError, RunError
-from tcam_cache.training.ranks import ALONE, Ranks, joined_ranks, require_alone
+from tcam_cache.training.ranks import ALONE, Ranks, joined_ranks
 
 
 def joined(two_ranks, call):
@@ -41,7 +41,6 @@ def test_without_torchrun_a_process_is_alone_and_every_sum_is_the_value_itself()
         assert ranks.any(True, False) == (True, False)
         assert ranks.gather("x") == ["x"]
         assert ranks.from_first(lambda: 7) == 7
-    require_alone("search")
 
 
 def test_two_processes_know_their_places_and_sum(two_ranks):
@@ -96,9 +95,3 @@ def test_a_process_that_ends_ends_the_other_with_a_named_error(two_ranks):
     assert isinstance(first, RunError) and "another process of this training ended" in str(first)
     assert isinstance(second, ConfigError)
     assert time.monotonic() - began < 30
-
-
-def test_what_is_for_one_process_refuses_two(two_ranks):
-    for error in two_ranks(lambda: require_alone("search")):
-        assert isinstance(error, ConfigError)
-        assert "2 processes, but search is for one" in str(error)

@@ -23,6 +23,7 @@ SHARED = {
     "provenance",
     "records",
     "settings",
+    "torchrun",
     "version",
     "window",
 }

@@ -134,6 +134,7 @@ def test_the_command_line_imports_only_stages_readers_and_shared_words():
         "presets",
         "progress",
         "settings",
+        "torchrun",
         "version",
         *READERS,
     }

@@ -126,7 +126,12 @@ def only_readable(batches: Iterable[FrameBatch]) -> Iterator[FrameBatch]:
         if not faults:
             yield batch
     if faults:
-        raise FrameError(f"{len(faults)} frame(s) cannot be read. Replace or remove them.", faults)
+        raise unreadable(faults)
+
+
+def unreadable(faults: Sequence[str]) -> FrameError:
+    """Return the error that lists frames that cannot be read, one text each."""
+    return FrameError(f"{len(faults)} frame(s) cannot be read. Replace or remove them.", faults)
 
 
 def _as_it_is(item: tuple) -> tuple:

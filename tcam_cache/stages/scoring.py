@@ -6,8 +6,9 @@ from itertools import chain
 import joblib
 import numpy as np
 
+from tcam_cache.errors import FrameError
 from tcam_cache.evaluation import GRID, FrameSweep, choose_tau, corloc_curve, sweep_frame
-from tcam_cache.stages.loading import ShotFrame, in_batches
+from tcam_cache.stages.loading import ShotFrame, in_batches, unreadable
 from tcam_cache.stages.maps import FrameMap
 from tcam_cache.training import ALONE, Ranks
 
@@ -78,8 +79,21 @@ class Validation:
         }
 
     def sweeps(self, taus: np.ndarray) -> list[FrameSweep]:
-        """Return every frame's boxes at (K,) rising thresholds in [0, 1), in the order of the frames."""
-        share = chain.from_iterable(self.ranks.share(in_batches(self.frames, self.batch_size)))
-        mine = sweep_maps(self.maps(list(share)), self.classes, "components", taus, self.workers)
-        swept = {(sweep.shot, sweep.t): sweep for part in self.ranks.gather(mine) for sweep in part}
+        """Return every frame's boxes at (K,) rising thresholds in [0, 1), in the order of the frames.
+
+        Raises:
+            FrameError: frames cannot be read; each rank names those of all.
+        """
+        parts = self.ranks.gather(self._share(taus))
+        if faults := [text for _, unread in parts for text in unread]:
+            raise unreadable(faults)
+        swept = {(sweep.shot, sweep.t): sweep for part, _ in parts for sweep in part}
         return [swept[shot.id, t] for shot, t in self.frames]
+
+    def _share(self, taus: np.ndarray) -> tuple[list[FrameSweep], tuple[str, ...]]:
+        """Return the boxes of this rank's frames, or which of these cannot be read."""
+        share = chain.from_iterable(self.ranks.share(in_batches(self.frames, self.batch_size)))
+        try:
+            return sweep_maps(self.maps(list(share)), self.classes, "components", taus, self.workers), ()
+        except FrameError as error:
+            return [], error.offenders or (error.message,)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from tcam_cache.config import FitConfig
-from tcam_cache.errors import RunError
+from tcam_cache.errors import RunError, TcamCacheError
 from tcam_cache.progress import progress_bar
 from tcam_cache.training.board import open_board
 from tcam_cache.training.curves import draw_curves
@@ -261,13 +261,13 @@ class _Loop:
         require_finite(self.whole, self.task.model(), epoch)
 
     def validated(self, validate: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:
-        """Return the scores on the validation split; Ctrl-C meanwhile saves the epoch before it is raised."""
+        """Return the scores on the validation split; what stops it is raised when the epoch is saved."""
         try:
             # What is scored is what is saved.
             self.ranks.copy_buffers(self.task.model())
             return validate()
-        except (KeyboardInterrupt, RunError):
-            # Ctrl-C may come to another process first, whose end is an error here.
+        except (KeyboardInterrupt, TcamCacheError):
+            # Where Ctrl-C came to another process first, that one's end is an error here.
             self.save()
             raise
 

@@ -5,10 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tcam_cache.errors import FrameError
 from tcam_cache.records import Box, Shot
 from tcam_cache.stages.loading import in_batches
 from tcam_cache.stages.maps import FrameMap
 from tcam_cache.stages.scoring import VALIDATION_GRID, Validation
+from tcam_cache.training import ALONE
 
 CLASSES = ("bird", "car")
 SIDE = 8
@@ -77,3 +79,20 @@ def test_the_sweeps_come_in_the_order_of_the_frames_whoever_made_them(in_turn):
     )
     for sweeps in every:
         assert [(sweep.shot, sweep.t) for sweep in sweeps] == [(shot.id, t) for shot, t in frames]
+
+
+def test_every_rank_names_the_frames_that_any_of_them_cannot_read(in_turn):
+    frames = frames_of([2, 2])
+
+    def maps(share):
+        raise FrameError("2 frames cannot be read. Replace them.", [f"{shot.id}/{t}" for shot, t in share])
+        yield
+
+    def error_of(ranks):
+        with pytest.raises(FrameError, match=r"4 frame\(s\) cannot be read") as caught:
+            Validation(maps, frames, CLASSES, 1, 1, ranks).sweeps(VALIDATION_GRID)
+        return sorted(caught.value.offenders)
+
+    expected = [f"{shot.id}/{t}" for shot, t in frames]
+    assert in_turn(error_of, size=2) == [expected, expected]
+    assert error_of(ALONE) == expected

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tcam_cache.config import FitConfig
-from tcam_cache.errors import RunError
+from tcam_cache.errors import FrameError, RunError
 from tcam_cache.training import fitting
 from tcam_cache.training.fitting import fit, learning_rate, step_generator
 from tcam_cache.training.ranks import Ranks, joined_ranks
@@ -448,17 +448,20 @@ def test_ctrl_c_while_an_epoch_is_written_waits_until_all_of_it_is(tmp_path, mon
     assert (state["epoch"], state["sums"]["step"]) == (len(RunFolder.open(tmp_path / "run").log()), 0)
 
 
-def test_another_process_that_ends_during_validation_keeps_the_epochs_steps(tmp_path):
+@pytest.mark.parametrize(
+    "error", [RunError("another process ended. Resume."), FrameError("unreadable. Mend.")]
+)
+def test_an_error_during_validation_keeps_the_epochs_steps(tmp_path, error):
     noisy(tmp_path / "whole")
     task, settings = Toy(0.3), config(**SCHEDULE)
 
-    def left_alone():
+    def failing():
         if task.epoch == 2:
-            raise RunError("another process of this training ended. Go on with --resume.")
+            raise error
         return score_of(task)()
 
-    with pytest.raises(RunError, match="another process"):
-        fit(task, Targets(), settings, begin(tmp_path / "run", settings), left_alone, KEEP)
+    with pytest.raises(type(error)):
+        fit(task, Targets(), settings, begin(tmp_path / "run", settings), failing, KEEP)
     state = kept(tmp_path / "run", "last")
     assert (state["epoch"], state["sums"]["step"]) == (2, 4)
     noisy(tmp_path / "run", resume=True)

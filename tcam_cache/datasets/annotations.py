@@ -12,10 +12,18 @@ from typing import NamedTuple
 from tcam_cache.datasets.images import image_sizes
 from tcam_cache.datasets.tables import read_table
 from tcam_cache.errors import AnnotationError, FrameError
+from tcam_cache.names import one_name
 from tcam_cache.records import SPLITS, Box, Shot
 
 COLUMNS = ("frame", "class", "xmin", "ymin", "xmax", "ymax")
 _CORNERS = COLUMNS[2:]
+# No object is so small: a box that ends there is in shares of the picture, 0 to 1, rounded up or not.
+SUBPIXEL = 1.5
+# A box that reaches so far beyond its frame, in frames, was drawn on another one.
+_BEYOND = 0.5
+# Boxes may all lie within the first hundred pixels by chance, so that percentages are only warned of.
+_SCALES = {"percent": 100, "thousandths": 1000}
+_MANY = 8
 
 Sizes = Mapping[str, tuple[int, int] | FrameError]
 
@@ -88,7 +96,9 @@ def checked_box(corners: Sequence[str | float]) -> Box:
     if not all(map(math.isfinite, box)):
         raise ValueError(f"box {text} has a NaN or infinite corner")
     if not (box.x0 < box.x1 and box.y0 < box.y1):
-        raise ValueError(f"box {text} is inverted or empty; expected x0,y0,x1,y1")
+        raise ValueError(f"box {text} is inverted or empty; expected x0,y0,x1,y1, no width and height")
+    if max(box) <= SUBPIXEL:
+        raise ValueError(f"box {text} is smaller than a pixel, a share of the picture; expected pixels")
     return box
 
 
@@ -112,18 +122,21 @@ def attach(
         AnnotationError: lists every row that cannot be read, names a frame that is not there, gives a video
             another class than its folder or a second split, or a box that is inverted or outside its image.
     """
-    named = {row.frame for row in annotations.rows}
-    paths = ((path, shot, t) for shot in shots for t in range(len(shot)) if (path := shot.path(t)) in named)
-    places = {path: (shot, t) for path, shot, t in paths}
-    rows = [row for row in annotations.rows if row.frame in places]
+    places, absent = _places(shots, annotations.rows)
+    rows = [
+        row._replace(frame=shot.path(t))
+        for row in annotations.rows
+        if row.frame in places
+        for shot, t in [places[row.frame]]
+    ]
+    places = {shot.path(t): (shot, t) for shot, t in places.values()}
     sizes = sizes_of(root, dict.fromkeys(row.frame for row in rows if row.box is not None))
     videos = {row.frame: places[row.frame][0] for row in rows}
     splits, split_faults = _video_splits(rows, videos)
     boxes, box_faults = _boxes(rows, sizes)
-    absent = [row for row in annotations.rows if row.frame not in places]
     faults = [
         *annotations.faults,
-        *(f"{row.place}: {row.frame} is not there" for row in absent),
+        *absent,
         *_class_faults(rows, videos),
         *split_faults,
         *box_faults,
@@ -140,6 +153,28 @@ def attach(
         shot, t = places[frame]
         found[shot.id][t] = tuple(frame_boxes)
     return tuple(replace(shot, boxes=found.get(shot.id, {})) for shot in shots), splits
+
+
+def _places(shots: Sequence[Shot], rows: Sequence[Row]) -> tuple[dict[str, tuple[Shot, int]], list[str]]:
+    """Return the shot and position of each row's frame, by the row's name of it, and what is not there."""
+    wanted = {_plain(row.frame): row.frame for row in rows}
+    paths = ((_plain(shot.path(t)), shot, t) for shot in shots for t in range(len(shot)))
+    found = {path: (shot, t) for path, shot, t in paths if path in wanted}
+    places = {row.frame: found[path] for row in rows if (path := _plain(row.frame)) in found}
+    missing = [row for row in rows if row.frame not in places]
+    if not missing:
+        return places, []
+    known = {shot.path(t).casefold(): shot.path(t) for shot in shots for t in range(len(shot))}
+    others = ((row, known.get(row.frame.casefold())) for row in missing)
+    return places, [
+        f"{row.place}: {row.frame} is not there" + (f"; {other} is, in another case" if other else "")
+        for row, other in others
+    ]
+
+
+def _plain(path: str) -> str:
+    """Return the one form of a path below the root: composed, and without "./"."""
+    return one_name(path).removeprefix("./")
 
 
 def _example(shots: Sequence[Shot]) -> str:
@@ -170,7 +205,7 @@ def _class_faults(rows: Sequence[Row], videos: Mapping[str, Shot]) -> Iterator[s
     lines: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for row in rows:
         shot = videos[row.frame]
-        if row.tag != shot.tag:
+        if one_name(row.tag) != one_name(shot.tag):
             lines[shot.video, shot.tag, row.tag].append(row.place)
     for (video, tag, other), found in lines.items():
         yield f"video {video}: lies under class {tag!r}, but {_few(found)} says {other!r}"
@@ -201,15 +236,41 @@ def _boxes(rows: Sequence[Row], sizes: Sizes) -> tuple[dict[str, list[Box]], lis
             continue
         drawn = _scaled(row.box, row.drawn_on or size, size)
         box = _clip(drawn, *size)
-        if box.x0 < box.x1 and box.y0 < box.y1:
+        inside = box.x0 < box.x1 and box.y0 < box.y1
+        if inside and not _far_beyond(drawn, *size):
             boxes[row.frame].append(box)
             clipped += box != drawn
         else:
             corners = ",".join(f"{corner:g}" for corner in drawn)
-            faults.append(f"{row.place}: {row.frame}: box {corners} is outside its {size[0]}x{size[1]} image")
+            where = "reaches far beyond" if inside else "is outside"
+            hint = ": is it of another frame size?" if inside else ""
+            faults.append(
+                f"{row.place}: {row.frame}: box {corners} {where} its {size[0]}x{size[1]} image{hint}"
+            )
     if clipped:
         logger.warning("%d box(es) reached beyond their image and were clipped to it", clipped)
+    _doubt_units(boxes, sizes)
     return boxes, faults
+
+
+def _far_beyond(box: Box, width: int, height: int) -> bool:
+    across, down = _BEYOND * width, _BEYOND * height
+    return box.x0 < -across or box.y0 < -down or box.x1 > width + across or box.y1 > height + down
+
+
+def _doubt_units(boxes: Mapping[str, Sequence[Box]], sizes: Sizes) -> None:
+    found = [box for frame in boxes.values() for box in frame]
+    sides = [side for frame in boxes for side in sizes[frame] if isinstance(side, int)]
+    for unit, scale in _SCALES.items():
+        if len(found) >= _MANY and max(map(max, found)) <= scale and min(sides) >= 2 * scale:
+            logger.warning(
+                "all %d boxes end within the first %d pixels of frames at least twice as large: are they %s? "
+                "Expected pixels",
+                len(found),
+                scale,
+                unit,
+            )
+            return
 
 
 def _scaled(box: Box, drawn_on: tuple[int, int], size: tuple[int, int]) -> Box:

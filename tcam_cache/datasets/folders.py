@@ -1,82 +1,208 @@
-"""The `folders` layout: CLASS/VIDEO/SHOT/frame*.jpg, and CLASS/VIDEO/frame*.jpg; both may mix."""
+"""The `folders` layout: CLASS/VIDEO/SHOT/frame*.jpg, CLASS/VIDEO/frame*.jpg, and both below SPLIT."""
 
-from collections.abc import Iterator
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tcam_cache.datasets.annotations import attach, read_annotations
 from tcam_cache.datasets.listing import (
     SUFFIXES,
+    Listing,
     Notes,
+    images_below,
     is_folder,
     list_folder,
     log_notes,
     refuse_repeated_folders,
 )
 from tcam_cache.datasets.manifest import Manifest
-from tcam_cache.datasets.splits import seeded_splits, with_splits
+from tcam_cache.datasets.splits import named_split, seeded_splits, with_splits
+from tcam_cache.datasets.video_frames import SUFFIXES as VIDEO_SUFFIXES
 from tcam_cache.errors import ManifestError
+from tcam_cache.names import one_name
 from tcam_cache.records import Shot
 
 LAYOUT = "folders"
+# Between a class and its videos such a folder is a level that means nothing.
+_LEVELS = {"videos", "video", "clips", "data", "frames", "images", "jpegimages", "rgb"}
+_STRAY = "image(s) where no frame belongs ignored"
+_VIDEOS = "video file(s) ignored: they are for --layout videos"
+
+logger = logging.getLogger(__name__)
+
+
+class _Class(NamedTuple):
+    """A class's folder below the root, and the split that it lies under, or ""."""
+
+    tag: str
+    folder: str
+    split: str = ""
 
 
 def index_folders(root: Path | str, annotations: Path | str | None = None, seed: int = 0) -> Manifest:
     """Index tagged video laid out as CLASS/VIDEO/SHOT/frame*.jpg or CLASS/VIDEO/frame*.jpg, in place.
 
-    Frames are in natural order (frame2 before frame10). Hidden files are ignored; images where no frame
-    belongs, empty folders and classes without video are left out, each kind with one counted warning.
+    Folders train, val and test on top, two of them at least, are splits, with the classes below each. Frames
+    are in natural order (frame2 before frame10). What a person does not see in a folder is ignored; images
+    where no frame belongs, empty folders and classes without video are left out, each kind with one counted
+    warning.
 
     Args:
         root: the folder that holds the class folders.
-        annotations: CSV with boxes, splits or both, see `read_annotations`; without a split in it, videos
-            are split by `seeded_splits`.
+        annotations: CSV with boxes, splits or both, see `read_annotations`; without a split in it or on top,
+            videos are split by `seeded_splits`.
         seed: of that split.
 
     Raises:
-        ManifestError: the root is missing or holds no frames, or one video is listed twice.
+        ManifestError: the root is missing or holds no frames, the folders lie at other levels, or one video
+            is listed twice.
         AnnotationError: the annotations do not fit the frames; every misfit is listed.
     """
     root = Path(root)
     if not is_folder(root):
         raise ManifestError(f"{root} is not a folder. Give the folder that holds one folder a class.")
     notes = Notes(list)
-    listing = list_folder(root)
-    notes["image(s) where no frame belongs ignored"] += listing.images
-    shots = [shot for tag in listing.folders for shot in _class_shots(root, tag, notes)]
-    log_notes(notes, shots)
+    classes = _classes(root, notes)
+    found = {item: _class_shots(root, item, notes) for item in classes}
+    shots: Sequence[Shot] = [shot for item in classes for shot in found[item]]
     if not shots:
-        raise ManifestError(
-            f"{root} holds no frames. Expected CLASS/VIDEO/SHOT/frame0001.jpg or CLASS/VIDEO/frame0001.jpg, "
-            f"with images that end in {', '.join(SUFFIXES)}."
-        )
+        raise _no_frames(root, notes)
+    log_notes(notes, shots)
     refuse_repeated_folders(root, shots)
-    splits: dict[str, str] = {}
+    _doubt_levels(root, shots)
+    splits = {shot.video: item.split for item in classes if item.split for shot in found[item]}
     if annotations is not None:
-        shots, splits = attach(shots, read_annotations(annotations), root)
+        shots, given = attach(shots, read_annotations(annotations), root)
+        splits |= given
     shots = with_splits(shots, splits or seeded_splits(shots, seed))
     return Manifest(root, LAYOUT, tuple(dict.fromkeys(shot.tag for shot in shots)), shots)
 
 
-def _class_shots(root: Path, tag: str, notes: Notes) -> list[Shot]:
-    listing = list_folder(root / tag)
-    notes["image(s) where no frame belongs ignored"] += (f"{tag}/{name}" for name in listing.images)
-    shots = [shot for video in listing.folders for shot in _video_shots(root, tag, f"{tag}/{video}", notes)]
+def _classes(root: Path, notes: Notes) -> list[_Class]:
+    listing = list_folder(root)
+    _note_strays(listing, "", notes)
+    splits = {name: named_split(name) for name in listing.folders}
+    if len({split for split in splits.values() if split}) < 2:
+        return [_Class(one_name(name), name) for name in listing.folders]
+    others = [name for name, split in splits.items() if not split]
+    if others:
+        raise ManifestError(
+            f"{root} holds folders of splits ({', '.join(set(splits) - set(others))}) beside others, which "
+            "can be neither splits nor classes. Move them away.",
+            others,
+        )
+    logger.info("the folders %s of %s are read as splits", ", ".join(splits), root)
+    found = []
+    for name, split in splits.items():
+        below = list_folder(root / name)
+        _note_strays(below, f"{name}/", notes)
+        found += [_Class(one_name(tag), f"{name}/{tag}", split) for tag in below.folders]
+    return sorted(found, key=lambda item: [one.tag for one in found].index(item.tag))
+
+
+def _class_shots(root: Path, item: _Class, notes: Notes) -> list[Shot]:
+    folder, listing = item.folder, list_folder(root / item.folder)
+    _note_strays(listing, f"{folder}/", notes)
+    if len({split for name in listing.folders if (split := named_split(name))}) > 1:
+        raise ManifestError(
+            f"{root / folder} holds the folders {', '.join(listing.folders)}: splits below a class. "
+            "Lay them out as SPLIT/CLASS/VIDEO, or as CLASS/VIDEO with the splits in a CSV."
+        )
+    if len(listing.folders) == 1 and listing.folders[0].casefold() in _LEVELS:
+        below = list_folder(root / folder / listing.folders[0])
+        if below.folders and not below.images:
+            folder, listing = f"{folder}/{listing.folders[0]}", below
+            notes["folder(s) between a class and its videos passed over"].append(folder)
+            _note_strays(listing, f"{folder}/", notes)
+    videos = [f"{folder}/{name}" for name in listing.folders]
+    shots = [shot for video in videos for shot in _video_shots(root, item.tag, video, notes)]
     if not shots:
-        notes["class(es) with no video left out"].append(tag)
+        notes["class(es) with no video left out"].append(folder)
     return shots
 
 
 def _video_shots(root: Path, tag: str, video: str, notes: Notes) -> Iterator[Shot]:
     listing = list_folder(root / video)
+    _note_frames(listing, video, notes)
     if listing.images:
-        yield Shot(video, tag, video, "train", video, tuple(listing.images))
+        yield _shot(tag, video, video, listing)
     elif not listing.folders:
         notes["empty shot folder(s) left out"].append(video)
     for name in listing.folders:
         folder = f"{video}/{name}"
         below = list_folder(root / folder)
+        _note_frames(below, folder, notes)
         notes["folder(s) below a shot ignored"] += (f"{folder}/{deeper}" for deeper in below.folders)
         if below.images:
-            yield Shot(folder, tag, video, "train", folder, tuple(below.images))
+            yield _shot(tag, video, folder, below)
         else:
             notes["empty shot folder(s) left out"].append(folder)
+
+
+def _shot(tag: str, video: str, folder: str, listing: Listing) -> Shot:
+    return Shot(one_name(folder), tag, one_name(video), "train", folder, tuple(listing.images))
+
+
+def _note_strays(listing: Listing, above: str, notes: Notes) -> None:
+    notes[_STRAY] += (f"{above}{name}" for name in listing.images)
+    _note_videos(listing, above, notes)
+
+
+def _note_frames(listing: Listing, folder: str, notes: Notes) -> None:
+    notes["conflicted cop(ies) left out"] += (f"{folder}/{name}" for name in listing.copies)
+    if listing.doubt:
+        notes["folder(s) whose names leave the order of the frames open"].append(f"{folder}: {listing.doubt}")
+    _note_videos(listing, f"{folder}/", notes)
+
+
+def _note_videos(listing: Listing, above: str, notes: Notes) -> None:
+    notes[_VIDEOS] += (f"{above}{name}" for name in listing.others if name.lower().endswith(VIDEO_SUFFIXES))
+
+
+def _doubt_levels(root: Path, shots: Sequence[Shot]) -> None:
+    """Warn where what is taken for a class or for a video may be another level of folders."""
+    videos: dict[str, dict[str, None]] = defaultdict(dict)
+    for shot in shots:
+        videos[shot.tag][shot.video.rpartition("/")[2]] = None
+    first = next(iter(videos))
+    # Videos are numbered, or named each by itself; classes are words.
+    if any(letter.isdecimal() for name in videos[first] for letter in name):
+        return
+    names = ", ".join(list(videos[first])[:3])
+    if len(videos) == 1:
+        logger.warning(
+            "one class, %s, with the videos %s: if those are the classes, give %s", first, names, root / first
+        )
+    elif len(videos[first]) > 1 and all(videos[tag].keys() == videos[first].keys() for tag in videos):
+        logger.warning(
+            "every class (%s) has the same videos, %s: are those the classes? Expected CLASS/VIDEO below %s",
+            ", ".join(list(videos)[:3]),
+            names,
+            root,
+        )
+
+
+def _no_frames(root: Path, notes: Notes) -> ManifestError:
+    expected = (
+        f"Expected CLASS/VIDEO/SHOT/frame0001.jpg or CLASS/VIDEO/frame0001.jpg, with images that end in "
+        f"{', '.join(SUFFIXES)}."
+    )
+    if videos := notes[_VIDEOS]:
+        return ManifestError(
+            f"{root} holds {len(videos)} video file(s), such as {videos[0]}, and no frames. Index "
+            "video files with --layout videos, which wants CLASS/*.mp4 below ROOT."
+        )
+    if strays := notes[_STRAY]:
+        return ManifestError(
+            f"{root} holds {len(strays)} image(s) that are in no video's folder, such as {strays[0]}. "
+            f"{expected} Give each video a folder of its own; pictures that belong to no video are for --layout wsol."
+        )
+    deeper = next(images_below(root), None)
+    if deeper:
+        return ManifestError(
+            f"{root} holds no frames at the level expected; one lies at {deeper.relative_to(root)}. "
+            f"{expected} Give the folder that holds the class folders."
+        )
+    return ManifestError(f"{root} holds no frames. {expected}")

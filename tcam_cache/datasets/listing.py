@@ -2,58 +2,83 @@
 
 import logging
 import os
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from tcam_cache.errors import ManifestError
+from tcam_cache.names import conflicted_copy, in_order, left_behind, one_name
 from tcam_cache.records import Shot
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
+# By these files a folder is a cache, a run, a search, a report of this program; or boxes of `predict`.
+_OWN_FILES = (("cache.json",), ("config.json", "log.jsonl"), ("search.json",), ("metrics.json", "frames.csv"))
+_OWN_BOXES = b"frame,predicted_class,"
+
 logger = logging.getLogger(__name__)
-_DIGITS = re.compile(r"(\d+)")
 
 Notes = defaultdict[str, list[str]]
 
 
 class Listing(NamedTuple):
-    """The visible entries of a folder, each kind in natural order.
+    """What a person sees in a folder, each kind in natural order.
 
     Attributes:
         folders: names of subfolders, links to folders among them.
         images: names that end as an image does.
         others: names of all other files.
+        copies: names of conflicted copies, which are in none of the above.
+        doubt: what the images' names leave open about their order, or "".
     """
 
     folders: list[str]
     images: list[str]
     others: list[str]
+    copies: list[str]
+    doubt: str
 
 
 def list_folder(folder: Path | str) -> Listing:
-    """List a folder; hidden entries are left out.
+    """List a folder; hidden entries, what systems left behind and results of this program are left out.
 
     Raises:
-        ManifestError: it cannot be listed, or holds a link that leads back to itself.
+        ManifestError: it cannot be listed, holds a link that leads back to itself, or two names that are one
+            in different Unicode forms.
     """
-    listing = Listing([], [], [])
+    folders, images, others, copies = [], [], [], []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                if left_behind(entry.name):
                     continue
-                if _is_folder(entry):
-                    listing.folders.append(entry.name)
+                if conflicted_copy(entry.name):
+                    copies.append(entry.name)
+                elif _is_folder(entry):
+                    if not made_here(entry.path):
+                        folders.append(entry.name)
                 elif entry.name.lower().endswith(SUFFIXES):
-                    listing.images.append(entry.name)
+                    images.append(entry.name)
                 else:
-                    listing.others.append(entry.name)
+                    others.append(entry.name)
     except OSError as error:
         raise ManifestError(f"cannot list the folder {folder}: {error.strerror}.") from error
-    return Listing(*(sorted(names, key=natural_key) for names in listing))
+    _refuse_twins(folder, [*folders, *images, *others])
+    frames = in_order(images)
+    return Listing(in_order(folders).names, frames.names, in_order(others).names, copies, frames.doubt)
+
+
+def made_here(folder: Path | str) -> bool:
+    """Return whether a folder is a cache, a run, a report or boxes that this program wrote."""
+    folder = Path(folder)
+    if any(all((folder / name).is_file() for name in names) for names in _OWN_FILES):
+        return True
+    try:
+        with (folder / "boxes.csv").open("rb") as file:
+            return file.read(len(_OWN_BOXES)) == _OWN_BOXES
+    except OSError:
+        return False
 
 
 def is_folder(path: Path) -> bool:
@@ -64,21 +89,25 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def natural_key(name: str) -> tuple[list[str | int], str]:
-    """Return a sort key that compares runs of digits as numbers.
-
-    >>> sorted(["frame10.jpg", "frame2.jpg", "frame1.jpg"], key=natural_key)
-    ['frame1.jpg', 'frame2.jpg', 'frame10.jpg']
-    """
-    return [int(part) if part.isdecimal() else part for part in _DIGITS.split(name)], name
-
-
 def image_names(folder: Path | str) -> tuple[str, ...]:
-    """Return the images in a folder and below, as paths relative to it with "/", in natural order."""
-    folder = Path(folder)
-    below = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    visible = (path.as_posix() for path in below if not any(part.startswith(".") for part in path.parts))
-    return tuple(sorted(visible, key=natural_key))
+    """Return the images in a folder and below, as paths relative to it with "/", in natural order.
+
+    What `list_folder` leaves out is left out at every depth; links to folders are not followed.
+    """
+    found = [path.relative_to(folder).as_posix() for path in images_below(Path(folder))]
+    return tuple(in_order(found).names)
+
+
+def images_below(folder: Path) -> Iterator[Path]:
+    """Yield the images in a folder and below; conflicted copies are left out, with a warning."""
+    listing = list_folder(folder)
+    if listing.copies:
+        count = len(listing.copies)
+        logger.warning("%d conflicted cop(ies) in %s left out, such as %s", count, folder, listing.copies[0])
+    yield from (folder / name for name in listing.images)
+    for name in listing.folders:
+        if not (folder / name).is_symlink():
+            yield from images_below(folder / name)
 
 
 def absent(name: str, present: Iterable[str]) -> str:
@@ -130,3 +159,17 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError as error:
         raise ManifestError(f"{entry.path} cannot be followed: {error.strerror}. Remove the link.") from error
+
+
+def _refuse_twins(folder: Path | str, names: Sequence[str]) -> None:
+    forms = defaultdict(list)
+    for name in names:
+        if not name.isascii():
+            forms[one_name(name)].append(name)
+    twins = [found for found in forms.values() if len(found) > 1]
+    if twins:
+        raise ManifestError(
+            f"{folder} holds {len(twins)} name(s) twice, in the composed and in the decomposed Unicode form "
+            "(NFC and NFD). They look the same; put what they hold under one of them.",
+            [found[0] for found in twins],
+        )

@@ -9,6 +9,19 @@ import numpy as np
 from tcam_cache.records import Shot
 
 SHARE = 0.2
+_WORDS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+def named_split(folder: str) -> str:
+    """Return the split that a folder's name means, or "".
+
+    >>> named_split("Validation"), named_split("cat")
+    ('val', '')
+    """
+    return _WORDS.get(folder.casefold(), "")
 
 
 def split_sizes(videos: int) -> tuple[int, int, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tcam_cache.datasets.annotations import Row
 from tcam_cache.datasets.images import image_sizes
-from tcam_cache.datasets.listing import SUFFIXES, absent, is_folder, list_folder, natural_key
+from tcam_cache.datasets.listing import SUFFIXES, absent, is_folder, list_folder
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.datasets.scan import Scan, open_root
 from tcam_cache.datasets.split_files import (
@@ -22,6 +22,7 @@ from tcam_cache.datasets.split_files import (
 )
 from tcam_cache.errors import FrameError
 from tcam_cache.files import write_text
+from tcam_cache.names import natural_key
 from tcam_cache.records import SPLITS, Shot
 
 LAYOUT = "wsol"

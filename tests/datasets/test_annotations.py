@@ -98,9 +98,9 @@ def test_a_missing_file_is_named(tmp_path):
         ("bird,one,2,8,9,val", "box one,2,8,9 is not four numbers"),
         ("bird,1,2,8,,val", "box 1,2,8, is not four numbers"),
         ("bird,1,2", "box 1,2,, is not four numbers"),
-        ("bird,8,2,1,9,val", "box 8,2,1,9 is inverted or empty; expected x0,y0,x1,y1"),
-        ("bird,1,9,8,2,val", "box 1,9,8,2 is inverted or empty; expected x0,y0,x1,y1"),
-        ("bird,1,2,1,9,val", "box 1,2,1,9 is inverted or empty; expected x0,y0,x1,y1"),
+        ("bird,8,2,1,9,val", "box 8,2,1,9 is inverted or empty; expected x0,y0,x1,y1, no width and height"),
+        ("bird,1,9,8,2,val", "box 1,9,8,2 is inverted or empty; expected x0,y0,x1,y1, no width and height"),
+        ("bird,1,2,1,9,val", "box 1,2,1,9 is inverted or empty; expected x0,y0,x1,y1, no width and height"),
         ("bird,16,2,20,9,val", "box 16,2,20,9 is outside its 16x12 image"),
         ("bird,1,-9,8,0,val", "box 1,-9,8,0 is outside its 16x12 image"),
         ("bird,1,2,8,9,valid", "split 'valid' is none of train, val, test"),
@@ -177,7 +177,7 @@ def test_a_box_partly_outside_is_clipped_and_counted(attached, caplog):
     with caplog.at_level(logging.WARNING):
         shots, _ = attached(
             "bird/0002/frame0001.jpg,bird,-3,2,8,9,val",
-            "bird/0002/frame0002.jpg,bird,1,2,16.5,99,val",
+            "bird/0002/frame0002.jpg,bird,1,2,16.5,13,val",
             "bird/0002/frame0003.jpg,bird,0,0,16,12,val",
         )
     assert shots[2].boxes == {0: ((0, 2, 8, 9),), 1: ((1, 2, 16, 12),), 2: ((0, 0, 16, 12),)}

@@ -12,7 +12,9 @@ def test_folders_images_and_other_files_are_told_apart_in_natural_order(tmp_path
         (tmp_path / name).write_bytes(b"")
     for name in ("shot10", "shot9", ".git"):
         (tmp_path / name).mkdir()
-    assert list_folder(tmp_path) == (["shot9", "shot10"], ["9.PNG", "10.jpg"], ["9.jpg_sticks.mat"])
+    assert list_folder(tmp_path) == (
+        ["shot9", "shot10"], ["9.PNG", "10.jpg"], ["9.jpg_sticks.mat"], [], ""
+    )  # fmt: skip
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):

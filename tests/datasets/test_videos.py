@@ -118,7 +118,7 @@ def test_times_that_run_backwards_are_refused(tmp_path, write_video, make_scene)
 def test_boxes_stand_for_the_time_of_their_frame(videos, write_lines):
     table = write_lines(
         videos.parent / "boxes.csv", "frame,class,xmin,ymin,xmax,ymax,split",
-        "bird/three.mp4/00000042ms,bird,1,2,30,40,val", "bird/three.mp4/00000875ms,bird,1,2,99,40,val",
+        "bird/three.mp4/00000042ms,bird,1,2,30,40,val", "bird/three.mp4/00000875ms,bird,1,2,70,40,val",
     )  # fmt: skip
     manifest = scan_videos(videos, table, workers=1).manifest()
     assert manifest.shot("bird/three.mp4/001").boxes == {1: ((1, 2, 30, 40),)}

@@ -79,7 +79,7 @@ def test_faults_of_the_files_and_of_the_boxes_come_together(two_classes, splits,
     write_lines(splits / "val/localization.txt", f"{frame},9,4,8,10", f"{frame},40,4,60,10")
     faults = scan_wsol(two_classes, splits).faults
     assert faults == (
-        f"val/localization.txt line 1: {frame}: box 9,4,8,10 is inverted or empty; expected x0,y0,x1,y1",
+        f"val/localization.txt line 1: {frame}: box 9,4,8,10 is inverted or empty; expected x0,y0,x1,y1, no width and height",
         f"val/localization.txt line 2: {frame}: box 20,2,30,5 is outside its 16x12 image",
     )
 

@@ -124,8 +124,8 @@ def test_sets_that_are_wrong_are_named(ytov1):
 @pytest.mark.parametrize(
     ("corners", "fault"),
     [
-        ((20, 3, 2, 18), "box 20,3,2,18 is inverted or empty; expected x0,y0,x1,y1"),
-        ((2, 18, 20, 3), "box 2,18,20,3 is inverted or empty; expected x0,y0,x1,y1"),
+        ((20, 3, 2, 18), "box 20,3,2,18 is inverted or empty; expected x0,y0,x1,y1, no width and height"),
+        ((2, 18, 20, 3), "box 2,18,20,3 is inverted or empty; expected x0,y0,x1,y1, no width and height"),
         ((2, 3, 20), "box 2,3,20 is not four numbers"),
         ((2, 3, 20, float("nan")), "box 2,3,20,nan has a NaN or infinite corner"),
         ((40, 3, 50, 18), "box 40,3,50,18 is outside its 32x24 image"),

@@ -155,12 +155,21 @@ def attach(
     return tuple(replace(shot, boxes=found.get(shot.id, {})) for shot in shots), splits
 
 
+def plain_path(path: str) -> str:
+    """Return the one form of a path below the root: composed, and without "./".
+
+    >>> plain_path("./cat/1.jpg")
+    'cat/1.jpg'
+    """
+    return one_name(path).removeprefix("./")
+
+
 def _places(shots: Sequence[Shot], rows: Sequence[Row]) -> tuple[dict[str, tuple[Shot, int]], list[str]]:
     """Return the shot and position of each row's frame, by the row's name of it, and what is not there."""
-    wanted = {_plain(row.frame): row.frame for row in rows}
-    paths = ((_plain(shot.path(t)), shot, t) for shot in shots for t in range(len(shot)))
+    wanted = {plain_path(row.frame): row.frame for row in rows}
+    paths = ((plain_path(shot.path(t)), shot, t) for shot in shots for t in range(len(shot)))
     found = {path: (shot, t) for path, shot, t in paths if path in wanted}
-    places = {row.frame: found[path] for row in rows if (path := _plain(row.frame)) in found}
+    places = {row.frame: found[path] for row in rows if (path := plain_path(row.frame)) in found}
     missing = [row for row in rows if row.frame not in places]
     if not missing:
         return places, []
@@ -170,11 +179,6 @@ def _places(shots: Sequence[Shot], rows: Sequence[Row]) -> tuple[dict[str, tuple
         f"{row.place}: {row.frame} is not there" + (f"; {other} is, in another case" if other else "")
         for row, other in others
     ]
-
-
-def _plain(path: str) -> str:
-    """Return the one form of a path below the root: composed, and without "./"."""
-    return one_name(path).removeprefix("./")
 
 
 def _example(shots: Sequence[Shot]) -> str:

@@ -197,7 +197,7 @@ def _no_frames(root: Path, notes: Notes) -> ManifestError:
     if strays := notes[_STRAY]:
         return ManifestError(
             f"{root} holds {len(strays)} image(s) that are in no video's folder, such as {strays[0]}. "
-            f"{expected} Give each video a folder of its own; pictures that belong to no video are for --layout wsol."
+            f"{expected} Give each video a folder of its own; pictures of no video are for --layout wsol."
         )
     deeper = next(images_below(root), None)
     if deeper:

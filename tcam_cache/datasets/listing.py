@@ -120,6 +120,19 @@ def absent(name: str, present: Iterable[str]) -> str:
     return f"{name} is missing" + (f"; {other} is there, in another case" if other else "")
 
 
+def on_disk(root: Path, path: str) -> str:
+    """Return a path below the root as it is spelt there: names in one Unicode form find those in another."""
+    if path.isascii() or (root / path).exists():
+        return path
+    found = ""
+    for name in path.split("/"):
+        there = list_folder(root / found) if is_folder(root / found) else Listing([], [], [], [], "")
+        names = (*there.folders, *there.images, *there.others)
+        same = next((other for other in names if one_name(other) == one_name(name)), name)
+        found = f"{found}/{same}" if found else same
+    return found
+
+
 def log_notes(notes: Notes, shots: Sequence[Shot]) -> None:
     """Log each kind of oddity once, counted, with an example; shots of one frame too."""
     for what, found in notes.items():

@@ -1,19 +1,23 @@
 """The split files of the WSOL evaluation protocol: a folder a split, four files of comma-separated lines."""
 
-import re
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tcam_cache.datasets.annotations import checked_box
+from tcam_cache.datasets.class_names import read_class_names
 from tcam_cache.datasets.listing import SUFFIXES
+from tcam_cache.datasets.tables import read_text
 from tcam_cache.errors import ManifestError
+from tcam_cache.names import one_name
 from tcam_cache.records import SPLITS, Box
 
 IDS, LABELS, SIZES, BOXES = "image_ids.txt", "class_labels.txt", "image_sizes.txt", "localization.txt"
 CLASSES = "class_id.yaml"
-_PAIR = re.compile(r"([^\s{},:][^{},:]*?)\s*:\s*(\d+)")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,10 @@ def read_split_files(folder: Path | str) -> SplitFiles:
 
     The lines have no header: `path` in image_ids.txt, `path,class` in class_labels.txt, `path,width,height`
     in image_sizes.txt and `path,x0,y0,x1,y1`, one line a box, in localization.txt; the last two may be
-    absent or empty. Class numbers are named by class_id.yaml, else by the first folder of the paths. The
-    box 0,0,0,0 is the format's way to say that a frame has none.
+    absent or empty. Where localization.txt names masks (`path,mask,ignored`, OpenImages), there are no boxes,
+    which is said. Class numbers are named by class_id.yaml, else by a folder of the paths; those of pictures
+    whose folders tell no class are the names themselves. The box 0,0,0,0 is the format's way to say that a
+    frame has none.
 
     Raises:
         ManifestError: there are no split files in the folder, or they are not text.
@@ -57,7 +63,7 @@ def read_split_files(folder: Path | str) -> SplitFiles:
         )
     faults: list[str] = []
     labels = {split: _labels(folder, split, faults) for split in found}
-    names = _class_names(folder, labels, faults)
+    names = read_class_names(folder / CLASSES, labels, faults)
     ids: dict[str, dict[str, str]] = {}
     sizes: dict[str, tuple[int, int]] = {}
     boxes: list[tuple[str, Box, str]] = []
@@ -133,29 +139,6 @@ def _labels(folder: Path, split: str, faults: list[str]) -> dict[str, int]:
     return labels
 
 
-def _class_names(folder: Path, labels: Mapping[str, Mapping[str, int]], faults: list[str]) -> dict[int, str]:
-    used = {number: path for paths in labels.values() for path, number in paths.items()}
-    if (folder / CLASSES).is_file():
-        # One flow or block mapping of names to numbers: not worth a YAML parser.
-        names = {int(number): name for name, number in _PAIR.findall(_text(folder / CLASSES))}
-        faults += (
-            f"class {number} of {used[number]} is not in {CLASSES}"
-            for number in sorted(used.keys() - names.keys())
-        )
-        return names
-    names = {}
-    for paths in labels.values():
-        for path, number in paths.items():
-            names.setdefault(number, set()).add(path.partition("/")[0])
-    named = {number: sorted(found) for number, found in names.items()}
-    faults += (
-        f"class {number} has the names {', '.join(found)}: name it in {folder / CLASSES}"
-        for number, found in sorted(named.items())
-        if len(found) > 1
-    )
-    return {number: found[0] for number, found in named.items()}
-
-
 def _sizes(
     folder: Path, split: str, known: Mapping[str, str], faults: list[str]
 ) -> Iterator[tuple[str, tuple[int, int]]]:
@@ -171,6 +154,9 @@ def _sizes(
 def _boxes(
     folder: Path, split: str, known: Mapping[str, str], sizes: Mapping[str, Any], faults: list[str]
 ) -> Iterator[tuple[str, Box, str]]:
+    if _names_masks(folder / split / BOXES):
+        logger.warning("%s/%s names masks, which are not read: %s has no boxes", split, BOXES, split)
+        return
     for place, (path, *numbers) in _lines(folder / split / BOXES, 5, faults, folder):
         if path not in known:
             faults.append(f"{place}: {path} is not in {IDS}")
@@ -192,8 +178,8 @@ def _lines(
     name = path.relative_to(root).as_posix() if root else path.name
     if not path.is_file() and path.name in (SIZES, BOXES):
         return
-    for number, line in enumerate(_text(path).splitlines(), start=1):
-        found = [cell.strip() for cell in line.rsplit(",", cells - 1)]
+    for number, line in enumerate(_text_lines(path), start=1):
+        found = [cell.strip() for cell in one_name(line).rsplit(",", cells - 1)]
         if not line.strip():
             continue
         if len(found) != cells or not found[0]:
@@ -202,10 +188,12 @@ def _lines(
             yield f"{name} line {number}", found
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path} is not text. Expected lines of comma-separated values.") from error
-    except OSError as error:
-        raise ManifestError(f"cannot read {path}: {error.strerror}.") from error
+def _names_masks(path: Path) -> bool:
+    first = next((line for line in _text_lines(path) if line.strip()), "") if path.is_file() else ""
+    cells = first.split(",")
+    return len(cells) == 3 and cells[1].strip().lower().endswith(".png")
+
+
+def _text_lines(path: Path) -> list[str]:
+    # Not splitlines: a file name may hold one of the rarer line separators.
+    return read_text(path, ManifestError).split("\n")

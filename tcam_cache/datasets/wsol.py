@@ -2,12 +2,13 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tcam_cache.datasets.annotations import Row
+from tcam_cache.datasets.annotations import Row, plain_path
+from tcam_cache.datasets.class_names import class_text, lies_in_split
 from tcam_cache.datasets.images import image_sizes
-from tcam_cache.datasets.listing import SUFFIXES, absent, is_folder, list_folder
+from tcam_cache.datasets.listing import SUFFIXES, absent, is_folder, list_folder, on_disk
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.datasets.scan import Scan, open_root
 from tcam_cache.datasets.split_files import (
@@ -22,7 +23,7 @@ from tcam_cache.datasets.split_files import (
 )
 from tcam_cache.errors import FrameError
 from tcam_cache.files import write_text
-from tcam_cache.names import natural_key
+from tcam_cache.names import natural_key, one_name
 from tcam_cache.records import SPLITS, Shot
 
 LAYOUT = "wsol"
@@ -33,8 +34,10 @@ logger = logging.getLogger(__name__)
 def scan_wsol(root: Path | str, splits: Path | str) -> Scan:
     """Look up what split files list: a line names a folder, a whole shot, or an image, that frame alone.
 
-    Frames of one folder are one shot, in natural order. Boxes are scaled from the sizes that the files
-    state to the images as they are, so that thumbnails can stand for the originals.
+    Frames of one folder are one shot, in natural order; still pictures, as in CUB, ILSVRC and OpenImages
+    (CLASS/IMAGE.jpg, or below train/, val/ and test/), are each a shot and a video of their own. Boxes are
+    scaled from the sizes that the files state to the images as they are, so that thumbnails can stand for the
+    originals.
 
     Args:
         root: the folder that the listed paths are relative to.
@@ -48,7 +51,7 @@ def scan_wsol(root: Path | str, splits: Path | str) -> Scan:
     faults = list(files.faults)
     shots = sorted(_shots(root, files, faults), key=lambda shot: natural_key(shot.id))
     tags = {path: tag for ids in files.ids.values() for path, tag in ids.items()}
-    there = {shot.path(t) for shot in shots for t in range(len(shot))}
+    there = {plain_path(shot.path(t)) for shot in shots for t in range(len(shot))}
     rows = [
         Row(place, path, tags[path], box, "", files.sizes[path])
         for path, box, place in files.boxes
@@ -74,8 +77,7 @@ def write_wsol(manifest: Manifest, folder: Path | str) -> None:
     """
     folder = Path(folder)
     numbers = {tag: number for number, tag in enumerate(manifest.classes)}
-    pairs = ", ".join(f"{tag}: {number}" for tag, number in numbers.items())
-    write_text(folder / CLASSES, f"{{{pairs}}}\n")
+    write_text(folder / CLASSES, class_text(numbers))
     for split in SPLITS:
         shots = manifest.split(split)
         if not shots:
@@ -86,35 +88,57 @@ def write_wsol(manifest: Manifest, folder: Path | str) -> None:
 
 
 def _shots(root: Path, files: SplitFiles, faults: list[str]) -> Iterator[Shot]:
+    listed = [path for ids in files.ids.values() for path in ids]
+    alone = _are_pictures(listed)
+    if alone:
+        logger.info("%d pictures: each stands for itself, a video and a shot of its own", len(listed))
     for split, ids in files.ids.items():
         # The images that are listed of each folder; a folder that is listed itself is a whole shot.
-        listed: dict[str, list[str]] = defaultdict(list)
+        folders: dict[str, list[str]] = defaultdict(list)
         for path in ids:
             folder, _, name = path.rpartition("/")
             if not path.lower().endswith(SUFFIXES):
-                listed.setdefault(path, [])
-            elif folder:
-                listed[folder].append(name)
+                folders.setdefault(path, [])
+            elif folder or alone:
+                folders[folder].append(name)
             else:
                 faults.append(f"{path} lies in no folder: its shot and video are not known")
-        for folder, names in listed.items():
-            present = _images_in(root, folder, names, faults)
+        for folder, names in folders.items():
+            place = on_disk(root, folder)
+            present = _images_in(root, place, names, faults)
             wanted = set(present if folder in ids else names)
-            kept = [name for name in present if name in wanted]
-            tags = {ids[path] for path in (folder, *(f"{folder}/{name}" for name in names)) if path in ids}
-            if len(tags) > 1:
-                faults.append(f"shot {folder} has frames of {len(tags)} classes: {', '.join(sorted(tags))}")
+            kept = {one_name(name): name for name in present if one_name(name) in wanted or folder in ids}
+            if alone:
+                yield from (_picture(place, name, ids, folder, split) for name in kept.values())
             elif kept:
-                yield Shot(folder, *tags, video_of(folder), split, folder, tuple(kept))
+                paths = (folder, *(f"{folder}/{name}" for name in names))
+                tags = sorted({ids[path] for path in paths if path in ids})
+                if len(tags) > 1:
+                    faults.append(f"shot {folder} has frames of {len(tags)} classes: {', '.join(tags)}")
+                else:
+                    yield Shot(folder, *tags, video_of(folder), split, place, tuple(kept.values()))
+
+
+def _are_pictures(paths: Sequence[str]) -> bool:
+    """Return whether the listed are still pictures: all images, as CLASS/IMAGE or below folders of splits."""
+    if not all(path.lower().endswith(SUFFIXES) for path in paths):
+        return False
+    return any(path.count("/") < 2 for path in paths) or all(map(lies_in_split, paths))
+
+
+def _picture(place: str, name: str, ids: Mapping[str, str], folder: str, split: str) -> Shot:
+    path = f"{folder}/{one_name(name)}" if folder else one_name(name)
+    return Shot(path, ids[path], path, split, place or ".", (name,))
 
 
 def _images_in(root: Path, folder: str, names: Sequence[str], faults: list[str]) -> list[str]:
+    above = f"{folder}/" if folder else ""
     if not is_folder(root / folder):
-        faults += [f"{folder}/{name} is missing" for name in names] or [f"shot {folder} is missing"]
+        faults += [f"{above}{name} is missing" for name in names] or [f"shot {folder} is missing"]
         return []
     present = list_folder(root / folder).images
-    known = set(present)
-    faults += [f"{folder}/{absent(name, present)}" for name in names if name not in known]
+    known = set(map(one_name, present))
+    faults += [f"{above}{absent(name, present)}" for name in names if name not in known]
     if not present and not names:
         faults.append(f"shot {folder} is empty")
     return present
@@ -128,8 +152,14 @@ def _train_lines(shots: Sequence[Shot], numbers: dict[str, int]) -> dict[str, li
     return {IDS: [shot.id for shot in shots], LABELS: labels, SIZES: [], BOXES: []}
 
 
+def _listed_as(shot: Shot, t: int) -> str:
+    # The id of a still picture is its path already.
+    alone = shot.id == plain_path(shot.path(t))
+    return shot.id if alone else f"{shot.id}/{shot.frames[t]}"
+
+
 def _frame_lines(manifest: Manifest, shots: Sequence[Shot], numbers: dict[str, int]) -> dict[str, list[str]]:
-    frames = [(shot, t, f"{shot.id}/{shot.frames[t]}") for shot in shots for t in sorted(shot.boxes)]
+    frames = [(shot, t, _listed_as(shot, t)) for shot in shots for t in sorted(shot.boxes)]
     bare = sum(map(len, shots)) - len(frames)
     if bare:
         logger.warning("%d frame(s) of %s without a box are not listed", bare, shots[0].split)

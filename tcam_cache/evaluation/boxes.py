@@ -1,5 +1,8 @@
 """Boxes of a map at many thresholds, and their overlap with true boxes (Choe et al., CVPR 2020: WSOL)."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 from skimage.filters import threshold_otsu
 
@@ -11,6 +14,24 @@ from tcam_cache.evaluation.polygons import doubled_areas, extents_of
 GRID = np.arange(0, 1, 0.001)
 GRID.flags.writeable = False
 ROUNDING = 1e-5
+
+
+class Regions(NamedTuple):
+    """The boxes of all regions of a map, each at each threshold where it is one.
+
+    Attributes:
+        boxes: (N, 4) int32 x0, y0, x1, y1 in pixels of the map.
+        steps: (N,) which threshold each is of.
+    """
+
+    boxes: np.ndarray
+    steps: np.ndarray
+
+    def best(self, ious: np.ndarray, count: int) -> np.ndarray:
+        """Return (count,) the highest of (N,) overlaps at each threshold, 0 where there is no region."""
+        best = np.zeros(count)
+        np.maximum.at(best, self.steps, ious)
+        return best
 
 
 def boxes_at(scores: np.ndarray, taus: np.ndarray = GRID, mode: str = "components") -> np.ndarray:
@@ -38,15 +59,28 @@ def boxes_at(scores: np.ndarray, taus: np.ndarray = GRID, mode: str = "component
     >>> boxes_at(np.float32([[0, 0.9, 0.2], [0, 1.0, 0.2]]), np.array([0, 0.5])).tolist()
     [[1.0, 0.0, 3.0, 2.0], [1.0, 0.0, 2.0, 2.0]]
     """
+    return largest_and_all(scores, taus, mode)[0]
+
+
+def largest_and_all(
+    scores: np.ndarray, taus: np.ndarray = GRID, mode: str = "components"
+) -> tuple[np.ndarray, Regions]:
+    """Return what `boxes_at` does, and the boxes of all regions of the map at every threshold.
+
+    The regions are the components; in `wsol` those of the holes too, since the published evaluator asks OpenCV
+    for all contours (`RETR_TREE`), and a hole has one.
+    """
     scores, taus = _checked(scores, taus, mode)
     if mode == "wsol":
         return _wsol_boxes(scores, taus)
     cuts = taus * float(scores.max())
     levels = np.searchsorted(cuts, scores.astype(np.float64).ravel(), side="left").reshape(scores.shape)
     boxes = np.full((len(taus), 4), np.nan, np.float32)
-    found = _largest_by_pixels(merge_forest(scores, levels))
+    forest = merge_forest(scores, levels)
+    extents = extents_of(forest)
+    found = _largest_by_pixels(forest, extents)
     boxes[: len(found)] = found
-    return boxes
+    return boxes, Regions(*_alive(forest, extents))
 
 
 def otsu_box(scores: np.ndarray, mode: str = "components") -> np.ndarray:
@@ -117,18 +151,24 @@ def _to_grey(scores: np.ndarray) -> np.ndarray:
     return (scores.astype(np.float64) * 255).astype(np.uint8)
 
 
-def _largest_by_pixels(forest: MergeForest) -> np.ndarray:
+def _largest_by_pixels(forest: MergeForest, extents: np.ndarray) -> np.ndarray:
     """Return (k, 4), the box of the largest component at each threshold below the map's highest level."""
     sizes = forest.total(np.flatnonzero(forest.levels))
-    extents = extents_of(forest)
     rows = (sizes * forest.levels.size - extents[0]).argmax(axis=0) if forest.count else np.zeros(0, int)
     return extents[1:, rows, np.arange(len(rows))].T
 
 
-def _wsol_boxes(scores: np.ndarray, taus: np.ndarray) -> np.ndarray:
+def _alive(forest: MergeForest, extents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (N, 4) the boxes of all components, and (N,) the threshold that each is of."""
+    rows, steps = np.nonzero(extents[0] < forest.levels.size)
+    return extents[1:, rows, steps].T, steps
+
+
+def _wsol_boxes(scores: np.ndarray, taus: np.ndarray) -> tuple[np.ndarray, Regions]:
     grey = _to_grey(scores)
     if not grey.any():
-        return np.zeros((len(taus), 4), np.float32)
+        nothing = np.zeros((len(taus), 4), np.float32)
+        return nothing, Regions(nothing, np.arange(len(taus)))
     forest = merge_forest(scores, grey)
     extents = extents_of(forest)
     areas = doubled_areas(forest, extents)
@@ -137,4 +177,31 @@ def _wsol_boxes(scores: np.ndarray, taus: np.ndarray) -> np.ndarray:
     found = extents[1:, rows, np.arange(len(rows))].T
     cuts = [int(tau * grey.max()) for tau in taus]
     height, width = grey.shape
-    return np.minimum(found[cuts], [width, height, width - 1, height - 1]).astype(np.float32)
+    most = [width, height, width - 1, height - 1]
+    boxes, levels = (np.concatenate(both) for both in zip(_alive(forest, extents), _holes(grey), strict=True))
+    return np.minimum(found[cuts], most).astype(np.float32), _at(cuts, np.minimum(boxes, most), levels)
+
+
+def _holes(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (N, 4) the boxes of the contours around all holes, and (N,) the grey level that each is of.
+
+    A hole is background that touches no edge of the map, 4-connected where components are 8-connected; its
+    contour runs through the pixels around it.
+    """
+    highest = int(grey.max())
+    depth = highest - grey.astype(np.int64)
+    forest = merge_forest(depth.astype(np.float32), depth, diagonals=False)
+    boxes, steps = _alive(forest, extents_of(forest))
+    inside = (boxes[:, :2] > 0).all(axis=1) & (boxes[:, 2:] < grey.shape[::-1]).all(axis=1)
+    # What is deeper than step is not above the level that lies as far from the other end.
+    return boxes[inside] + np.array([-1, -1, 1, 1], np.int32), highest - 1 - steps[inside]
+
+
+def _at(cuts: Sequence[int], boxes: np.ndarray, levels: np.ndarray) -> Regions:
+    """Return the regions at each threshold from those at each grey level."""
+    order = np.argsort(levels, kind="stable")
+    starts = np.searchsorted(levels[order], cuts)
+    ends = np.searchsorted(levels[order], cuts, side="right")
+    counts = ends - starts
+    offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return Regions(boxes[order[np.repeat(starts, counts) + offsets]], np.repeat(np.arange(len(cuts)), counts))

@@ -1,4 +1,4 @@
-"""Connected components of a map at every threshold at once, 8-connected.
+"""Connected components of a map at every threshold at once, 8- or 4-connected.
 
 Every pixel climbs to a peak; the pixels of one peak are its basin. Lowering the threshold, a basin grows by
 its own pixels and joins a neighbour at their highest common saddle. So one pass over the saddles in falling
@@ -77,44 +77,48 @@ class MergeForest:
         return self.basin[pixels] * self._thresholds() + self.levels[pixels] - 1
 
 
-def merge_forest(scores: np.ndarray, levels: np.ndarray) -> MergeForest:
+def merge_forest(scores: np.ndarray, levels: np.ndarray, diagonals: bool = True) -> MergeForest:
     """Find the basins of a map and the saddles at which they join.
 
     Args:
         scores: (H, W) float32, finite and >= 0; pixels climb along them.
         levels: (H, W) integers >= 0, never falling where the score rises: the thresholds a pixel exceeds.
+        diagonals: whether pixels that touch at a corner are neighbours.
     """
     scores, levels = np.pad(scores, 1), np.pad(levels, 1).astype(np.int64)
     index_bits = scores.size.bit_length()
     # Non-negative floats order as their bits do; adding 0 turns -0.0 into 0.0.
     bits = (scores.astype(np.float32) + np.float32(0)).view(np.int32).astype(np.int64)
     rank = bits << index_bits | np.arange(scores.size).reshape(scores.shape)
-    peak = _peaks(rank, index_bits)
+    peak = _peaks(rank, index_bits, diagonals)
     inside = levels.ravel() > 0
     peaks, labels = np.unique(peak[inside], return_inverse=True)
     basin = np.full(scores.size, -1, np.int64)
     basin[inside] = labels
-    merges = _kruskal(*_saddles(basin.reshape(levels.shape), levels), count=len(peaks))
+    merges = _kruskal(*_saddles(basin.reshape(levels.shape), levels, diagonals), count=len(peaks))
     return MergeForest(levels.shape[1], levels.ravel(), rank, index_bits, basin, len(peaks), merges)
 
 
-def _peaks(rank: np.ndarray, index_bits: int) -> np.ndarray:
+def _peaks(rank: np.ndarray, index_bits: int, diagonals: bool) -> np.ndarray:
     """Return the flat index of the peak that each pixel climbs to by steepest ascent."""
     padded = np.pad(rank, 1, constant_values=-1)
     rows = np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:])
-    best = np.maximum(np.maximum(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
+    beside = rows if diagonals else padded[1:-1]
+    best = np.maximum(np.maximum(beside[:, :-2], rows[:, 1:-1]), beside[:, 2:])
     above = (best & ((1 << index_bits) - 1)).ravel()
     while not np.array_equal(higher := above[above], above):
         above = higher
     return above
 
 
-def _saddles(basin: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _saddles(
+    basin: np.ndarray, levels: np.ndarray, diagonals: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (one, other, level) of the highest saddle of each pair of touching basins, highest first."""
     here = (np.s_[:, :-1], np.s_[:-1], np.s_[:-1, :-1], np.s_[:-1, 1:])
     there = (np.s_[:, 1:], np.s_[1:], np.s_[1:, 1:], np.s_[1:, :-1])
     found = []
-    for a, b in zip(here, there, strict=True):
+    for a, b in list(zip(here, there, strict=True))[: None if diagonals else 2]:
         touch = (basin[a] != basin[b]) & (basin[a] >= 0) & (basin[b] >= 0)
         one, other = basin[a][touch], basin[b][touch]
         level = np.minimum(levels[a][touch], levels[b][touch])

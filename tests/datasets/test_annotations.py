@@ -78,7 +78,7 @@ def test_an_empty_file_lacks_every_column(tmp_path):
     assert len(offenders_of(read_annotations, tmp_path / "boxes.csv")) == 6
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00frame", b'frame,"' + b"x" * 200_000])
+@pytest.mark.parametrize("content", [b"\xff\xff\x00frame", b'frame,"' + b"x" * 200_000])
 def test_a_file_that_is_no_csv_is_named(tmp_path, content):
     (tmp_path / "boxes.csv").write_bytes(content)
     with pytest.raises(AnnotationError, match=r"boxes\.csv is not a CSV file"):

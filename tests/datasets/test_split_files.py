@@ -112,8 +112,8 @@ def test_a_folder_without_split_files_says_what_was_expected(tmp_path):
 
 def test_files_that_are_no_text_are_named(files):
     folder = files()
-    (folder / "val/localization.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ManifestError, match=r"localization\.txt is not text"):
+    (folder / "val/localization.txt").write_bytes(b"\xff\xff\x00")
+    with pytest.raises(ManifestError, match=r"localization\.txt is not .*text in UTF-8"):
         read_split_files(folder)
 
 

@@ -29,7 +29,7 @@ def test_missing_columns_are_named_with_what_was_expected(tmp_path):
     [
         ("", "an empty file"),
         ("\n\n", "an empty first line"),
-        ("file;class\na;b\n", "the header 'file;class'"),
+        ("file|class\na|b\n", "the header 'file|class'"),
         ("name, class\n", "the header 'name,class'"),
         ("x" * 5000, f"the header '{'x' * 100}'"),
     ],
@@ -42,7 +42,7 @@ def test_missing_columns_are_told_with_the_header_that_there_is(tmp_path, conten
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "cannot read .*No such file"), (b"\xff\xfe", "is not a CSV file")]
+    ("content", "said"), [(None, "cannot read .*No such file"), (b"\xff\xff", "is not a CSV file")]
 )
 @pytest.mark.parametrize("kind", [ManifestError, AnnotationError])
 def test_a_file_that_cannot_be_read_is_an_error_of_the_kind_asked_for(tmp_path, content, said, kind):

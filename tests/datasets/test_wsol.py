@@ -79,7 +79,8 @@ def test_faults_of_the_files_and_of_the_boxes_come_together(two_classes, splits,
     write_lines(splits / "val/localization.txt", f"{frame},9,4,8,10", f"{frame},40,4,60,10")
     faults = scan_wsol(two_classes, splits).faults
     assert faults == (
-        f"val/localization.txt line 1: {frame}: box 9,4,8,10 is inverted or empty; expected x0,y0,x1,y1, no width and height",
+        f"val/localization.txt line 1: {frame}: box 9,4,8,10 is inverted or empty; "
+        "expected x0,y0,x1,y1, no width and height",
         f"val/localization.txt line 2: {frame}: box 20,2,30,5 is outside its 16x12 image",
     )
 
@@ -98,9 +99,9 @@ def test_frames_of_one_shot_have_one_class(two_classes, splits, write_lines):
     assert scan_wsol(two_classes, splits).faults == ("shot car/0001/001 has frames of 2 classes: bird, car",)
 
 
-def test_an_image_outside_any_folder_is_named(two_classes, splits, write_lines):
-    write_lines(splits / "train/image_ids.txt", "frame0001.jpg")
-    write_lines(splits / "train/class_labels.txt", "frame0001.jpg,0")
+def test_an_image_outside_any_folder_is_named_where_others_are_of_videos(two_classes, splits, write_lines):
+    write_lines(splits / "train/image_ids.txt", "frame0001.jpg", "bird/0001/001")
+    write_lines(splits / "train/class_labels.txt", "frame0001.jpg,0", "bird/0001/001,0")
     (splits / "class_id.yaml").write_text("{bird: 0, car: 1}")
     assert "frame0001.jpg lies in no folder" in scan_wsol(two_classes, splits).faults[0]
 

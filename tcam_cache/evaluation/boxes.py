@@ -1,6 +1,5 @@
 """Boxes of a map at many thresholds, and their overlap with true boxes (Choe et al., CVPR 2020: WSOL)."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,21 +16,23 @@ ROUNDING = 1e-5
 
 
 class Regions(NamedTuple):
-    """The boxes of all regions of a map, each at each threshold where it is one.
+    """The boxes of all regions of a map, wherever it is cut.
 
     Attributes:
-        boxes: (N, 4) int32 x0, y0, x1, y1 in pixels of the map.
-        steps: (N,) which threshold each is of.
+        boxes: (N, 4) x0, y0, x1, y1 in pixels of the map.
+        cuts: (N,) the cut that each is of.
+        at: (K,) the cut of each threshold.
     """
 
     boxes: np.ndarray
-    steps: np.ndarray
+    cuts: np.ndarray
+    at: np.ndarray
 
-    def best(self, ious: np.ndarray, count: int) -> np.ndarray:
-        """Return (count,) the highest of (N,) overlaps at each threshold, 0 where there is no region."""
-        best = np.zeros(count)
-        np.maximum.at(best, self.steps, ious)
-        return best
+    def best(self, ious: np.ndarray) -> np.ndarray:
+        """Return (K,) the highest of the regions' (N,) overlaps at each threshold, 0 where there is none."""
+        best = np.zeros(max(self.cuts.max(initial=0), self.at.max()) + 1)
+        np.maximum.at(best, self.cuts, ious)
+        return best[self.at]
 
 
 def boxes_at(scores: np.ndarray, taus: np.ndarray = GRID, mode: str = "components") -> np.ndarray:
@@ -67,7 +68,7 @@ def largest_and_all(
 ) -> tuple[np.ndarray, Regions]:
     """Return what `boxes_at` does, and the boxes of all regions of the map at every threshold.
 
-    The regions are the components; in `wsol` those of the holes too, since the published evaluator asks OpenCV
+    The regions are the components; in `wsol` holes have boxes too, since the published evaluator asks OpenCV
     for all contours (`RETR_TREE`), and a hole has one.
     """
     scores, taus = _checked(scores, taus, mode)
@@ -80,7 +81,7 @@ def largest_and_all(
     extents = extents_of(forest)
     found = _largest_by_pixels(forest, extents)
     boxes[: len(found)] = found
-    return boxes, Regions(*_alive(forest, extents))
+    return boxes, Regions(*_alive(forest, extents), np.arange(len(taus)))
 
 
 def otsu_box(scores: np.ndarray, mode: str = "components") -> np.ndarray:
@@ -168,18 +169,18 @@ def _wsol_boxes(scores: np.ndarray, taus: np.ndarray) -> tuple[np.ndarray, Regio
     grey = _to_grey(scores)
     if not grey.any():
         nothing = np.zeros((len(taus), 4), np.float32)
-        return nothing, Regions(nothing, np.arange(len(taus)))
+        return nothing, Regions(nothing, np.arange(len(taus)), np.arange(len(taus)))
     forest = merge_forest(scores, grey)
     extents = extents_of(forest)
     areas = doubled_areas(forest, extents)
     tied = areas == areas.max(axis=0)
     rows = np.where(tied, extents[0], -1).argmax(axis=0)
     found = extents[1:, rows, np.arange(len(rows))].T
-    cuts = [int(tau * grey.max()) for tau in taus]
+    at = np.array([int(tau * grey.max()) for tau in taus])
     height, width = grey.shape
     most = [width, height, width - 1, height - 1]
-    boxes, levels = (np.concatenate(both) for both in zip(_alive(forest, extents), _holes(grey), strict=True))
-    return np.minimum(found[cuts], most).astype(np.float32), _at(cuts, np.minimum(boxes, most), levels)
+    boxes, cuts = (np.concatenate(both) for both in zip(_alive(forest, extents), _holes(grey), strict=True))
+    return np.minimum(found[at], most).astype(np.float32), Regions(np.minimum(boxes, most), cuts, at)
 
 
 def _holes(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -195,13 +196,3 @@ def _holes(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     inside = (boxes[:, :2] > 0).all(axis=1) & (boxes[:, 2:] < grey.shape[::-1]).all(axis=1)
     # What is deeper than step is not above the level that lies as far from the other end.
     return boxes[inside] + np.array([-1, -1, 1, 1], np.int32), highest - 1 - steps[inside]
-
-
-def _at(cuts: Sequence[int], boxes: np.ndarray, levels: np.ndarray) -> Regions:
-    """Return the regions at each threshold from those at each grey level."""
-    order = np.argsort(levels, kind="stable")
-    starts = np.searchsorted(levels[order], cuts)
-    ends = np.searchsorted(levels[order], cuts, side="right")
-    counts = ends - starts
-    offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return Regions(boxes[order[np.repeat(starts, counts) + offsets]], np.repeat(np.arange(len(cuts)), counts))

@@ -35,7 +35,8 @@ class FrameRow:
         shot: the shot's id.
         t: the frame's position in its shot.
         true_boxes: in pixels of the original frame.
-        ious: IoU by policy, and under "best_0.3", "best_0.5", "best_0.7" the IoU at the tau of MaxBoxAccV2.
+        ious: IoU by policy; under "best_0.3", "best_0.5", "best_0.7" that of any region at the tau of
+            MaxBoxAccV2, under "largest_0.5" that of the largest one at the tau of MaxBoxAcc.
     """
 
     path: str
@@ -57,8 +58,9 @@ def frame_rows(
 ) -> tuple[FrameRow, ...]:
     """Return one row a frame, the first of `policies` being the chosen one."""
     chosen, *_ = policies.values()
-    best = {f"best_{at:g}": int(found(sweeps, at).mean(axis=0).argmax()) for at in OVERLAPS}
-    return tuple(_row(sweep, chosen, policies, best, taus) for sweep in sweeps)
+    best = {at: int(found(sweeps, at, regions="any").mean(axis=0).argmax()) for at in OVERLAPS}
+    largest = int(found(sweeps).mean(axis=0).argmax())
+    return tuple(_row(sweep, chosen, policies, best, largest, taus) for sweep in sweeps)
 
 
 def to_csv(rows: Sequence[FrameRow]) -> str:
@@ -80,12 +82,14 @@ def _row(
     sweep: FrameSweep,
     chosen: Threshold,
     policies: Mapping[str, Threshold],
-    best: Mapping[str, int],
+    best: Mapping[float, int],
+    largest: int,
     taus: np.ndarray,
 ) -> FrameRow:
     box, overlap = chosen.pick(sweep, taus)
     ious = {name: policy.pick(sweep, taus)[1] for name, policy in policies.items()}
-    ious |= {name: float(sweep.ious[index]) for name, index in best.items()}
+    ious |= {f"best_{at:g}": float(sweep.any_ious[index]) for at, index in best.items()}
+    ious["largest_0.5"] = float(sweep.ious[largest])
     return FrameRow(
         path=sweep.path,
         tag=sweep.tag,

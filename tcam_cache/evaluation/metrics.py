@@ -30,7 +30,9 @@ class Metrics:
         threshold: {"policy", "value"} of the headline numbers.
         corloc: at IoU 0.5: {"mean_over_classes", "mean_over_frames", "per_class", "per_video"}.
         corloc_at: class mean at IoU "0.3", "0.5" and "0.7".
-        max_box_acc_v2: mean over IoU 0.3, 0.5 and 0.7 of the share of frames found at the tau best for each.
+        max_box_acc: share of frames found at IoU 0.5 by the largest region, at the best tau (MaxBoxAcc).
+        max_box_acc_v2: mean over IoU 0.3, 0.5 and 0.7 of the share of frames found by any region, at the tau
+            best for each (MaxBoxAccV2; the published one where boxes are "wsol").
         mean_iou: over frames; a frame without a box counts 0.
         mean_iou_over_classes: unweighted mean of the classes' mean IoU.
         cl_accuracy: share of annotated frames whose first predicted class is the tag (CL), or None.
@@ -52,6 +54,7 @@ class Metrics:
     threshold: Mapping[str, Any]
     corloc: Mapping[str, Any]
     corloc_at: Mapping[str, float]
+    max_box_acc: float
     max_box_acc_v2: float
     mean_iou: float
     mean_iou_over_classes: float
@@ -163,6 +166,7 @@ def measure(
         threshold={"policy": chosen.policy, "value": chosen.value},
         corloc=_corloc(rows),
         corloc_at={f"{at:g}": _class_mean(hits(overlaps, mode, at), tags) for at in OVERLAPS},
+        max_box_acc=_percent(hits(np.array([row.ious["largest_0.5"] for row in rows]), mode)),
         max_box_acc_v2=_max_box_acc_v2(rows, mode),
         mean_iou=round(float(overlaps.mean()), DECIMALS),
         mean_iou_over_classes=round(_class_mean(overlaps, tags) / 100, DECIMALS),

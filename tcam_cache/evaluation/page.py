@@ -77,7 +77,7 @@ def _headline(metrics: Metrics) -> str:
         (metrics.corloc["mean_over_classes"], "CorLoc, mean over classes", f"threshold: {shown}"),
         (metrics.corloc["mean_over_frames"], "CorLoc, mean over frames", "same threshold"),
         (f"{metrics.mean_iou:.3f}", "mean IoU", "over frames; no box counts 0"),
-        (metrics.max_box_acc_v2, "MaxBoxAccV2", "IoU 0.3, 0.5, 0.7, best tau each"),
+        (metrics.max_box_acc_v2, "MaxBoxAccV2", "any region, IoU 0.3, 0.5, 0.7, best tau each"),
         (metrics.cl_accuracy, "CL, top-1 accuracy", "of the classifier, per frame"),
         (metrics.top1_localization, "top-1 localization", "right class and box found"),
         (metrics.flat_maps, "flat maps, %", f"{text_of(metrics.no_box)} % without a box"),

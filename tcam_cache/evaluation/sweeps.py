@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tcam_cache.errors import AnnotationError
-from tcam_cache.evaluation.boxes import GRID, boxes_at, iou, otsu_box
+from tcam_cache.evaluation.boxes import GRID, iou, largest_and_all, otsu_box
 from tcam_cache.records import Box, Shot
 
 
@@ -24,6 +24,7 @@ class FrameSweep:
         true_boxes: at least one, in pixels of the original frame.
         boxes: (K, 4) float32, the box at each threshold in pixels of the original frame; NaN where none is.
         ious: (K,) float64, the highest IoU of each box with a true box.
+        any_ious: (K,) float64, the highest IoU of any region's box with a true box.
         otsu_box: (4,) float32, the box at Otsu's threshold.
         otsu_iou: its highest IoU with a true box.
         flat: the map was constant and says nothing.
@@ -39,6 +40,7 @@ class FrameSweep:
     true_boxes: tuple[Box, ...]
     boxes: np.ndarray
     ious: np.ndarray
+    any_ious: np.ndarray
     otsu_box: np.ndarray
     otsu_iou: float
     flat: bool
@@ -73,8 +75,10 @@ def sweep_frame(
     """
     if not shot.boxes.get(t):
         raise AnnotationError("a frame without a true box cannot be scored. Leave it out.", [shot.path(t)])
-    boxes = np.vstack([boxes_at(scores, taus, mode), otsu_box(scores, mode)])
+    largest, regions = largest_and_all(scores, taus, mode)
+    boxes = np.vstack([largest, otsu_box(scores, mode)])
     ious, boxes = _compare(boxes, shot.boxes[t], size, scores.shape, mode)
+    all_ious, _ = _compare(regions.boxes, shot.boxes[t], size, scores.shape, mode)
     return FrameSweep(
         path=shot.path(t),
         tag=shot.tag,
@@ -85,6 +89,7 @@ def sweep_frame(
         true_boxes=tuple(shot.boxes[t]),
         boxes=boxes[:-1],
         ious=ious[:-1],
+        any_ious=regions.best(all_ious),
         otsu_box=boxes[-1],
         otsu_iou=float(ious[-1]),
         flat=bool(scores.min() == scores.max()),
@@ -100,11 +105,16 @@ def _compare(
     scale = np.array([size[0] / width, size[1] / height] * 2)
     if mode == "components":
         scaled = (boxes * scale).astype(np.float32)
-        return iou(scaled, np.array(true_boxes)).max(axis=1), scaled
+        return _highest(scaled, np.array(true_boxes), inclusive=False), scaled
     # The protocol scales and truncates the true boxes instead; multiply first, as it does.
     truth = np.trunc(np.array(true_boxes) * [width, height, width, height] / [*size, *size])
     empty = ~boxes.any(axis=1, keepdims=True)
     return (
-        iou(boxes, truth, inclusive=True).max(axis=1),
+        _highest(boxes, truth, inclusive=True),
         np.where(empty, np.nan, boxes * scale).astype(np.float32),
     )
+
+
+def _highest(boxes: np.ndarray, truth: np.ndarray, inclusive: bool) -> np.ndarray:
+    # One true box at a time: all regions of a rough map are a million boxes.
+    return np.max([iou(boxes, box[None], inclusive)[:, 0] for box in truth], axis=0)

@@ -106,9 +106,16 @@ def corloc_curve(sweeps: Sequence[FrameSweep], at: float = 0.5) -> np.ndarray:
     return np.mean(list(by_class(found(sweeps, at), [sweep.tag for sweep in sweeps]).values()), axis=0) * 100
 
 
-def found(sweeps: Sequence[FrameSweep], at: float = 0.5) -> np.ndarray:
-    """Return (F, K) bool: which frames' boxes count as found at each threshold."""
-    return hits(np.stack([sweep.ious for sweep in sweeps]), sweeps[0].mode, at)
+def found(sweeps: Sequence[FrameSweep], at: float = 0.5, regions: str = "largest") -> np.ndarray:
+    """Return (F, K) bool: which frames' boxes count as found at each threshold.
+
+    Args:
+        sweeps: of the frames.
+        at: the IoU that counts.
+        regions: "largest" for the box of the largest region alone, "any" for that of any region.
+    """
+    ious = [sweep.any_ious if regions == "any" else sweep.ious for sweep in sweeps]
+    return hits(np.stack(ious), sweeps[0].mode, at)
 
 
 def by_class(values: np.ndarray, tags: Sequence[str]) -> dict[str, np.ndarray]:

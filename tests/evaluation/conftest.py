@@ -22,6 +22,7 @@ def make_sweep():
             "true_boxes": (Box(0, 0, 10, 10),),
             "boxes": np.tile(np.float32(box), (len(ious), 1)),
             "ious": np.array(ious, float),
+            "any_ious": np.array(ious, float),
             "otsu_box": np.float32(box),
             "otsu_iou": otsu,
             "flat": False,

@@ -10,7 +10,7 @@ from skimage.filters import gaussian, threshold_otsu
 from skimage.measure import label
 
 from tcam_cache.errors import ConfigError, EvaluationError
-from tcam_cache.evaluation.boxes import GRID, boxes_at, iou, otsu_box
+from tcam_cache.evaluation.boxes import GRID, boxes_at, iou, largest_and_all, otsu_box
 
 NOTHING = [np.nan] * 4
 
@@ -46,6 +46,29 @@ def contour_boxes(scores, taus):
         else:
             boxes.append([0, 0, 0, 0])
     return np.float32(boxes)
+
+
+def all_contour_boxes(scores, tau):
+    """The boxes of all contours, as the protocol's second measure asks OpenCV for them."""
+    height, width = scores.shape
+    grey = (scores.astype(np.float64) * 255).astype(np.uint8)
+    _, mask = cv2.threshold(grey, int(tau * np.max(grey)), 255, cv2.THRESH_BINARY)
+    contours, _ = cv2.findContours(mask, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+    rects = map(cv2.boundingRect, contours)
+    return {(x, y, min(x + w, width - 1), min(y + h, height - 1)) for x, y, w, h in rects} or {(0, 0, 0, 0)}
+
+
+def all_component_boxes(scores, tau):
+    components = label(scores.astype(np.float64) > tau * float(scores.max()), connectivity=2)
+    found = [np.argwhere(components == number) for number in range(1, components.max() + 1)]
+    return {(*ends.min(axis=0)[::-1].tolist(), *(ends.max(axis=0)[::-1] + 1).tolist()) for ends in found}
+
+
+def regions_at(scores, taus, mode):
+    """Return the set of boxes of `largest_and_all` at each threshold."""
+    regions = largest_and_all(scores, taus, mode)[1]
+    boxes = [regions.boxes[regions.cuts == cut].astype(int).tolist() for cut in regions.at]
+    return [set(map(tuple, found)) for found in boxes]
 
 
 def drawn(text):
@@ -90,6 +113,27 @@ def test_boxes_equal_those_of_labelling_at_every_threshold(scores):
 def test_wsol_boxes_equal_those_of_opencv(scores):
     taus = GRID[::29]
     np.testing.assert_array_equal(boxes_at(scores, taus, "wsol"), contour_boxes(scores, taus))
+
+
+@with_named_maps
+def test_all_regions_are_those_of_labelling_at_every_threshold(scores):
+    taus = GRID[::97]
+    expected = [all_component_boxes(scores, tau) for tau in taus]
+    assert regions_at(scores, taus, "components") == expected
+
+
+@with_named_maps
+def test_all_wsol_regions_are_opencvs_contours_those_of_holes_too(scores):
+    taus = GRID[::97]
+    assert regions_at(scores, taus, "wsol") == [all_contour_boxes(scores, tau) for tau in taus]
+
+
+def test_a_hole_is_a_region_of_the_protocol_and_of_no_other_mode():
+    ring = drawn("00000 09990 09090 09990 00000")
+    assert regions_at(ring, np.array([0.5]), "components") == [{(1, 1, 4, 4)}]
+    assert regions_at(drawn("9999999 9000009 9000009 9999999"), np.array([0.5]), "wsol") == [{(0, 0, 6, 3)}]
+    thick = drawn("9999999 9999999 9900099 9999999 9999999")
+    assert regions_at(thick, np.array([0.5]), "wsol") == [{(0, 0, 6, 4), (1, 1, 6, 4)}]
 
 
 @pytest.mark.parametrize("sigma", [1, 3, 12])

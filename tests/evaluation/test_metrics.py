@@ -50,6 +50,17 @@ def test_every_number_is_the_one_worked_out_by_hand(sweeps):
     assert (metrics.frames, metrics.true_boxes, metrics.boxes) == (5, 5, "components")
 
 
+def test_maxboxacc_knows_the_largest_region_and_its_second_version_any(make_sweep):
+    sweeps = [
+        make_sweep([0.0, 0.6, 0.5, 0.0], any_ious=np.array([0.8, 0.6, 0.5, 0.0])),
+        make_sweep([0.0, 0.2, 0.6, 0.0], any_ious=np.array([0.8, 0.4, 0.6, 0.9]), t=1),
+    ]
+    metrics = scored(sweeps).metrics
+    assert metrics.max_box_acc == 50
+    # At 0.3, 0.5 and 0.7 alike, tau 0 finds a region of both.
+    assert metrics.max_box_acc_v2 == 100
+
+
 def test_policies_stand_side_by_side(sweeps):
     policies = scored(sweeps, "val", 0.25).metrics.policies
     assert policies["val"] == {

@@ -41,6 +41,18 @@ def test_the_best_of_several_true_boxes_counts(scores):
     assert sweep.ious.tolist() == [0.5, 0.5]
 
 
+@pytest.mark.parametrize("mode", ["components", "wsol"])
+def test_any_region_may_be_on_the_object_and_the_largest_alone_misses_it(mode):
+    scores = np.zeros((20, 20), np.float32)
+    scores[2:12, 2:12] = 1.0
+    scores[14:18, 14:19] = 0.5
+    sweep = sweep_frame(
+        scores, shot_with(Box(14, 14, 19, 18)), 1, (20, 20), mode=mode, taus=np.array([0.4, 0.6])
+    )
+    assert sweep.ious.tolist() == [0, 0]
+    assert sweep.any_ious.tolist() == [1, 0]
+
+
 def test_the_sweep_says_which_frame_it_is_of(scores):
     sweep = sweep_frame(scores, shot_with(Box(0, 0, 1, 1)), 1, (80, 80), predicted_tag="cat")
     assert (sweep.path, sweep.tag, sweep.predicted_tag) == ("bird/1/1/b.jpg", "bird", "cat")

@@ -40,6 +40,7 @@ class ManifestConfig(Config):
     fps: float | None = setting(None, help="keep at most so many frames a second (videos)", least=0.001)
     max_per_shot: int | None = setting(None, help="keep so many frames of a shot, evenly spaced", least=1)
     fraction: float = setting(1.0, help="keep this share of each class's shots, seeded", least=1e-9, most=1)
+    follow_links: bool = setting(False, help="take folders and frames that are links out of ROOT")
     check: bool = setting(False, help="decode every frame; list everything missing or broken at once")
     workers: int | None = setting(None, help="processes that decode; default: one per core", least=0)
 

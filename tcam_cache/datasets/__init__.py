@@ -6,9 +6,15 @@ from tcam_cache.datasets.demo_set import demo_tags, write_demo
 from tcam_cache.datasets.expected import deviations, expected_data
 from tcam_cache.datasets.folders import index_folders
 from tcam_cache.datasets.images import ImageFrames
-from tcam_cache.datasets.listing import image_names
+from tcam_cache.datasets.listing import image_names, refuse_links_out
 from tcam_cache.datasets.manifest import Manifest
-from tcam_cache.datasets.manifest_file import manifest_text, parse_manifest, read_manifest, write_manifest
+from tcam_cache.datasets.manifest_file import (
+    FOLLOW_LINKS,
+    manifest_text,
+    parse_manifest,
+    read_manifest,
+    write_manifest,
+)
 from tcam_cache.datasets.sampling import sample
 from tcam_cache.datasets.scan import Scan
 from tcam_cache.datasets.sources import frame_source
@@ -21,6 +27,7 @@ from tcam_cache.datasets.ytov1 import scan_ytov1
 from tcam_cache.datasets.ytov2_2 import scan_ytov2_2
 
 __all__ = [
+    "FOLLOW_LINKS",
     "Annotations",
     "CheckReport",
     "ImageFrames",
@@ -42,6 +49,7 @@ __all__ = [
     "read_annotations",
     "read_manifest",
     "read_video_splits",
+    "refuse_links_out",
     "sample",
     "scan_videos",
     "scan_wsol",

@@ -18,7 +18,7 @@ from tcam_cache.records import SPLITS, Box, Shot
 COLUMNS = ("frame", "class", "xmin", "ymin", "xmax", "ymax")
 _CORNERS = COLUMNS[2:]
 # No object is so small: a box that ends there is in shares of the picture, 0 to 1, rounded up or not.
-SUBPIXEL = 1.5
+_SUBPIXEL = 1.5
 # A box that reaches so far beyond its frame, in frames, was drawn on another one.
 _BEYOND = 0.5
 # Boxes may all lie within the first hundred pixels by chance, so that percentages are only warned of.
@@ -83,12 +83,22 @@ def read_annotations(path: Path | str) -> Annotations:
 
 
 def checked_box(corners: Sequence[str | float]) -> Box:
-    """Return the box with these four corners x0, y0, x1, y1, or raise a `ValueError` that says what is wrong.
+    """Return the box in pixels with these four corners, or raise a `ValueError` that says what is wrong.
 
     >>> checked_box(["1", "2", "3", "4"])
     Box(x0=1.0, y0=2.0, x1=3.0, y1=4.0)
     """
-    text = ",".join(f"{corner:g}" if isinstance(corner, float) else str(corner) for corner in corners)
+    box = parsed_box(corners)
+    if is_share(box):
+        raise ValueError(
+            f"box {_text(corners)} is smaller than a pixel, a share of the picture; expected pixels"
+        )
+    return box
+
+
+def parsed_box(corners: Sequence[str | float]) -> Box:
+    """Return the box with corners x0, y0, x1, y1 in any unit, or raise a `ValueError` that says why not."""
+    text = _text(corners)
     try:
         box = Box(*map(float, corners))
     except (TypeError, ValueError):
@@ -97,9 +107,12 @@ def checked_box(corners: Sequence[str | float]) -> Box:
         raise ValueError(f"box {text} has a NaN or infinite corner")
     if not (box.x0 < box.x1 and box.y0 < box.y1):
         raise ValueError(f"box {text} is inverted or empty; expected x0,y0,x1,y1, no width and height")
-    if max(box) <= SUBPIXEL:
-        raise ValueError(f"box {text} is smaller than a pixel, a share of the picture; expected pixels")
     return box
+
+
+def is_share(box: Box) -> bool:
+    """Return whether a box lies between 0 and 1, up to rounding, and so is in shares of its picture."""
+    return min(box) > -1 and max(box) <= _SUBPIXEL
 
 
 def attach(
@@ -179,6 +192,10 @@ def _places(shots: Sequence[Shot], rows: Sequence[Row]) -> tuple[dict[str, tuple
         f"{row.place}: {row.frame} is not there" + (f"; {other} is, in another case" if other else "")
         for row, other in others
     ]
+
+
+def _text(corners: Sequence[str | float]) -> str:
+    return ",".join(f"{corner:g}" if isinstance(corner, float) else str(corner) for corner in corners)
 
 
 def _example(shots: Sequence[Shot]) -> str:

@@ -4,9 +4,16 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from tcam_cache.datasets.annotations import attach, read_annotations
+from tcam_cache.datasets.class_folders import (
+    STRAY,
+    VIDEOS,
+    ClassFolder,
+    class_folders,
+    note_strays,
+    note_videos,
+)
 from tcam_cache.datasets.listing import (
     SUFFIXES,
     Listing,
@@ -19,7 +26,6 @@ from tcam_cache.datasets.listing import (
 )
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.datasets.splits import named_split, seeded_splits, with_splits
-from tcam_cache.datasets.video_frames import SUFFIXES as VIDEO_SUFFIXES
 from tcam_cache.errors import ManifestError
 from tcam_cache.names import one_name
 from tcam_cache.records import Shot
@@ -27,18 +33,8 @@ from tcam_cache.records import Shot
 LAYOUT = "folders"
 # Between a class and its videos such a folder is a level that means nothing.
 _LEVELS = {"videos", "video", "clips", "data", "frames", "images", "jpegimages", "rgb"}
-_STRAY = "image(s) where no frame belongs ignored"
-_VIDEOS = "video file(s) ignored: they are for --layout videos"
 
 logger = logging.getLogger(__name__)
-
-
-class _Class(NamedTuple):
-    """A class's folder below the root, and the split that it lies under, or ""."""
-
-    tag: str
-    folder: str
-    split: str = ""
 
 
 def index_folders(root: Path | str, annotations: Path | str | None = None, seed: int = 0) -> Manifest:
@@ -64,7 +60,9 @@ def index_folders(root: Path | str, annotations: Path | str | None = None, seed:
     if not is_folder(root):
         raise ManifestError(f"{root} is not a folder. Give the folder that holds one folder a class.")
     notes = Notes(list)
-    classes = _classes(root, notes)
+    classes = class_folders(root)
+    for above in dict.fromkeys(("", *(item.folder.rpartition("/")[0] for item in classes))):
+        note_strays(list_folder(root / above), f"{above}/" if above else "", notes)
     found = {item: _class_shots(root, item, notes) for item in classes}
     shots: Sequence[Shot] = [shot for item in classes for shot in found[item]]
     if not shots:
@@ -80,31 +78,9 @@ def index_folders(root: Path | str, annotations: Path | str | None = None, seed:
     return Manifest(root, LAYOUT, tuple(dict.fromkeys(shot.tag for shot in shots)), shots)
 
 
-def _classes(root: Path, notes: Notes) -> list[_Class]:
-    listing = list_folder(root)
-    _note_strays(listing, "", notes)
-    splits = {name: named_split(name) for name in listing.folders}
-    if len({split for split in splits.values() if split}) < 2:
-        return [_Class(one_name(name), name) for name in listing.folders]
-    others = [name for name, split in splits.items() if not split]
-    if others:
-        raise ManifestError(
-            f"{root} holds folders of splits ({', '.join(set(splits) - set(others))}) beside others, which "
-            "can be neither splits nor classes. Move them away.",
-            others,
-        )
-    logger.info("the folders %s of %s are read as splits", ", ".join(splits), root)
-    found = []
-    for name, split in splits.items():
-        below = list_folder(root / name)
-        _note_strays(below, f"{name}/", notes)
-        found += [_Class(one_name(tag), f"{name}/{tag}", split) for tag in below.folders]
-    return sorted(found, key=lambda item: [one.tag for one in found].index(item.tag))
-
-
-def _class_shots(root: Path, item: _Class, notes: Notes) -> list[Shot]:
+def _class_shots(root: Path, item: ClassFolder, notes: Notes) -> list[Shot]:
     folder, listing = item.folder, list_folder(root / item.folder)
-    _note_strays(listing, f"{folder}/", notes)
+    note_strays(listing, f"{folder}/", notes)
     if len({split for name in listing.folders if (split := named_split(name))}) > 1:
         raise ManifestError(
             f"{root / folder} holds the folders {', '.join(listing.folders)}: splits below a class. "
@@ -115,7 +91,7 @@ def _class_shots(root: Path, item: _Class, notes: Notes) -> list[Shot]:
         if below.folders and not below.images:
             folder, listing = f"{folder}/{listing.folders[0]}", below
             notes["folder(s) between a class and its videos passed over"].append(folder)
-            _note_strays(listing, f"{folder}/", notes)
+            note_strays(listing, f"{folder}/", notes)
     videos = [f"{folder}/{name}" for name in listing.folders]
     shots = [shot for video in videos for shot in _video_shots(root, item.tag, video, notes)]
     if not shots:
@@ -145,20 +121,11 @@ def _shot(tag: str, video: str, folder: str, listing: Listing) -> Shot:
     return Shot(one_name(folder), tag, one_name(video), "train", folder, tuple(listing.images))
 
 
-def _note_strays(listing: Listing, above: str, notes: Notes) -> None:
-    notes[_STRAY] += (f"{above}{name}" for name in listing.images)
-    _note_videos(listing, above, notes)
-
-
 def _note_frames(listing: Listing, folder: str, notes: Notes) -> None:
     notes["conflicted cop(ies) left out"] += (f"{folder}/{name}" for name in listing.copies)
     if listing.doubt:
         notes["folder(s) whose names leave the order of the frames open"].append(f"{folder}: {listing.doubt}")
-    _note_videos(listing, f"{folder}/", notes)
-
-
-def _note_videos(listing: Listing, above: str, notes: Notes) -> None:
-    notes[_VIDEOS] += (f"{above}{name}" for name in listing.others if name.lower().endswith(VIDEO_SUFFIXES))
+    note_videos(listing, f"{folder}/", notes)
 
 
 def _doubt_levels(root: Path, shots: Sequence[Shot]) -> None:
@@ -189,12 +156,12 @@ def _no_frames(root: Path, notes: Notes) -> ManifestError:
         f"Expected CLASS/VIDEO/SHOT/frame0001.jpg or CLASS/VIDEO/frame0001.jpg, with images that end in "
         f"{', '.join(SUFFIXES)}."
     )
-    if videos := notes[_VIDEOS]:
+    if videos := notes[VIDEOS]:
         return ManifestError(
             f"{root} holds {len(videos)} video file(s), such as {videos[0]}, and no frames. Index "
             "video files with --layout videos, which wants CLASS/*.mp4 below ROOT."
         )
-    if strays := notes[_STRAY]:
+    if strays := notes[STRAY]:
         return ManifestError(
             f"{root} holds {len(strays)} image(s) that are in no video's folder, such as {strays[0]}. "
             f"{expected} Give each video a folder of its own; pictures of no video are for --layout wsol."

@@ -100,14 +100,22 @@ def image_names(folder: Path | str) -> tuple[str, ...]:
 
 def images_below(folder: Path) -> Iterator[Path]:
     """Yield the images in a folder and below; conflicted copies are left out, with a warning."""
+    for place, listing in folders_below(folder):
+        if listing.copies:
+            count = len(listing.copies)
+            logger.warning(
+                "%d conflicted cop(ies) in %s left out, such as %s", count, place, listing.copies[0]
+            )
+        yield from (place / name for name in listing.images)
+
+
+def folders_below(folder: Path) -> Iterator[tuple[Path, Listing]]:
+    """Yield a folder and all below with what lies in each, but for links."""
     listing = list_folder(folder)
-    if listing.copies:
-        count = len(listing.copies)
-        logger.warning("%d conflicted cop(ies) in %s left out, such as %s", count, folder, listing.copies[0])
-    yield from (folder / name for name in listing.images)
+    yield folder, listing
     for name in listing.folders:
         if not (folder / name).is_symlink():
-            yield from images_below(folder / name)
+            yield from folders_below(folder / name)
 
 
 def absent(name: str, present: Iterable[str]) -> str:
@@ -165,6 +173,42 @@ def refuse_repeated_folders(root: Path, shots: Sequence[Shot]) -> None:
             "reached by a link. A video has one class; remove the wrong one.",
             sorted(repeated),
         )
+
+
+def refuse_links_out(root: Path, shots: Sequence[Shot], frames: bool = False) -> None:
+    """Refuse shots whose folder, or the folder of whose video, is a link to somewhere outside the root.
+
+    Args:
+        root: of the data set.
+        shots: whose folders are looked at.
+        frames: look at the frames too.
+
+    Raises:
+        ManifestError: lists every link.
+    """
+    parts = (shot.folder.split("/") for shot in shots)
+    paths = dict.fromkeys("/".join(names[:end]) for names in parts for end in range(1, len(names) + 1))
+    links = [path for path in paths if (root / path).is_symlink()]
+    if frames:
+        links += [
+            f"{shot.folder}/{name}" for shot in shots for name in _links_in(root / shot.folder, shot.frames)
+        ]
+    inside = os.path.realpath(root)
+    out = [path for path in links if not Path(os.path.realpath(root / path)).is_relative_to(inside)]
+    if out:
+        raise ManifestError(
+            f"{len(out)} link(s) below {root} lead out of it. Where that is meant, index the data set with "
+            "--follow-links.",
+            out,
+        )
+
+
+def _links_in(folder: Path, names: Sequence[str]) -> list[str]:
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        links = {entry.name for entry in entries if entry.is_symlink()}
+    return [name for name in names if name in links] if links else []
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -1,6 +1,7 @@
 """A data set as every stage sees it: its classes, and its shots in one fixed order."""
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,8 @@ from tcam_cache.errors import ConfigError, ManifestError
 from tcam_cache.provenance import canonical_json
 from tcam_cache.records import SPLITS, Shot, shots_of_split
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -21,7 +24,7 @@ class Manifest:
         root: the data set's folder; every shot's `folder` is relative to it.
         layout: how the folders were laid out, such as "folders".
         classes: the tags, in the order of the classifier's columns.
-        shots: in a fixed order; ids are unique, a video has one tag and one split.
+        shots: in a fixed order; ids are unique, a video has one tag and one split, no path leaves the root.
         facts: how it was indexed, JSON-able: sampling, seed, what was left out.
 
     Raises:
@@ -112,8 +115,7 @@ def _shot_faults(manifest: Manifest) -> Iterator[str]:
             yield f"shot {shot.id}: its split {shot.split!r} is none of {', '.join(SPLITS)}"
         if any(not 0 <= t < len(shot) for t in shot.boxes):
             yield f"shot {shot.id}: boxes for a frame beyond its {len(shot)} frames"
-        if not _is_text(shot.folder + "".join(shot.frames)):
-            yield f"shot {shot.id!r}: a file name is not UTF-8"
+        yield from _name_faults(shot)
 
 
 def _video_faults(shots: Sequence[Shot]) -> Iterator[str]:
@@ -125,6 +127,23 @@ def _video_faults(shots: Sequence[Shot]) -> Iterator[str]:
         for video, values in found.items():
             if len(values) > 1:
                 yield f"video {video}: in {len(values)} {what} ({', '.join(sorted(values))})"
+
+
+def _name_faults(shot: Shot) -> Iterator[str]:
+    names = "/".join((shot.folder, *shot.frames))
+    if not _is_text(names):
+        yield f"shot {shot.id!r}: a file name is not UTF-8"
+    if found := _CONTROL.search("/".join((names, shot.id, shot.video, shot.tag))):
+        yield f"shot {shot.id!r}: a name holds the control character {found[0]!r}; rename it"
+    if any(map(_leaves, (shot.id, shot.folder))) or _leaves(names):
+        yield f"shot {shot.id!r}: its folder {shot.folder!r} or a frame leaves the root; paths lie below it"
+
+
+def _leaves(path: str) -> bool:
+    """Return whether a path below a root is none: absolute, or with a ".." in it."""
+    plain = path.replace("\\", "/")
+    absolute = plain.startswith("/") or "//" in plain or plain[1:3] == ":/"
+    return absolute or (".." in plain and ".." in plain.split("/"))
 
 
 def _is_text(name: str) -> bool:

@@ -4,13 +4,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tcam_cache.datasets.annotations import is_share, parsed_box
+from tcam_cache.datasets.listing import refuse_links_out
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.errors import ManifestError
 from tcam_cache.files import write_text
-from tcam_cache.records import Box, Shot
+from tcam_cache.records import Shot
 
 FORMAT = "tcam-cache-manifest"
 VERSION = 1
+# The fact that links out of the root were meant when the data set was indexed.
+FOLLOW_LINKS = "follow_links"
 _TEXTS = ("id", "class", "video", "split", "folder")
 
 
@@ -47,7 +51,7 @@ def read_manifest(path: Path | str, root: Path | str | None = None) -> Manifest:
 
     Raises:
         ManifestError: the file is no manifest, is of a newer version, has broken lines (all are listed),
-            contradicts itself, or its root does not exist.
+            contradicts itself, leaves its root, or its root does not exist.
     """
     try:
         data = Path(path).read_bytes()
@@ -72,15 +76,23 @@ def parse_manifest(data: bytes, source: str, root: Path | str | None = None) -> 
             broken.append(f"line {number}: {_reason(error)}")
     if not broken and len(shots) != header.get("shots", len(shots)):
         broken.append(f"the file ends after {len(shots)} of {header['shots']} shots")
+    boxes = [box for shot in shots for found in shot.boxes.values() for box in found]
+    if boxes and all(map(is_share, boxes)):
+        broken.append(
+            f"all {len(boxes)} boxes are smaller than a pixel, shares of the picture; expected pixels"
+        )
     if broken:
         raise ManifestError(f"{source} has {len(broken)} broken line(s). Write the manifest again.", broken)
-    return Manifest(
+    manifest = Manifest(
         root=_existing_root(source, header, root),
         layout=str(header["layout"]),
         classes=tuple(header["classes"]),
         shots=tuple(shots),
         facts=dict(header.get("facts", {})),
     )
+    if not manifest.facts.get(FOLLOW_LINKS):
+        refuse_links_out(manifest.root, manifest.shots)
+    return manifest
 
 
 def _shot_line(shot: Shot) -> dict[str, Any]:
@@ -148,15 +160,16 @@ def _shot(values: dict[str, Any]) -> Shot:
         str
     }:
         raise TypeError("expected texts in id, class, video, split and folder, and a list of texts in frames")
-    boxes = {int(t): tuple(map(_box, found)) for t, found in values["boxes"].items()}
+    boxes = {_position(t): tuple(map(parsed_box, found)) for t, found in values["boxes"].items()}
+    if not all(boxes.values()):
+        raise ValueError("a frame has an empty list of boxes")
     return Shot(shot_id, tag, video, split, folder, tuple(frames), boxes)
 
 
-def _box(corners: list[float]) -> Box:
-    box = Box(*map(float, corners))
-    if not (box.x0 < box.x1 and box.y0 < box.y1):
-        raise ValueError(f"box {list(corners)} is empty or inverted")
-    return box
+def _position(text: str) -> int:
+    if not (text.isdecimal() and text == str(int(text))):
+        raise ValueError(f"boxes for the frame {text!r}, which is no position")
+    return int(text)
 
 
 def _reason(error: Exception) -> str:

@@ -9,8 +9,9 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from tcam_cache.datasets.annotations import read_annotations
+from tcam_cache.datasets.class_folders import class_folders
 from tcam_cache.datasets.cuts import THUMBNAIL, find_cuts
-from tcam_cache.datasets.listing import Notes, list_folder, log_notes
+from tcam_cache.datasets.listing import Notes, folders_below, list_folder, log_notes, on_disk
 from tcam_cache.datasets.scan import Scan, open_root
 from tcam_cache.datasets.splits import seeded_splits, with_splits
 from tcam_cache.datasets.tables import read_table
@@ -22,6 +23,7 @@ from tcam_cache.datasets.video_frames import (
     video_errors,
 )
 from tcam_cache.errors import FrameError, ManifestError
+from tcam_cache.names import one_name
 from tcam_cache.progress import progress_bar
 from tcam_cache.records import SPLITS, Shot
 
@@ -80,13 +82,11 @@ def scan_videos(
         root = open_root(source)
         listed = _listed_in_folders(root)
     if not listed and not faults:
-        raise ManifestError(
-            f"{source} holds no video. Expected CLASS/*{', CLASS/*'.join(SUFFIXES)}, or a CSV."
-        )
+        raise _no_videos(source)
     videos = dict(zip(listed, _decoded(root, listed, shots, workers), strict=True))
     faults += (video.fault for video in videos.values() if video.fault)
     found = [shot for item, video in videos.items() for shot in _shots(item, video)]
-    given = {item.file: item.split for item in listed if item.split}
+    given = {one_name(item.file): item.split for item in listed if item.split}
     found = with_splits(found, given or seeded_splits(found, seed))
     classes = tuple(dict.fromkeys(item.tag for item in listed))
     scan = Scan(root, LAYOUT, classes, found, tuple(faults), {"shots": "cut" if shots else "whole videos"})
@@ -102,22 +102,42 @@ def scan_videos(
 def _listed_in_folders(root: Path) -> list[_Listed]:
     listed = []
     notes = Notes(list)
-    for tag in list_folder(root).folders:
-        listing = list_folder(root / tag)
+    for tag, folder, split in class_folders(root):
+        listing = list_folder(root / folder)
         files = [name for name in listing.others if name.lower().endswith(SUFFIXES)]
-        listed += [_Listed(f"{tag}/{name}", tag) for name in files]
-        notes["folder(s) below a class ignored"] += (f"{tag}/{name}" for name in listing.folders)
+        listed += [_Listed(f"{folder}/{name}", tag, split) for name in files]
+        notes["folder(s) below a class ignored"] += (f"{folder}/{name}" for name in listing.folders)
+        notes["conflicted cop(ies) left out"] += (f"{folder}/{name}" for name in listing.copies)
         if not files:
-            notes["class(es) with no video left out"].append(tag)
+            notes["class(es) with no video left out"].append(folder)
     log_notes(notes, ())
     return listed
+
+
+def _no_videos(source: Path) -> ManifestError:
+    expected = f"Expected CLASS/*{', CLASS/*'.join(SUFFIXES)}, or a CSV of file and class."
+    places = [] if source.is_file() else folders_below(source)
+    for place, listing in places:
+        below = place.relative_to(source)
+        for name in listing.others:
+            if name.lower().endswith(SUFFIXES):
+                return ManifestError(
+                    f"{source} holds no video at the level expected; one is {below / name}. {expected}"
+                )
+        if listing.images:
+            return ManifestError(
+                f"{source} holds images, such as {below / listing.images[0]}, and no video. {expected} "
+                "Frames that are unpacked already are for --layout folders."
+            )
+    return ManifestError(f"{source} holds no video. {expected}")
 
 
 def _listed_in_csv(path: Path, faults: list[str]) -> list[_Listed]:
     listed: dict[str, _Listed] = {}
     for line, row in read_table(path, COLUMNS, "split", ManifestError):
         name, tag, split = (row.get(key, "").strip() for key in (*COLUMNS, "split"))
-        file = os.path.relpath(path.parent / name, path.parent).replace(os.sep, "/")
+        file = os.path.relpath(path.parent / name.replace("\\", "/"), path.parent).replace(os.sep, "/")
+        file, tag = on_disk(path.parent, file), one_name(tag)
         if None in row or not name or not tag or (split and split not in SPLITS):
             faults.append(f"line {line}: expected a file, a class and a split of {', '.join(SPLITS)} or none")
         elif file in listed:
@@ -168,7 +188,8 @@ def _shots(item: _Listed, video: _Video) -> list[Shot]:
         return []
     starts = [0, *video.cuts]
     ends = [*video.cuts, len(video.frames)]
+    name = one_name(item.file)
     return [
-        Shot(f"{item.file}/{number:03d}", item.tag, item.file, "train", item.file, video.frames[start:end])
+        Shot(f"{name}/{number:03d}", item.tag, name, "train", item.file, video.frames[start:end])
         for number, (start, end) in enumerate(zip(starts, ends, strict=True), start=1)
     ]

@@ -11,6 +11,7 @@ from tcam_cache.cache_config import BuildConfig, InspectConfig
 from tcam_cache.config import ClassifierConfig, DemoConfig, EvaluateConfig, ManifestConfig
 from tcam_cache.datasets import write_demo
 from tcam_cache.errors import ManifestError
+from tcam_cache.names import left_behind
 from tcam_cache.presets import train_config
 from tcam_cache.stages.build_cache import build_cache
 from tcam_cache.stages.evaluate import EvaluateReport, evaluate
@@ -144,7 +145,11 @@ def _refuse_strangers(out: Path) -> None:
         "report_layercam",
         "shot.png",
     }
-    strange = sorted(entry.name for entry in out.iterdir() if entry.name not in known) if out.is_dir() else []
+    strange = (
+        sorted(entry.name for entry in out.iterdir() if not (entry.name in known or left_behind(entry.name)))
+        if out.is_dir()
+        else []
+    )
     if out.is_file() or strange:
         raise ManifestError(
             f"{out} holds something that is not a demo. Give an empty or new folder.", strange

@@ -16,6 +16,7 @@ from tcam_cache.cache_config import ImportConfig
 from tcam_cache.cams import normalise, read_classifier_file, read_torch_file
 from tcam_cache.datasets import Manifest, manifest_text, read_manifest
 from tcam_cache.errors import FrameError, WeightsError
+from tcam_cache.names import left_behind
 from tcam_cache.progress import progress_bar
 from tcam_cache.provenance import provenance
 from tcam_cache.records import Shot, ShotCams
@@ -113,7 +114,9 @@ def _match(
 ) -> tuple[dict[str, list[Path]], list[str]]:
     """Return the file of each frame of some shots, by shot, and the files that are of no frame at all."""
     try:
-        there = {entry.name for entry in folder.iterdir() if entry.suffix == SUFFIX}
+        there = {
+            entry.name for entry in folder.iterdir() if entry.suffix == SUFFIX and not left_behind(entry.name)
+        }
     except OSError as error:
         raise FrameError(f"cannot read the folder {folder}: {error.strerror}. Name another.") from error
     claims: defaultdict[str, list[str]] = defaultdict(list)

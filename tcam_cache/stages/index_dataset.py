@@ -1,11 +1,12 @@
 """Before stage 0: index a data set in place, and on request look at every frame of it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tcam_cache.config import ManifestConfig
 from tcam_cache.datasets import (
+    FOLLOW_LINKS,
     CheckReport,
     Manifest,
     Scan,
@@ -13,6 +14,7 @@ from tcam_cache.datasets import (
     deviations,
     index_folders,
     read_video_splits,
+    refuse_links_out,
     sample,
     scan_videos,
     scan_wsol,
@@ -59,12 +61,17 @@ def index_dataset(config: ManifestConfig) -> ManifestReport:
     """Write the manifest of a data set, sampled as asked; with `check`, decode every frame first.
 
     Raises:
-        ManifestError: the folder is missing, empty, not whole or contradicts itself; with `check`, it
+        ManifestError: the folder is missing, empty, not whole, contradicts itself or holds links out of it
+            that are not to be followed; with `check`, it
             differs from what is published of its layout, and the manifest is written all the same.
         AnnotationError: boxes do not fit the frames.
         FrameError: `check` found frames that cannot be read; all are listed, the manifest is written.
     """
     scan = _scan(config)
+    if config.follow_links:
+        scan = replace(scan, facts={**scan.facts, FOLLOW_LINKS: True})
+    else:
+        refuse_links_out(scan.root, scan.shots, frames=True)
     if config.splits and config.layout != "wsol":
         scan = scan.with_splits(read_video_splits(config.splits), config.splits)
     wrong = (*scan.faults, *deviations(scan, splits_too=config.splits is None)) if config.check else ()

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from tcam_cache.errors import RunError
-from tcam_cache.files import PARTIAL, make_folder, write_bytes, write_json
+from tcam_cache.files import make_folder, write_bytes, write_json
+from tcam_cache.names import left_behind
 from tcam_cache.provenance import differences
 
 # What may change between an interrupted run and the one that goes on: where things lie and how long it lasts.
@@ -64,7 +65,7 @@ class RunFolder:
             raise RunError(f"{path} is a file. Give a folder.")
         if run._file("config.json").is_file():
             run._check_resumable({**config, "inputs": dict(inputs or {})}, resume)
-        elif run.path.is_dir() and not all(file.name.endswith(PARTIAL) for file in run.path.iterdir()):
+        elif run.path.is_dir() and not all(left_behind(file.name) for file in run.path.iterdir()):
             raise RunError(f"{path} holds something that is not a run. Give an empty or new folder.")
         elif resume:
             raise RunError(f"there is no run in {path} to resume. Leave out --resume to start one.")

@@ -101,15 +101,15 @@ def in_order(names: Iterable[str]) -> Ordered:
     whole = sorted(names, key=natural_key)
     if any(map(_NEGATIVE.match, names)) and all(name[:1] == "-" or name[:1].isdecimal() for name in names):
         return Ordered(sorted(names, key=_signed_key), "a leading - was read as a minus")
-    if not any(map(_FRACTION.search, names)):
+    # Two points in a row are those of a date or a version.
+    if not any(map(_FRACTION.search, names)) or any(map(_POINTS.search, names)):
         return Ordered(whole, _doubt(whole))
     decimal = sorted(names, key=_decimal_key)
     if decimal == whole:
         return Ordered(whole, _doubt(whole))
     fractions = [found for name in names for found in _FRACTION.findall(name)]
     shortest = min(map(len, fractions))
-    versions = any(len(digits) > shortest and digits.endswith("0") for digits in fractions)
-    if versions or any(map(_POINTS.search, names)):
+    if any(len(digits) > shortest and digits.endswith("0") for digits in fractions):
         return Ordered(whole, _two_orders(whole, decimal, "read as two numbers"))
     return Ordered(decimal, _two_orders(decimal, whole, "read as decimals"))
 

@@ -145,11 +145,8 @@ def _refuse_strangers(out: Path) -> None:
         "report_layercam",
         "shot.png",
     }
-    strange = (
-        sorted(entry.name for entry in out.iterdir() if not (entry.name in known or left_behind(entry.name)))
-        if out.is_dir()
-        else []
-    )
+    there = [entry.name for entry in out.iterdir()] if out.is_dir() else []
+    strange = sorted(name for name in there if name not in known and not left_behind(name))
     if out.is_file() or strange:
         raise ManifestError(
             f"{out} holds something that is not a demo. Give an empty or new folder.", strange

@@ -114,11 +114,10 @@ def _match(
 ) -> tuple[dict[str, list[Path]], list[str]]:
     """Return the file of each frame of some shots, by shot, and the files that are of no frame at all."""
     try:
-        there = {
-            entry.name for entry in folder.iterdir() if entry.suffix == SUFFIX and not left_behind(entry.name)
-        }
+        entries = {entry.name for entry in folder.iterdir() if entry.suffix == SUFFIX}
     except OSError as error:
         raise FrameError(f"cannot read the folder {folder}: {error.strerror}. Name another.") from error
+    there = {name for name in entries if not left_behind(name)}
     claims: defaultdict[str, list[str]] = defaultdict(list)
     for shot in manifest.shots:
         for t in range(len(shot)):

@@ -1,9 +1,12 @@
 import logging
+from pathlib import Path
 
 import pytest
 
-from tcam_cache.datasets import attach, index_folders, read_annotations
+from tcam_cache.datasets import Annotations, attach, index_folders, read_annotations
+from tcam_cache.datasets.annotations import Row
 from tcam_cache.errors import AnnotationError
+from tcam_cache.records import Box
 
 HEADER = "frame,class,xmin,ymin,xmax,ymax,split"
 
@@ -103,6 +106,15 @@ def test_a_missing_file_is_named(tmp_path):
         ("bird,1,2,1,9,val", "box 1,2,1,9 is inverted or empty; expected x0,y0,x1,y1, no width and height"),
         ("bird,16,2,20,9,val", "box 16,2,20,9 is outside its 16x12 image"),
         ("bird,1,-9,8,0,val", "box 1,-9,8,0 is outside its 16x12 image"),
+        (
+            "bird,0.1,0.2,0.5,0.9,val",
+            "box 0.1,0.2,0.5,0.9 is smaller than a pixel, a share of the picture; expected pixels",
+        ),
+        ("bird,0,0,1,1,val", "box 0,0,1,1 is smaller than a pixel, a share of the picture; expected pixels"),
+        (
+            "bird,1,2,30,9,val",
+            "box 1,2,30,9 reaches far beyond its 16x12 image: is it of another frame size?",
+        ),
         ("bird,1,2,8,9,valid", "split 'valid' is none of train, val, test"),
         ("bird,,,,,", "neither a box nor a split"),
     ],
@@ -184,3 +196,32 @@ def test_a_box_partly_outside_is_clipped_and_counted(attached, caplog):
     assert [record.getMessage() for record in caplog.records] == [
         "2 box(es) reached beyond their image and were clipped to it"
     ]
+
+
+def test_a_frame_named_in_another_case_is_pointed_at(attached):
+    assert offenders_of(attached, "bird/0002/Frame0001.JPG,bird,1,2,8,9,val") == (
+        "line 2: bird/0002/Frame0001.JPG is not there; bird/0002/frame0001.jpg is, in another case",
+    )
+
+
+@pytest.mark.parametrize(("scale", "unit"), [(100, "percent"), (1000, "thousandths"), (150, "")])
+def test_boxes_that_may_be_shares_of_a_hundred_or_a_thousand_are_warned_of(caplog, make_shot, scale, unit):
+    shot = make_shot(count=8)
+    rows = tuple(
+        Row(f"line {t}", shot.path(t), "bird", Box(0, 0, scale - t, scale - t), "") for t in range(len(shot))
+    )
+    side = 2 * scale if unit else 299
+    sizes = {row.frame: (side, side) for row in rows}
+    with caplog.at_level(logging.WARNING):
+        attach([shot], Annotations(Path("b.csv"), rows), Path(), lambda *_: sizes)
+    assert ("are they" in caplog.text) == bool(unit) and unit in caplog.text
+
+
+def test_a_table_of_a_spreadsheet_in_another_tongue_is_read(two_classes, tmp_path):
+    (tmp_path / "boxes.csv").write_bytes(
+        "sep=;\r\nframe;class;xmin;ymin;xmax;ymax\r\nbird\\0002\\frame0001.jpg;bird;1;2;8;9\r\n".encode(
+            "utf-16"
+        )
+    )
+    manifest = index_folders(two_classes, tmp_path / "boxes.csv")
+    assert manifest.shot("bird/0002").boxes == {0: ((1, 2, 8, 9),)}

@@ -162,6 +162,112 @@ def test_annotations_that_contradict_the_folders_are_refused(two_classes, tmp_pa
         index_folders(two_classes, table)
 
 
+@pytest.mark.parametrize(
+    "names", [("train", "val", "test"), ("Training", "validation", "TEST"), ("train", "test")]
+)
+def test_folders_of_splits_on_top_are_the_splits(tmp_path, add_frames, names):
+    for name in names:
+        for video in ("cat/0001", "cat/0002/001", "dog/0001"):
+            add_frames(tmp_path / name / video, 1)
+    manifest = index_folders(tmp_path)
+    assert manifest.classes == ("cat", "dog") and len(manifest.shots) == 3 * len(names)
+    expected = {"train": "train", "training": "train", "val": "val", "validation": "val", "test": "test"}
+    assert all(shot.split == expected[shot.id.split("/")[0].lower()] for shot in manifest.shots)
+    assert {shot.tag for shot in manifest.shots if "dog" in shot.id} == {"dog"}
+
+
+def test_a_csv_has_the_last_word_on_a_split(tmp_path, add_frames):
+    for name in ("train/cat/1", "train/cat/2", "val/cat/3"):
+        add_frames(tmp_path / "data" / name, 1)
+    table = tmp_path / "boxes.csv"
+    table.write_text("frame,class,xmin,ymin,xmax,ymax,split\ntrain/cat/2/frame0001.jpg,cat,,,,,test\n")
+    found = {shot.id: shot.split for shot in index_folders(tmp_path / "data", table).shots}
+    assert found == {"train/cat/1": "train", "train/cat/2": "test", "val/cat/3": "val"}
+
+
+def test_a_class_may_be_called_train(tmp_path, add_frames):
+    for name in ("train/0001", "boat/0001"):
+        add_frames(tmp_path / name, 1)
+    assert index_folders(tmp_path).classes == ("boat", "train")
+
+
+def test_splits_beside_other_folders_or_below_a_class_are_refused(tmp_path, add_frames):
+    for name in ("a/train/cat/1", "a/val/cat/2", "a/labels/cat/3", "b/cat/train/1", "b/cat/test/2"):
+        add_frames(tmp_path / name, 1)
+    with pytest.raises(ManifestError, match=r"\(train, val\) beside others") as caught:
+        index_folders(tmp_path / "a")
+    assert caught.value.offenders == ("labels",)
+    with pytest.raises(ManifestError, match=r"splits below a class.*SPLIT/CLASS/VIDEO"):
+        index_folders(tmp_path / "b")
+
+
+def test_a_level_that_means_nothing_is_passed_over_and_said(tmp_path, add_frames, caplog):
+    for name in ("cat/videos/0001", "cat/videos/0002/001", "dog/data/0001/001", "fish/frames"):
+        add_frames(tmp_path / name, 1)
+    manifest = index_folders(tmp_path)
+    assert [shot.video for shot in manifest.shots] == [
+        "cat/videos/0001", "cat/videos/0002", "dog/data/0001", "fish/frames",
+    ]  # fmt: skip
+    assert "2 folder(s) between a class and its videos passed over, such as cat/videos" in caplog.text
+
+
+def test_classes_taken_for_videos_are_noticed(tmp_path, add_frames, caplog):
+    for name in ("data/cat/0001", "data/dog/0001"):
+        add_frames(tmp_path / "one" / name, 1)
+        add_frames(tmp_path / "two/left" / name[5:], 1)
+        add_frames(tmp_path / "two/right" / name[5:], 1)
+    index_folders(tmp_path / "two")
+    assert "every class (left, right) has the same videos, cat, dog: are those the classes?" in caplog.text
+    caplog.clear()
+    index_folders(tmp_path / "one")
+    assert (
+        f"one class, data, with the videos cat, dog: if those are the classes, give {tmp_path}" in caplog.text
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("cat/clip.MP4", r"1 video file\(s\), such as cat/clip.MP4.*--layout videos"),
+        ("cat/0001/clip.avi", r"such as cat/0001/clip.avi.*--layout videos"),
+        ("clip.mkv", r"such as clip.mkv.*--layout videos"),
+        ("cat/1.jpg", r"in no video's folder, such as cat/1.jpg.*a folder of its own"),
+        ("1.jpg", r"in no video's folder, such as 1.jpg"),
+        ("a/b/c/d/1.jpg", r"one lies at a/b/c/d/1.jpg"),
+    ],
+)
+def test_a_root_without_frames_says_what_it_holds_and_what_to_do(tmp_path, path, said):
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_bytes(b"")
+    with pytest.raises(ManifestError, match=said):
+        index_folders(tmp_path)
+
+
+def test_video_files_beside_frames_are_said(two_classes, caplog):
+    (two_classes / "bird/0001/clip.mp4").write_bytes(b"")
+    assert len(index_folders(two_classes).shots) == 4
+    assert "1 video file(s) ignored: they are for --layout videos, such as bird/0001/clip.mp4" in caplog.text
+
+
+def test_an_order_that_the_names_leave_open_is_said(tmp_path, caplog):
+    (tmp_path / "cat/0001").mkdir(parents=True)
+    for time in ("0.25", "0.5", "1", "10.5"):
+        (tmp_path / f"cat/0001/{time}.jpg").write_bytes(b"")
+    assert index_folders(tmp_path).shots[0].frames == ("0.25.jpg", "0.5.jpg", "1.jpg", "10.5.jpg")
+    assert "leave the order of the frames open, such as cat/0001: digits around a point" in caplog.text
+
+
+def test_a_csv_in_one_unicode_form_finds_folders_in_the_other(tmp_path, add_frames):
+    add_frames(tmp_path / "data/cafe\u0301/u\u0308ber", 1)
+    table = tmp_path / "boxes.csv"
+    header = "frame,class,xmin,ymin,xmax,ymax,split\n"
+    table.write_text(f"{header}caf\u00e9/\u00fcber/frame0001.jpg,caf\u00e9,1,2,9,9,val\n", encoding="utf-8")
+    manifest = index_folders(tmp_path / "data", table)
+    (shot,) = manifest.shots
+    assert (manifest.classes, shot.id, shot.split) == (("caf\u00e9",), "caf\u00e9/\u00fcber", "val")
+    assert shot.boxes == {0: ((1, 2, 9, 9),)} and (tmp_path / "data" / shot.path(0)).is_file()
+
+
 @pytest.mark.realdata
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real videos are not beside the checkout")
 @pytest.mark.parametrize(

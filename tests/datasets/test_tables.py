@@ -50,3 +50,43 @@ def test_a_file_that_cannot_be_read_is_an_error_of_the_kind_asked_for(tmp_path, 
         (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(kind, match=said):
         read_table(tmp_path / "t.csv", ["file"], "split", kind)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_tables_of_every_spreadsheet_are_read(tmp_path, encoding, end, mark):
+    text = end.join([mark.join(["file", "class"]), mark.join(["a b.mp4", "caf\u00e9"]), ""])
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    rows = read_table(tmp_path / "t.csv", ["file", "class"], "split", ManifestError)
+    assert rows == [(2, {"file": "a b.mp4", "class": "caf\u00e9"})]
+
+
+def test_a_line_that_names_the_separator_counts_as_a_line(tmp_path):
+    (tmp_path / "t.csv").write_text("sep=;\nfile;class\na;b\n")
+    assert read_table(tmp_path / "t.csv", ["file", "class"], "split", ManifestError)[0][0] == 3
+
+
+def test_latin_1_is_refused_with_what_to_do(tmp_path):
+    (tmp_path / "t.csv").write_bytes("file,class\na,caf\u00e9\n".encode("latin-1"))
+    with pytest.raises(ManifestError, match=r"UTF-8.*at byte 16\. Save it as UTF-8"):
+        read_table(tmp_path / "t.csv", ["file", "class"], "split", ManifestError)
+
+
+@pytest.mark.parametrize(
+    ("line", "form"),
+    [
+        ("frame,class,x,y,w,h", "left, top, width and height"),
+        ("frame,class,x,y,Width,Height", "left, top, width and height"),
+        ("frame,class,x_center,y_center,width,height", "centre, width and height"),
+        ("ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax", "OpenImages, whose corners are shares"),
+        ('{"images": [], "annotations": []}', "JSON, such as COCO's"),
+        ("<annotation><folder>a</folder>", "XML, such as Pascal VOC's"),
+        ("0 0.5 0.5 0.25 0.125", "YOLO's centre, width and height"),
+    ],
+)
+def test_other_forms_of_boxes_are_called_by_their_names(tmp_path, line, form):
+    (tmp_path / "t.csv").write_text(f"{line}\n")
+    with pytest.raises(AnnotationError) as caught:
+        read_table(tmp_path / "t.csv", ["frame", "class", "xmin"], "split", AnnotationError)
+    assert f"({form}" in str(caught.value)

@@ -170,6 +170,92 @@ def test_a_listed_shot_that_is_a_link_to_itself_is_missing(two_classes, splits):
     assert scan_wsol(two_classes, splits).faults == ("shot bird/0001/002 is missing",)
 
 
+def written_folds(folder, listed, write_lines, numbers, boxes="{path},10,4,20,16"):
+    """Write split files of 32x24 pictures, one box each."""
+    for split, paths in listed.items():
+        write_lines(folder / split / "image_ids.txt", *paths)
+        write_lines(folder / split / "class_labels.txt", *(f"{path},{numbers(path)}" for path in paths))
+        write_lines(folder / split / "image_sizes.txt", *(f"{path},32,24" for path in paths))
+        write_lines(folder / split / "localization.txt", *(boxes.format(path=path) for path in paths))
+    return folder
+
+
+CUB = {
+    split: [f"{tag}/{tag[4:]}_{number}.jpg" for tag in ("001.Gull", "002.Finch") for number in numbers]
+    for split, numbers in {"train": (1, 2), "val": (3, 4), "test": (5, 6)}.items()
+}
+ILSVRC = {
+    "train": ["train/n01/n01_1.JPEG", "train/n02/n02_7.JPEG"],
+    "val": ["val2/0/a31041.jpeg", "val2/1/bcf8a5.jpeg"],
+    "test": ["val/ILSVRC2012_val_00000001.JPEG", "val/ILSVRC2012_val_00000002.JPEG"],
+}
+OPEN_IMAGES = {
+    split: [f"{split}/01226z/{split}a.jpg", f"{split}/01226z/{split}b.jpg", f"{split}/0138tl/{split}c.jpg"]
+    for split in ("train", "val", "test")
+}
+
+
+@pytest.mark.parametrize(
+    ("listed", "numbers", "classes"),
+    [
+        (CUB, lambda path: int(path[:3]) - 1, ("001.Gull", "002.Finch")),
+        (ILSVRC, lambda path: int(path[-6] in "2f5") if "_7" not in path else 1, ("0", "1")),
+        (OPEN_IMAGES, lambda path: int("0138tl" in path), ("01226z", "0138tl")),
+    ],
+    ids=["CUB", "ILSVRC", "OpenImages"],
+)
+def test_each_picture_of_the_protocols_data_sets_stands_for_itself(
+    tmp_path, write_lines, listed, numbers, classes
+):
+    for path in (path for paths in listed.values() for path in paths):
+        (tmp_path / "data" / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 12)).save(tmp_path / "data" / path, "JPEG")
+    folds = written_folds(tmp_path / "folds", listed, write_lines, numbers)
+    manifest = scan_wsol(tmp_path / "data", folds).manifest()
+    assert manifest.classes == classes
+    for split, paths in listed.items():
+        assert {shot.id for shot in manifest.split(split)} == set(paths)
+    for shot in manifest.shots:
+        assert (shot.video, shot.path(0), len(shot)) == (shot.id, shot.id, 1)
+        assert shot.boxes == {0: (Box(5, 2, 10, 8),)} and shot.tag == classes[numbers(shot.id)]
+    write_wsol(manifest, tmp_path / "again")
+    assert read_split_files(tmp_path / "again").ids["test"] == read_split_files(folds).ids["test"]
+
+
+def test_masks_are_said_not_to_be_read(tmp_path, write_lines, caplog):
+    for path in OPEN_IMAGES["val"]:
+        (tmp_path / "data" / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 12)).save(tmp_path / "data" / path)
+    folds = written_folds(
+        tmp_path / "folds",
+        {"val": OPEN_IMAGES["val"]},
+        write_lines,
+        lambda path: int("0138tl" in path),
+        "{path},{path}_m.png,{path}_ignore.png",
+    )
+    manifest = scan_wsol(tmp_path / "data", folds).manifest()
+    assert len(manifest.shots) == 3 and not any(shot.boxes for shot in manifest.shots)
+    assert "val/localization.txt names masks, which are not read: val has no boxes" in caplog.text
+
+
+def test_boxes_in_shares_of_the_picture_are_refused(two_classes, splits, write_lines):
+    frame = "bird/0002/frame0003.jpg"
+    write_lines(splits / "val/localization.txt", f"{frame},0.1,0.2,0.5,0.9")
+    assert "a share of the picture; expected pixels" in scan_wsol(two_classes, splits).faults[0]
+
+
+@pytest.mark.parametrize(("disk", "listed"), [("e\u0301", "\u00e9"), ("\u00e9", "e\u0301")])
+def test_lists_in_one_unicode_form_find_files_in_the_other(tmp_path, write_lines, add_frames, disk, listed):
+    add_frames(tmp_path / f"data/caf{disk}/0001", 1).joinpath("frame0001.jpg").rename(
+        tmp_path / f"data/caf{disk}/0001/{disk}.jpg"
+    )
+    path = f"caf{listed}/0001/{listed}.jpg"
+    folds = written_folds(tmp_path / "folds", {"val": [path]}, write_lines, lambda path: 0)
+    (shot,) = scan_wsol(tmp_path / "data", folds).manifest().shots
+    assert (shot.id, shot.tag, len(shot.boxes)) == ("caf\u00e9/0001", "caf\u00e9", 1)
+    assert (tmp_path / "data" / shot.path(0)).is_file()
+
+
 @pytest.mark.realdata
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real videos are not beside the checkout")
 def test_published_split_files_fit_the_thumbnails(tmp_path):

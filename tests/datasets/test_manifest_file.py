@@ -144,6 +144,11 @@ def test_broken_lines_are_listed_by_number(written):
         ("boxes", {"0": [[0, 0, 1]]}),
         ("boxes", {"0": [[5, 0, 1, 1]]}),
         ("boxes", {"0": [[0, 0, float("nan"), 1]]}),
+        ("boxes", {"0": [[0, 0, float("inf"), 1]]}),
+        ("boxes", {"0": [[float("-inf"), 0, 9, 9]]}),
+        ("boxes", {"0": []}),
+        ("boxes", {"+1": [[0, 0, 9, 9]]}),
+        ("boxes", {"01": [[0, 0, 9, 9]]}),
         ("boxes", [1]),
     ],
 )
@@ -151,6 +156,65 @@ def test_a_line_of_the_wrong_shape_is_broken(written, key, value):
     rewrite(written, 2, with_value(key, value))
     with pytest.raises(ManifestError, match="line 2"):
         read_manifest(written)
+
+
+def test_boxes_in_shares_of_the_picture_are_refused(written):
+    rewrite(written, 2, with_value("boxes", {"0": [[0.1, 0.2, 0.5, 0.9]]}))
+    rewrite(written, 3, with_value("boxes", {}))
+    with pytest.raises(ManifestError, match=r"broken line.*\n.*shares of the picture; expected pixels"):
+        read_manifest(written)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("folder", "../outside"),
+        ("folder", "/etc"),
+        ("folder", "bird/../../outside"),
+        ("folder", "C:/Windows"),
+        ("folder", "..\\outside"),
+        ("frames", ["../../outside.jpg"]),
+        ("frames", ["/etc/passwd"]),
+        ("id", "../outside"),
+        ("id", "/etc"),
+    ],
+)
+def test_a_shot_that_leaves_the_root_is_refused(written, key, value):
+    rewrite(written, 2, with_value("boxes", {}))
+    rewrite(written, 2, with_value(key, value))
+    with pytest.raises(ManifestError, match="leaves the root"):
+        read_manifest(written)
+
+
+def test_a_link_out_of_the_root_is_refused_unless_it_was_meant(manifest, written, tmp_path):
+    folder = manifest.root / manifest.shots[0].folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    outside = tmp_path.parent / f"{tmp_path.name} outside"
+    outside.mkdir()
+    folder.symlink_to(outside)
+    with pytest.raises(ManifestError, match="--follow-links") as caught:
+        read_manifest(written)
+    assert caught.value.offenders == (manifest.shots[0].folder,)
+    rewrite(written, 1, with_value("facts", {"follow_links": True}))
+    assert read_manifest(written).shots == manifest.shots
+
+
+@pytest.mark.parametrize("letter", ["\r", "\n", "\x00", "\x1b", "\x7f"])
+@pytest.mark.parametrize("key", ["id", "folder", "video", "frames"])
+def test_a_control_character_in_a_name_is_refused(written, key, letter):
+    rewrite(written, 2, with_value("boxes", {}))
+    value = f"bird{letter}1"
+    rewrite(written, 2, with_value(key, [value] if key == "frames" else value))
+    with pytest.raises(ManifestError, match="control character"):
+        read_manifest(written)
+
+
+@pytest.mark.parametrize("letter", ["\x85", "\u2028", "\u2029", '"', ",", "\\"])
+def test_rare_separators_in_a_name_read_back_as_they_are(manifest, tmp_path, letter):
+    shot = replace(manifest.shots[0], frames=tuple(f"{t}{letter}.jpg" for t in range(4)))
+    odd = replace(manifest, shots=(shot, *manifest.shots[1:]))
+    write_manifest(odd, tmp_path / "odd.jsonl")
+    assert read_manifest(tmp_path / "odd.jsonl") == odd
 
 
 @pytest.mark.parametrize("line", ["3", "null", "[]", '"text"', ""])

@@ -92,6 +92,40 @@ def test_a_csv_of_something_else_is_refused(tmp_path, content, said):
         scan_videos(tmp_path / "list.csv")
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("bird/0001/frame0001.jpg", r"holds images, such as bird/0001/frame0001.jpg.*--layout folders"),
+        ("clip.mp4", r"at the level expected; one is clip.mp4"),
+        ("bird/0001/clip.mp4", r"at the level expected; one is bird/0001/clip.mp4"),
+    ],
+)
+def test_a_folder_without_videos_says_what_it_holds_and_what_to_do(tmp_path, path, said):
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_bytes(b"")
+    with pytest.raises(ManifestError, match=said):
+        scan_videos(tmp_path)
+
+
+def test_folders_of_splits_on_top_are_the_splits(tmp_path, write_video, make_scene):
+    for name in ("train/bird/1.mp4", "val/bird/1.mp4", "train/car/2.mp4"):
+        write_video(tmp_path / name, make_scene(1, 4))
+    (tmp_path / "train/bird/._1.mp4").write_bytes(b"\0")
+    manifest = scan_videos(tmp_path, workers=1).manifest()
+    assert manifest.classes == ("bird", "car")
+    assert {shot.video: shot.split for shot in manifest.shots} == {
+        "train/bird/1.mp4": "train", "val/bird/1.mp4": "val", "train/car/2.mp4": "train",
+    }  # fmt: skip
+
+
+def test_a_csv_of_windows_paths_in_another_unicode_form_finds_the_files(tmp_path, write_video, make_scene):
+    write_video(tmp_path / "data/cafe\u0301/1.mp4", make_scene(1, 4))
+    (tmp_path / "list.csv").write_text("file,class\ndata\\caf\u00e9\\1.mp4,caf\u00e9\n", encoding="utf-8")
+    (shot,) = scan_videos(tmp_path / "list.csv", workers=1).manifest().shots
+    assert (shot.video, shot.tag) == ("data/caf\u00e9/1.mp4", "caf\u00e9")
+    assert (tmp_path / shot.folder).is_file()
+
+
 def test_a_source_that_is_missing_or_empty_is_named(tmp_path):
     with pytest.raises(ManifestError, match="nowhere is not a folder"):
         scan_videos(tmp_path / "nowhere")

@@ -6,7 +6,7 @@ import pytest
 
 from tcam_cache.config import ManifestConfig
 from tcam_cache.datasets import read_manifest
-from tcam_cache.errors import AnnotationError, FrameError
+from tcam_cache.errors import AnnotationError, FrameError, ManifestError
 from tcam_cache.stages.index_dataset import index_dataset
 
 
@@ -69,3 +69,14 @@ def test_check_lists_broken_frames_and_boxes_that_do_not_fit_together(config, da
         index_dataset(config(check=True))
     assert caught.value.offenders[0] == "bird/0001/002/frame0001.jpg: empty file"
     assert any("bird/0003/frame0002.jpg is not there" in line for line in caught.value.offenders[1:])
+
+
+def test_links_out_of_the_root_are_taken_on_request_alone(config, data_copy, tmp_path):
+    (data_copy / "bird").rename(tmp_path / "kept elsewhere")
+    (data_copy / "bird").symlink_to(tmp_path / "kept elsewhere")
+    with pytest.raises(ManifestError, match="--follow-links") as caught:
+        index_dataset(config())
+    assert caught.value.offenders == ("bird",)
+    report = index_dataset(config(follow_links=True))
+    assert report.classes == ("bird", "car", "dog")
+    assert read_manifest(report.manifest).facts["follow_links"] is True

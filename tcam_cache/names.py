@@ -24,7 +24,7 @@ _DIGITS = re.compile(r"(\d+)")
 _DECIMALS = re.compile(r"(\d+(?:[.,]\d+)?)")
 _FRACTION = re.compile(r"\d[.,](\d+)")
 _POINTS = re.compile(r"\d[.,]\d+[.,]\d")
-_NEGATIVE = re.compile(r"-\d")
+_SIGNED = re.compile(r"-?\d")
 
 _Part = str | tuple[int, str]
 
@@ -98,15 +98,16 @@ def in_order(names: Iterable[str]) -> Ordered:
     ['0.25.jpg', '0.5.jpg', '1.jpg', '10.25.jpg']
     """
     names = list(names)
-    whole = sorted(names, key=natural_key)
-    if any(map(_NEGATIVE.match, names)) and all(name[:1] == "-" or name[:1].isdecimal() for name in names):
+    keys = sorted(map(natural_key, names))
+    whole = [name for _, _, name in keys]
+    if any(name.startswith("-") for name in names) and all(map(_SIGNED.match, names)):
         return Ordered(sorted(names, key=_signed_key), "a leading - was read as a minus")
     # Two points in a row are those of a date or a version.
     if not any(map(_FRACTION.search, names)) or any(map(_POINTS.search, names)):
-        return Ordered(whole, _doubt(whole))
+        return Ordered(whole, _doubt(keys))
     decimal = sorted(names, key=_decimal_key)
     if decimal == whole:
-        return Ordered(whole, _doubt(whole))
+        return Ordered(whole, _doubt(keys))
     fractions = [found for name in names for found in _FRACTION.findall(name)]
     shortest = min(map(len, fractions))
     if any(len(digits) > shortest and digits.endswith("0") for digits in fractions):
@@ -128,7 +129,7 @@ def _signed_key(name: str) -> tuple[int, list[_Part], str]:
     if name[:1] != "-":
         return 1, natural_key(name, decimals=True)[1], name
     _, key, _ = natural_key(name[1:], decimals=True)
-    whole, fraction = key[1] if isinstance(key[1], tuple) else (0, "")
+    whole, fraction = _number(_DECIMALS.match(name[1:])[0])
     # Larger first: the digits of a fraction are complemented, and its end comes after every digit.
     complement = "".join(chr(ord("9") - int(digit)) for digit in fraction) + chr(ord("9") + 1)
     return 0, [key[0], (-whole, complement), *key[2:]], name
@@ -139,11 +140,11 @@ def _two_orders(taken: list[str], other: list[str], how: str) -> str:
     return f"digits around a point were {how}: {first} comes before {second}"
 
 
-def _doubt(ordered: list[str]) -> str:
-    keys = [natural_key(name)[1] for name in ordered]
-    same = next((k for k, (one, other) in enumerate(pairwise(keys)) if one == other), None)
-    if same is not None:
-        return f"{ordered[same]} and {ordered[same + 1]} differ in zeros or case alone"
+def _doubt(keys: list[tuple[int, list[_Part], str]]) -> str:
+    ordered = [name for _, _, name in keys]
+    same = next(((one, other) for (_, a, one), (_, b, other) in pairwise(keys) if a == b), None)
+    if same:
+        return f"{same[0]} and {same[1]} differ in zeros or case alone"
     if len(set(map(len, ordered))) == 1:
         alphabetical = sorted(ordered, key=str.casefold)
         if alphabetical != ordered:

@@ -50,6 +50,7 @@ def test_a_conflicted_copy_is_told_apart(name):
         (["v1.2", "v1.9", "v1.10", "v1.11"], "two numbers"),
         (["2024.1.2", "2024.1.10", "2024.01.11"], ""),
         (["-10.jpg", "-1.5.jpg", "-1.25.jpg", "-1.jpg", "0.jpg", "2.jpg"], "minus"),
+        (["-1.jpg", "-abc.jpg"], ""),
         (["00a", "00f", "009", "010"], "alphabetically"),
         (["02.jpg", "2.jpg"], "zeros or case"),
         (["frame1.jpg", "Frame2.jpg", "frame10.jpg", "Frame11.jpg"], ""),

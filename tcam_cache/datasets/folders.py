@@ -134,6 +134,8 @@ def _doubt_levels(root: Path, shots: Sequence[Shot]) -> None:
     for shot in shots:
         videos[shot.tag][shot.video.rpartition("/")[2]] = None
     first = next(iter(videos))
+    if len(videos) > 1 and all(tag.isdecimal() for tag in videos):
+        logger.warning("every class is a number (%s, ...): if those are videos, give the folder above", first)
     # Videos are numbered, or named each by itself; classes are words.
     if any(letter.isdecimal() for name in videos[first] for letter in name):
         return

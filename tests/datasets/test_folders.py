@@ -225,6 +225,12 @@ def test_classes_taken_for_videos_are_noticed(tmp_path, add_frames, caplog):
     )
 
 
+def test_videos_taken_for_classes_are_noticed(two_classes, add_frames, caplog):
+    add_frames(two_classes / "bird/0002/001")
+    index_folders(two_classes / "bird")
+    assert "every class is a number (0001, ...): if those are videos, give the folder above" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
     [

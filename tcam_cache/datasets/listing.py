@@ -109,6 +109,13 @@ def images_below(folder: Path) -> Iterator[Path]:
         yield from (place / name for name in listing.images)
 
 
+def warn_of_copies(folder: Path, listing: Listing) -> None:
+    """Log the conflicted copies of a folder, which are left out, if it has any."""
+    count = len(listing.copies)
+    if count:
+        logger.warning("%d conflicted cop(ies) in %s left out, such as %s", count, folder, listing.copies[0])
+
+
 def folders_below(folder: Path) -> Iterator[tuple[Path, Listing]]:
     """Yield a folder and all below with what lies in each, but for links."""
     listing = list_folder(folder)

@@ -109,7 +109,7 @@ def _shot_line(shot: Shot) -> dict[str, Any]:
 
 def _lines(data: bytes, source: str) -> list[str]:
     try:
-        text = data.decode()
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ManifestError(f"{source} is not a manifest: it is not text.") from error
     # Not splitlines: a file name may hold one of the rarer line separators.

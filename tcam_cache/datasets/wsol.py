@@ -8,7 +8,7 @@ from pathlib import Path
 from tcam_cache.datasets.annotations import Row, plain_path
 from tcam_cache.datasets.class_names import class_text, lies_in_split
 from tcam_cache.datasets.images import image_sizes
-from tcam_cache.datasets.listing import SUFFIXES, absent, is_folder, list_folder, on_disk
+from tcam_cache.datasets.listing import SUFFIXES, absent, is_folder, list_folder, on_disk, warn_of_copies
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.datasets.scan import Scan, open_root
 from tcam_cache.datasets.split_files import (
@@ -136,7 +136,10 @@ def _images_in(root: Path, folder: str, names: Sequence[str], faults: list[str])
     if not is_folder(root / folder):
         faults += [f"{above}{name} is missing" for name in names] or [f"shot {folder} is missing"]
         return []
-    present = list_folder(root / folder).images
+    listing = list_folder(root / folder)
+    present = listing.images
+    if not names:
+        warn_of_copies(root / folder, listing)
     known = set(map(one_name, present))
     faults += [f"{above}{absent(name, present)}" for name in names if name not in known]
     if not present and not names:

@@ -158,6 +158,11 @@ def test_a_line_of_the_wrong_shape_is_broken(written, key, value):
         read_manifest(written)
 
 
+def test_a_byte_order_mark_and_windows_lines_do_no_harm(manifest, written):
+    written.write_bytes(b"\xef\xbb\xbf" + written.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_manifest(written) == manifest
+
+
 def test_boxes_in_shares_of_the_picture_are_refused(written):
     rewrite(written, 2, with_value("boxes", {"0": [[0.1, 0.2, 0.5, 0.9]]}))
     rewrite(written, 3, with_value("boxes", {}))

@@ -2,8 +2,10 @@
 
 import pickle
 
+import cv2
 import numpy as np
 import pytest
+from skimage.filters import gaussian
 
 from tcam_cache.errors import AnnotationError, ConfigError, EvaluationError
 from tcam_cache.evaluation.boxes import GRID
@@ -51,6 +53,34 @@ def test_any_region_may_be_on_the_object_and_the_largest_alone_misses_it(mode):
     )
     assert sweep.ious.tolist() == [0, 0]
     assert sweep.any_ious.tolist() == [1, 0]
+
+
+def protocols_best_iou(scores, tau, truth):
+    """The highest IoU of any contour's box with the one true box, as the protocol defines both."""
+    height, width = scores.shape
+    grey = (scores * 255).astype(np.uint8)
+    _, mask = cv2.threshold(grey, int(tau * grey.max()), 255, cv2.THRESH_BINARY)
+    best = 0.0
+    for contour in cv2.findContours(mask, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[0]:
+        x, y, w, h = cv2.boundingRect(contour)
+        box = x, y, min(x + w, width - 1), min(y + h, height - 1)
+        sides = [min(box[k + 2], truth[k + 2]) - max(box[k], truth[k]) + 1 for k in (0, 1)]
+        common = max(sides[0], 0) * max(sides[1], 0)
+        areas = [(b[2] - b[0] + 1) * (b[3] - b[1] + 1) for b in (box, truth)]
+        best = max(best, common / (sum(areas) - common))
+    return best
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_overlap_of_any_region_is_the_protocols(seed):
+    scores = gaussian(np.random.default_rng(seed).random((48, 64)), 2)
+    scores = ((scores - scores.min()) / np.ptp(scores)).astype(np.float32)
+    taus = GRID[::50]
+    sweep = sweep_frame(scores, shot_with(Box(20, 10, 70, 50)), 1, (128, 96), mode="wsol", taus=taus)
+    # The frame is twice as large as the map.
+    expected = [protocols_best_iou(scores, tau, (10, 5, 35, 25)) for tau in taus]
+    np.testing.assert_allclose(sweep.any_ious, expected)
+    assert (sweep.any_ious >= sweep.ious).all() and (sweep.any_ious > sweep.ious).any()
 
 
 def test_the_sweep_says_which_frame_it_is_of(scores):

@@ -1,9 +1,11 @@
 """The `folders` layout: CLASS/VIDEO/SHOT/frame*.jpg, and CLASS/VIDEO/frame*.jpg; both may mix."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from tcam_cache.datasets.annotations import attach, read_annotations
+from tcam_cache.datasets.images import image_sizes
 from tcam_cache.datasets.listing import (
     SUFFIXES,
     Notes,
@@ -13,6 +15,7 @@ from tcam_cache.datasets.listing import (
     refuse_repeated_folders,
 )
 from tcam_cache.datasets.manifest import Manifest
+from tcam_cache.datasets.sources import UPRIGHT, is_upright
 from tcam_cache.datasets.splits import seeded_splits, with_splits
 from tcam_cache.errors import ManifestError
 from tcam_cache.records import Shot
@@ -20,7 +23,9 @@ from tcam_cache.records import Shot
 LAYOUT = "folders"
 
 
-def index_folders(root: Path | str, annotations: Path | str | None = None, seed: int = 0) -> Manifest:
+def index_folders(
+    root: Path | str, annotations: Path | str | None = None, seed: int = 0, orientation: str = UPRIGHT
+) -> Manifest:
     """Index tagged video laid out as CLASS/VIDEO/SHOT/frame*.jpg or CLASS/VIDEO/frame*.jpg, in place.
 
     Frames are in natural order (frame2 before frame10). Hidden files are ignored; images where no frame
@@ -31,6 +36,7 @@ def index_folders(root: Path | str, annotations: Path | str | None = None, seed:
         annotations: CSV with boxes, splits or both, see `read_annotations`; without a split in it, videos
             are split by `seeded_splits`.
         seed: of that split.
+        orientation: "upright", as images are shown, or "stored"; of frames and of the boxes on them.
 
     Raises:
         ManifestError: the root is missing or holds no frames, or one video is listed twice.
@@ -50,11 +56,13 @@ def index_folders(root: Path | str, annotations: Path | str | None = None, seed:
             f"with images that end in {', '.join(SUFFIXES)}."
         )
     refuse_repeated_folders(root, shots)
+    facts = {"orientation": orientation}
+    sizes_of = partial(image_sizes, upright=is_upright(facts))
     splits: dict[str, str] = {}
     if annotations is not None:
-        shots, splits = attach(shots, read_annotations(annotations), root)
+        shots, splits = attach(shots, read_annotations(annotations), root, sizes_of)
     shots = with_splits(shots, splits or seeded_splits(shots, seed))
-    return Manifest(root, LAYOUT, tuple(dict.fromkeys(shot.tag for shot in shots)), shots)
+    return Manifest(root, LAYOUT, tuple(dict.fromkeys(shot.tag for shot in shots)), shots, facts)
 
 
 def _class_shots(root: Path, tag: str, notes: Notes) -> list[Shot]:

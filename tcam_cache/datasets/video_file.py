@@ -1,5 +1,6 @@
-"""One open video file: its picture stream, its clock, and its frames, in order or from a place that is sure."""
+"""One open video file: its picture stream, its clock, its frames in order or from a place that is sure."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, dropwhile, islice
@@ -14,8 +15,8 @@ from tcam_cache.extras import optional
 SUFFIXES = (
     ".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".mpe", ".m1v", ".m2v", ".mpv", ".vob",
     ".ts", ".m2ts", ".mts", ".m2t", ".tod", ".mod", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".ogg", ".ogm",
-    ".3gp", ".3g2", ".qt", ".mxf", ".dv", ".divx", ".y4m", ".mjpeg", ".mjpg", ".h264", ".264", ".avc", ".h265",
-    ".265", ".hevc", ".ivf", ".obu", ".nut", ".rm", ".rmvb", ".wtv",
+    ".3gp", ".3g2", ".qt", ".mxf", ".dv", ".divx", ".y4m", ".mjpeg", ".mjpg", ".h264", ".264", ".avc",
+    ".h265", ".265", ".hevc", ".ivf", ".obu", ".nut", ".rm", ".rmvb", ".wtv",
 )  # fmt: skip
 # Containers whose every packet carries its own time, so that a seek may land anywhere and still knows where.
 _EXACT = ("mov", "matroska")
@@ -24,7 +25,7 @@ _NO_TIMES = 0x80
 _ATTEMPTS = 4
 # Containers that say how many frames they hold, or how long they are, where the rest of a download lacks.
 _COUNTED, _ANNOUNCING = ("avi",), ("mov", "matroska", "flv", "live_flv", "asf", "mxf", "avi")
-_ANNOUNCED, _SLACK_MS, _TS_PACKETS = 0.98, 100, (188, 192, 204)
+_ANNOUNCED, _SLACK_MS, _TS_PACKETS, _LARGEST_OGG_PAGE = 0.98, 100, (188, 192, 204), 65307
 # FFmpeg's numbers: colour spaces and ranges of frames, and what the converter calls the former.
 _RGB_SPACE, _UNSPECIFIED, _FULL, _LIMITED = 0, 2, 2, 1
 _BT601, _KNOWN_SPACES = 5, {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
@@ -106,6 +107,8 @@ class VideoFile:
             raise ValueError(f"truncated, {len(times)} of {announced} frames")
         if name == "mpegts" and all(self.path.stat().st_size % size for size in _TS_PACKETS):
             raise ValueError("truncated, it ends inside a packet")
+        if name == "ogg" and not _ends_ogg(self.path):
+            raise ValueError("truncated, its last page is not there")
         said = self._announced_ms() if name.startswith(_ANNOUNCING) else 0
         slack = max((1 - _ANNOUNCED) * said, 3 * max(np.diff(times), default=0), _SLACK_MS)
         if times[-1] < said - slack and self._last_ms() < said - slack:
@@ -195,15 +198,14 @@ def open_video(path: Path) -> tuple[Any, Any]:
     """
     av = optional("av", "video")
     container = av.open(str(path))
-    cover = int(av.stream.Disposition.attached_pic)
-    default = int(av.stream.Disposition.default)
-    streams = [one for one in container.streams.video if not int(one.disposition) & cover]
+    marks = av.stream.Disposition
+    streams = [one for one in container.streams.video if marks.attached_pic not in one.disposition]
     if not streams:
         container.close()
         raise ValueError("no moving picture in it")
-    stream = max(streams, key=lambda one: (bool(int(one.disposition) & default), one.width * one.height))
+    stream = max(streams, key=lambda one: (marks.default in one.disposition, one.width * one.height))
     stream.codec_context.thread_count = 1
-    stream.codec_context.options = {"err_detect": "explode"}
+    stream.codec_context.options = {"err_detect": "crccheck+explode"}
     return container, stream
 
 
@@ -283,6 +285,16 @@ def _turned(pixels: np.ndarray, matrix: tuple[float, float, float, float]) -> np
 def _is_full_range(frame: Any) -> bool:
     name, said = frame.format.name, int(frame.color_range)
     return name.startswith("yuvj") or said == _FULL or (said != _LIMITED and name.startswith(("gray", "ya")))
+
+
+def _ends_ogg(path: Path) -> bool:
+    """Return whether the last page of an Ogg file is whole and says that it ends the stream."""
+    with path.open("rb") as file:
+        file.seek(-min(path.stat().st_size, _LARGEST_OGG_PAGE), os.SEEK_END)
+        page = file.read().rpartition(b"OggS")[2]
+    # Behind the mark: version, flags, 20 bytes, the number of segments, their lengths, the segments.
+    sizes = page[23 : 23 + page[22]] if len(page) > 22 else b""
+    return len(page) >= 23 + len(sizes) + sum(sizes) and bool(page[1] & 4)
 
 
 def _decoded(packet: Any) -> list[Any]:

@@ -23,12 +23,18 @@ _EXACT = ("mov", "matroska")
 # FFmpeg's flag of raw streams: what times their packets have are made up.
 _NO_TIMES = 0x80
 _ATTEMPTS = 4
+# Containers whose demuxer skips what is damaged, and only logs that it did.
+_LOSES_SILENTLY = ("matroska", "flv", "live_flv")
 # Containers that say how many frames they hold, or how long they are, where the rest of a download lacks.
 _COUNTED, _ANNOUNCING = ("avi",), ("mov", "matroska", "flv", "live_flv", "asf", "mxf", "avi")
 _ANNOUNCED, _SLACK_MS, _TS_PACKETS, _LARGEST_OGG_PAGE = 0.98, 100, (188, 192, 204), 65307
 # FFmpeg's numbers: colour spaces and ranges of frames, and what the converter calls the former.
 _RGB_SPACE, _UNSPECIFIED, _FULL, _LIMITED = 0, 2, 2, 1
 _BT601, _KNOWN_SPACES = 5, {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+
+
+class Damaged(ValueError):
+    """A video file that is not as it was written."""
 
 
 class VideoFile:
@@ -92,27 +98,31 @@ class VideoFile:
                 yield found, frame
             last = max(found, last)
 
-    def require_whole(self, times: Sequence[int]) -> None:
-        """Raise a `ValueError` where a file, decoded to its end, holds less than it announces.
+    def require_whole(self, times: Sequence[int], said: Sequence[tuple[str, str]] = ()) -> None:
+        """Raise `Damaged` where a file, decoded to its end, holds less than it announces.
 
         Frames that an edit list hides are not missing, nor is picture under a sound that is longer.
 
         Args:
             times: of all frames, in milliseconds, as `in_order` gives them.
+            said: what `demuxer_errors` heard meanwhile.
         """
         if not times:
             raise ValueError("no frame in it")
         name, announced = self._container.format.name, self._stream.frames
+        lost = [text for speaker, text in said if speaker == name and name.startswith(_LOSES_SILENTLY)]
+        if lost:
+            raise Damaged(f"damaged inside: {lost[0]}")
         if name in _COUNTED and len(times) < _ANNOUNCED * announced:
-            raise ValueError(f"truncated, {len(times)} of {announced} frames")
+            raise Damaged(f"truncated, {len(times)} of {announced} frames")
         if name == "mpegts" and all(self.path.stat().st_size % size for size in _TS_PACKETS):
-            raise ValueError("truncated, it ends inside a packet")
+            raise Damaged("truncated, it ends inside a packet")
         if name == "ogg" and not _ends_ogg(self.path):
-            raise ValueError("truncated, its last page is not there")
+            raise Damaged("truncated, its last page is not there")
         said = self._announced_ms() if name.startswith(_ANNOUNCING) else 0
-        slack = max((1 - _ANNOUNCED) * said, 3 * max(np.diff(times), default=0), _SLACK_MS)
+        slack = max(min((1 - _ANNOUNCED) * said, 1000), 2 * max(np.diff(times), default=0), _SLACK_MS)
         if times[-1] < said - slack and self._last_ms() < said - slack:
-            raise ValueError(f"truncated, it ends after {times[-1] / 1000:.2f} of {said / 1000:.2f} s")
+            raise Damaged(f"truncated, it ends after {times[-1] / 1000:.2f} of {said / 1000:.2f} s")
 
     def _announced_ms(self) -> float:
         if self._stream.duration:
@@ -209,14 +219,28 @@ def open_video(path: Path) -> tuple[Any, Any]:
     return container, stream
 
 
+@contextmanager
+def demuxer_errors() -> Iterator[list[tuple[str, str]]]:
+    """Gather (who, what) of the errors that FFmpeg logs in this thread, instead of having them printed."""
+    logging = optional("av", "video").logging
+    before, heard = logging.get_level(), []
+    logging.set_level(logging.ERROR)
+    try:
+        with logging.Capture(local=True) as logs:
+            yield heard
+            heard += ((speaker, text.strip()) for _, speaker, text in logs)
+    finally:
+        logging.set_level(before)
+
+
 def sound_frames(packets: Iterable[Any]) -> Iterator[Any]:
-    """Decode packets of one stream; a damaged packet or frame is a `ValueError` that says where."""
+    """Decode packets of one stream; a damaged packet or frame raises `Damaged`."""
     for packet in packets:
         if packet.is_corrupt:
-            raise ValueError(f"damaged or cut off{_place(packet)}")
+            raise Damaged(f"damaged or cut off{_place(packet)}")
         for frame in _decoded(packet):
             if frame.is_corrupt:
-                raise ValueError(f"damaged{_place(frame)}")
+                raise Damaged(f"damaged{_place(frame)}")
             yield frame
 
 
@@ -301,7 +325,7 @@ def _decoded(packet: Any) -> list[Any]:
     try:
         return packet.decode()
     except Exception as error:
-        raise ValueError(f"damaged{_place(packet)}: {getattr(error, 'strerror', None) or error}") from error
+        raise Damaged(f"damaged{_place(packet)}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _place(timed: Any) -> str:
@@ -313,4 +337,6 @@ def _reason(path: Path, error: Exception) -> str:
         return "missing"
     if path.stat().st_size == 0:
         return "empty file"
+    if isinstance(error, Damaged):
+        return str(error)
     return f"cannot be decoded ({getattr(error, 'strerror', None) or error})"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tcam_cache.datasets.video_file import VideoFile, picture, video_errors
+from tcam_cache.datasets.video_file import VideoFile, demuxer_errors, picture, video_errors
 from tcam_cache.records import Frame, Shot
 
 # Files that one process keeps open, and how far ahead it decodes on rather than look for a keyframe.
@@ -108,9 +108,13 @@ def frame_times(path: Path) -> tuple[str, ...]:
 
 def decoded_frames(path: Path) -> Iterator[tuple[int, Any]]:
     """Yield (time in milliseconds, PyAV's frame) of a whole file; errors are the caller's."""
-    file = VideoFile(path)
+    file, times = VideoFile(path), []
     try:
-        yield from file.in_order()
+        with demuxer_errors() as said:
+            for time, frame in file.in_order():
+                times.append(time)
+                yield time, frame
+        file.require_whole(times, said)
     finally:
         file.close()
 

@@ -15,8 +15,8 @@ from tcam_cache.datasets.scan import Scan, open_root
 from tcam_cache.datasets.sources import FROM_FIRST, UPRIGHT
 from tcam_cache.datasets.splits import seeded_splits, with_splits
 from tcam_cache.datasets.tables import read_table
-from tcam_cache.datasets.video_file import SUFFIXES, VideoFile, picture, shown_size, video_errors
-from tcam_cache.datasets.video_frames import time_name
+from tcam_cache.datasets.video_file import SUFFIXES, picture, shown_size, video_errors
+from tcam_cache.datasets.video_frames import decoded_frames, time_name
 from tcam_cache.errors import FrameError, ManifestError
 from tcam_cache.progress import progress_bar
 from tcam_cache.records import SPLITS, Shot
@@ -148,16 +148,11 @@ def _decode(root: Path, file: str, shots: bool, upright: bool) -> _Video:
 
 def _decode_all(path: Path, shots: bool, upright: bool) -> _Video:
     times, sizes, thumbnails = [], [], []
-    file = VideoFile(path)
-    try:
-        for time, frame in file.in_order():
-            times.append(time)
-            sizes.append(shown_size(frame, upright))
-            if shots:
-                thumbnails.append(picture(frame, upright, THUMBNAIL))
-        file.require_whole(times)
-    finally:
-        file.close()
+    for time, frame in decoded_frames(path):
+        times.append(time)
+        sizes.append(shown_size(frame, upright))
+        if shots:
+            thumbnails.append(picture(frame, upright, THUMBNAIL))
     cuts = find_cuts(np.stack(thumbnails)) if shots else []
     return _Video(tuple(map(time_name, times)), tuple(cuts), tuple(sizes))
 

@@ -1,7 +1,6 @@
 """One open video file: its picture stream, its clock, its frames in order or from a place that is sure."""
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, dropwhile, islice
 from pathlib import Path
@@ -23,11 +22,6 @@ _EXACT = ("mov", "matroska")
 # FFmpeg's flag of raw streams: what times their packets have are made up.
 _NO_TIMES = 0x80
 _ATTEMPTS = 4
-# Containers whose demuxer skips what is damaged, and only logs that it did.
-_LOSES_SILENTLY = ("matroska", "flv", "live_flv")
-# Containers that say how many frames they hold, or how long they are, where the rest of a download lacks.
-_COUNTED, _ANNOUNCING = ("avi",), ("mov", "matroska", "flv", "live_flv", "asf", "mxf", "avi")
-_ANNOUNCED, _SLACK_MS, _TS_PACKETS, _LARGEST_OGG_PAGE = 0.98, 100, (188, 192, 204), 65307
 # FFmpeg's numbers: colour spaces and ranges of frames, and what the converter calls the former.
 _RGB_SPACE, _UNSPECIFIED, _FULL, _LIMITED = 0, 2, 2, 1
 _BT601, _KNOWN_SPACES = 5, {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
@@ -48,6 +42,8 @@ class VideoFile:
     Attributes:
         path: the file.
         absolute: count times from the container's zero, as manifests did before they said otherwise.
+        container: PyAV's, open.
+        stream: its picture stream.
         seekable: whether frames can be decoded from a place other than the start, as far as is known.
     """
 
@@ -55,11 +51,11 @@ class VideoFile:
         self.path, self.absolute, self.seekable = path, absolute, True
         self._first: int | None = None
         self._keys: list[tuple[int, int]] | None = None
-        self._container, self._stream = open_video(path)
+        self.container, self.stream = open_video(path)
 
     def close(self) -> None:
         """Close the file."""
-        self._container.close()
+        self.container.close()
 
     def in_order(self) -> Iterator[tuple[int, Any]]:
         """Yield (time in milliseconds, PyAV's frame) of the whole file.
@@ -98,55 +94,18 @@ class VideoFile:
                 yield found, frame
             last = max(found, last)
 
-    def require_whole(self, times: Sequence[int], said: Sequence[tuple[str, str]] = ()) -> None:
-        """Raise `Damaged` where a file, decoded to its end, holds less than it announces.
-
-        Frames that an edit list hides are not missing, nor is picture under a sound that is longer.
-
-        Args:
-            times: of all frames, in milliseconds, as `in_order` gives them.
-            said: what `demuxer_errors` heard meanwhile.
-        """
-        if not times:
-            raise ValueError("no frame in it")
-        name, announced = self._container.format.name, self._stream.frames
-        lost = [text for speaker, text in said if speaker == name and name.startswith(_LOSES_SILENTLY)]
-        if lost:
-            raise Damaged(f"damaged inside: {lost[0]}")
-        if name in _COUNTED and len(times) < _ANNOUNCED * announced:
-            raise Damaged(f"truncated, {len(times)} of {announced} frames")
-        if name == "mpegts" and all(self.path.stat().st_size % size for size in _TS_PACKETS):
-            raise Damaged("truncated, it ends inside a packet")
-        if name == "ogg" and not _ends_ogg(self.path):
-            raise Damaged("truncated, its last page is not there")
-        said = self._announced_ms() if name.startswith(_ANNOUNCING) else 0
-        slack = max(min((1 - _ANNOUNCED) * said, 1000), 2 * max(np.diff(times), default=0), _SLACK_MS)
-        if times[-1] < said - slack and self._last_ms() < said - slack:
-            raise Damaged(f"truncated, it ends after {times[-1] / 1000:.2f} of {said / 1000:.2f} s")
-
-    def _announced_ms(self) -> float:
-        if self._stream.duration:
-            return 1000 * float(self._stream.duration * self._stream.time_base)
-        return (self._container.duration or 0) / 1000
-
-    def _last_ms(self) -> float:
-        """Return the time of the last packet of any stream."""
-        self._packets()
-        known = (packet for packet in self._container.demux() if packet.pts is not None)
-        return max((1000 * float(packet.pts * packet.time_base) for packet in known), default=0.0)
-
     def _packets(self) -> Iterator[Any]:
         # Opened anew: seeking back to the start leads elsewhere in some containers.
-        self._container.close()
-        self._container, self._stream = open_video(self.path)
-        return self._container.demux(self._stream)
+        self.container.close()
+        self.container, self.stream = open_video(self.path)
+        return self.container.demux(self.stream)
 
     def _sought(self, time: int) -> Iterator[Any]:
         # Half a millisecond on: names are rounded, and the keyframe may be the frame itself.
-        offset = self._first + int((time + 0.5) / 1000 / self._stream.time_base)
+        offset = self._first + int((time + 0.5) / 1000 / self.stream.time_base)
         for _ in range(_ATTEMPTS):
-            self._container.seek(offset, stream=self._stream, backward=True)
-            packets = self._container.demux(self._stream)
+            self.container.seek(offset, stream=self.stream, backward=True)
+            packets = self.container.demux(self.stream)
             key = next(packets)
             if key.pts is None:
                 break
@@ -178,16 +137,16 @@ class VideoFile:
         return round(1000 * float((pts - self._first) * base))
 
     def _count(self, number: int) -> int:
-        rate = self._stream.guessed_rate or self._stream.average_rate
+        rate = self.stream.guessed_rate or self.stream.average_rate
         if not rate:
             raise ValueError("its frames have no times, nor a rate; write it anew, for example as MP4")
         return round(1000 * float(number / rate))
 
     def _untimed(self) -> bool:
-        return bool(int(self._container.format.flags) & _NO_TIMES)
+        return bool(int(self.container.format.flags) & _NO_TIMES)
 
     def _is_exact(self) -> bool:
-        return self._container.format.name.startswith(_EXACT)
+        return self.container.format.name.startswith(_EXACT)
 
 
 def is_video(path: Path) -> bool:
@@ -217,20 +176,6 @@ def open_video(path: Path) -> tuple[Any, Any]:
     stream.codec_context.thread_count = 1
     stream.codec_context.options = {"err_detect": "crccheck+explode"}
     return container, stream
-
-
-@contextmanager
-def demuxer_errors() -> Iterator[list[tuple[str, str]]]:
-    """Gather (who, what) of the errors that FFmpeg logs in this thread, instead of having them printed."""
-    logging = optional("av", "video").logging
-    before, heard = logging.get_level(), []
-    logging.set_level(logging.ERROR)
-    try:
-        with logging.Capture(local=True) as logs:
-            yield heard
-            heard += ((speaker, text.strip()) for _, speaker, text in logs)
-    finally:
-        logging.set_level(before)
 
 
 def sound_frames(packets: Iterable[Any]) -> Iterator[Any]:
@@ -309,16 +254,6 @@ def _turned(pixels: np.ndarray, matrix: tuple[float, float, float, float]) -> np
 def _is_full_range(frame: Any) -> bool:
     name, said = frame.format.name, int(frame.color_range)
     return name.startswith("yuvj") or said == _FULL or (said != _LIMITED and name.startswith(("gray", "ya")))
-
-
-def _ends_ogg(path: Path) -> bool:
-    """Return whether the last page of an Ogg file is whole and says that it ends the stream."""
-    with path.open("rb") as file:
-        file.seek(-min(path.stat().st_size, _LARGEST_OGG_PAGE), os.SEEK_END)
-        page = file.read().rpartition(b"OggS")[2]
-    # Behind the mark: version, flags, 20 bytes, the number of segments, their lengths, the segments.
-    sizes = page[23 : 23 + page[22]] if len(page) > 22 else b""
-    return len(page) >= 23 + len(sizes) + sum(sizes) and bool(page[1] & 4)
 
 
 def _decoded(packet: Any) -> list[Any]:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tcam_cache.datasets.video_file import VideoFile, demuxer_errors, picture, video_errors
+from tcam_cache.datasets.video_damage import demuxer_errors, require_whole
+from tcam_cache.datasets.video_file import VideoFile, picture, video_errors
 from tcam_cache.records import Frame, Shot
 
 # Files that one process keeps open, and how far ahead it decodes on rather than look for a keyframe.
@@ -114,7 +115,7 @@ def decoded_frames(path: Path) -> Iterator[tuple[int, Any]]:
             for time, frame in file.in_order():
                 times.append(time)
                 yield time, frame
-        file.require_whole(times, said)
+        require_whole(file, times, said)
     finally:
         file.close()
 

@@ -35,6 +35,12 @@ class ManifestConfig(Config):
         None, help="folder of split files (wsol needs it), or a file of video,split"
     )
     write_splits: Path | None = setting(None, help="folder: write the data set as WSOL split files, too")
+    orientation: str | None = setting(
+        None,
+        help="frames and boxes upright, as players show them, or as stored; default: upright, but stored for "
+        "ytov1, ytov2.2 and wsol",
+        choices=("upright", "stored"),
+    )
     shots: bool = setting(True, help="cut video files into shots")
     every: int = setting(1, help="keep every K-th frame of a shot, and all annotated ones", least=1)
     fps: float | None = setting(None, help="keep at most so many frames a second (videos)", least=0.001)
@@ -54,6 +60,11 @@ class ManifestConfig(Config):
             raise ConfigError("--fps and --no-shots are for video files: the layout videos.")
         if self.layout == "videos" and self.write_splits:
             raise ConfigError("split files list images: --write-splits is not for the layout videos.")
+
+    @property
+    def pixels_are(self) -> str:
+        """How frames are read: as asked for, else as the layout's published protocol or players have it."""
+        return self.orientation or ("upright" if self.layout in ("folders", "videos") else "stored")
 
 
 @dataclass(frozen=True, kw_only=True)

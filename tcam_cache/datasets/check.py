@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from joblib import Parallel, delayed
 
-from tcam_cache.datasets.images import ImageFrames, as_rgb, open_image
+from tcam_cache.datasets.images import ImageFrames, as_rgb, open_image, shown_size
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.datasets.scan import Scan
 from tcam_cache.datasets.sources import frame_source
@@ -104,7 +104,7 @@ def check_frames(
 
 def _checked(data: Manifest | Scan, workers: int | None) -> Iterator[_ShotCheck]:
     jobs = -1 if workers is None else max(1, workers)
-    source = frame_source(data.layout, data.root)
+    source = frame_source(data)
     tasks = (delayed(_check_shot)(source, shot) for shot in data.shots)
     return Parallel(n_jobs=jobs, return_as="generator")(tasks)
 
@@ -130,4 +130,4 @@ def _look(source: FrameSource, shot: Shot, t: int) -> tuple[tuple[int, int], str
         return (frame.width, frame.height), "RGB"
     with open_image(source.root, shot.path(t)) as image:
         as_rgb(image)
-        return image.size, image.mode
+        return shown_size(image, source.upright), image.mode

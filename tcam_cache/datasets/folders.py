@@ -3,6 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from tcam_cache.datasets.annotations import attach, read_annotations
@@ -14,6 +15,7 @@ from tcam_cache.datasets.class_folders import (
     note_strays,
     note_videos,
 )
+from tcam_cache.datasets.images import image_sizes
 from tcam_cache.datasets.listing import (
     SUFFIXES,
     Listing,
@@ -25,6 +27,7 @@ from tcam_cache.datasets.listing import (
     refuse_repeated_folders,
 )
 from tcam_cache.datasets.manifest import Manifest
+from tcam_cache.datasets.sources import UPRIGHT, is_upright
 from tcam_cache.datasets.splits import named_split, seeded_splits, with_splits
 from tcam_cache.errors import ManifestError
 from tcam_cache.names import one_name
@@ -37,7 +40,9 @@ _LEVELS = {"videos", "video", "clips", "data", "frames", "images", "jpegimages",
 logger = logging.getLogger(__name__)
 
 
-def index_folders(root: Path | str, annotations: Path | str | None = None, seed: int = 0) -> Manifest:
+def index_folders(
+    root: Path | str, annotations: Path | str | None = None, seed: int = 0, orientation: str = UPRIGHT
+) -> Manifest:
     """Index tagged video laid out as CLASS/VIDEO/SHOT/frame*.jpg or CLASS/VIDEO/frame*.jpg, in place.
 
     Folders train, val and test on top, two of them at least, are splits, with the classes below each. Frames
@@ -50,6 +55,7 @@ def index_folders(root: Path | str, annotations: Path | str | None = None, seed:
         annotations: CSV with boxes, splits or both, see `read_annotations`; without a split in it or on top,
             videos are split by `seeded_splits`.
         seed: of that split.
+        orientation: "upright", as images are shown, or "stored"; of frames and of the boxes on them.
 
     Raises:
         ManifestError: the root is missing or holds no frames, the folders lie at other levels, or one video
@@ -70,12 +76,14 @@ def index_folders(root: Path | str, annotations: Path | str | None = None, seed:
     log_notes(notes, shots)
     refuse_repeated_folders(root, shots)
     _doubt_levels(root, shots)
+    facts = {"orientation": orientation}
+    sizes_of = partial(image_sizes, upright=is_upright(facts))
     splits = {shot.video: item.split for item in classes if item.split for shot in found[item]}
     if annotations is not None:
-        shots, given = attach(shots, read_annotations(annotations), root)
+        shots, given = attach(shots, read_annotations(annotations), root, sizes_of)
         splits |= given
     shots = with_splits(shots, splits or seeded_splits(shots, seed))
-    return Manifest(root, LAYOUT, tuple(dict.fromkeys(shot.tag for shot in shots)), shots)
+    return Manifest(root, LAYOUT, tuple(dict.fromkeys(shot.tag for shot in shots)), shots, facts)
 
 
 def _class_shots(root: Path, item: ClassFolder, notes: Notes) -> list[Shot]:

@@ -1,5 +1,6 @@
-"""Frames from image files: any mode that PIL reads becomes 8-bit RGB, in stored pixels."""
+"""Frames from image files: any mode that PIL reads becomes 8-bit RGB, upright as their EXIF tag says."""
 
+import struct
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from tcam_cache.errors import FrameError
 from tcam_cache.records import Frame, Shot
 
 _HEADER_READERS = 16
+_ON_ITS_SIDE = (5, 6, 7, 8)
 
 
 @dataclass(frozen=True)
@@ -21,13 +23,16 @@ class ImageFrames:
     """Reads a shot's frames from image files below a root; a `FrameSource`.
 
     Greyscale, palette, CMYK and 16-bit images become RGB uint8; transparency is dropped, the colours are
-    as stored. An EXIF orientation is ignored: true boxes are in stored pixels, and video frames have none.
+    as stored.
 
     Attributes:
         root: the data set's folder.
+        upright: turn and mirror images as their EXIF orientation says, which is how they are shown; else
+            pixels are as stored.
     """
 
     root: Path
+    upright: bool = True
 
     def read(self, shot: Shot, t: int, size: int | None = None) -> Frame:
         """Decode frame t of a shot; with `size`, squash it to size x size (bilinear, antialiased).
@@ -36,21 +41,23 @@ class ImageFrames:
             FrameError: the frame is missing, empty, truncated or not an image.
         """
         with warnings.catch_warnings(action="ignore"), open_image(self.root, shot.path(t)) as image:
-            width, height = image.size
-            rgb = as_rgb(image)
+            rgb = as_rgb(turned(image) if self.upright else image)
+            width, height = rgb.size
             if size is not None:
                 rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
             return Frame(np.array(rgb), width, height)
 
 
-def image_sizes(root: Path | str, names: Iterable[str]) -> dict[str, tuple[int, int] | FrameError]:
-    """Return each image's (width, height) in stored pixels, or the error that reading its header gave."""
+def image_sizes(
+    root: Path | str, names: Iterable[str], upright: bool = False
+) -> dict[str, tuple[int, int] | FrameError]:
+    """Return each image's (width, height), upright or as stored, or the error of reading its header."""
 
     def size_or_error(name: str) -> tuple[int, int] | FrameError:
         """Return what one image's header says, or the error it gives."""
         try:
             with open_image(root, name) as image:
-                return image.size
+                return shown_size(image, upright)
         except FrameError as error:
             return error
 
@@ -76,12 +83,30 @@ def open_image(root: Path | str, name: str) -> Iterator[Image.Image]:
         ) from error
 
 
+def turned(image: Image.Image) -> Image.Image:
+    """Return an image as its EXIF orientation says that it is shown; one that says nothing is itself."""
+    return ImageOps.exif_transpose(image) if _orientation(image) > 1 else image
+
+
+def shown_size(image: Image.Image, upright: bool) -> tuple[int, int]:
+    """Return an image's (width, height), upright or as stored."""
+    return image.size[::-1] if upright and _orientation(image) in _ON_ITS_SIDE else image.size
+
+
 def as_rgb(image: Image.Image) -> Image.Image:
     """Convert an image of any mode to RGB; 16-bit grey is scaled by 255 / 65535, where PIL would clip it."""
     if image.mode.startswith("I"):
         wide = np.asarray(image).astype(np.int64)
         return Image.fromarray(((wide.clip(0, 65535) * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
     return image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    # A tag that cannot be read turns nothing: the pixels may be whole.
+    except (SyntaxError, TypeError, ValueError, KeyError, struct.error):
+        return 1
 
 
 def _reason(path: Path, error: Exception) -> str:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tcam_cache.datasets.sources import is_upright
 from tcam_cache.errors import ConfigError, ManifestError
 from tcam_cache.provenance import canonical_json
 from tcam_cache.records import SPLITS, Shot, shots_of_split
@@ -82,8 +83,11 @@ class Manifest:
         """Return the SHA-256 of what decides the CAMs: ordered shot ids, tags and frame names.
 
         Root, boxes and splits are left out: moving, annotating or splitting a data set changes no CAM.
+        So is the orientation of stored pixels, the only one there was before headers named it.
         """
         digest = hashlib.sha256()
+        if is_upright(self.facts):
+            digest.update(b"upright\n")
         for shot in self.shots:
             digest.update(f"{canonical_json([shot.id, shot.tag, shot.frames])}\n".encode())
         return digest.hexdigest()

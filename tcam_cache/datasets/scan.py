@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tcam_cache.datasets.images import image_sizes
 from tcam_cache.datasets.listing import Notes, is_folder, log_notes
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.datasets.matlab import read_variable
+from tcam_cache.datasets.sources import STORED, is_upright
 from tcam_cache.datasets.splits import with_splits
 from tcam_cache.errors import AnnotationError, ManifestError
 from tcam_cache.records import Shot
@@ -52,12 +54,18 @@ class Findings:
             self.faults.append(f"{place}: {frame}: {error}")
 
     def scan(
-        self, root: Path, layout: str, classes: tuple[str, ...], facts: Mapping[str, Any] | None = None
+        self,
+        root: Path,
+        layout: str,
+        classes: tuple[str, ...],
+        orientation: str = STORED,
+        facts: Mapping[str, Any] | None = None,
     ) -> "Scan":
         """Log the notes, and return the scan with splits and boxes in place."""
         log_notes(self.notes, self.shots)
         shots = with_splits(self.shots, self.splits)
-        return Scan(root, layout, classes, shots, tuple(self.faults), facts or {}).with_boxes(self.rows)
+        facts = {"orientation": orientation, **(facts or {})}
+        return Scan(root, layout, classes, shots, tuple(self.faults), facts).with_boxes(self.rows)
 
 
 @dataclass(frozen=True)
@@ -81,25 +89,26 @@ class Scan:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def with_boxes(
-        self, rows: Sequence[Row], sizes_of: Callable[[Path, Iterable[str]], Sizes] = image_sizes
+        self, rows: Sequence[Row], sizes_of: Callable[[Path, Iterable[str]], Sizes] | None = None
     ) -> "Scan":
         """Give the shots their boxes; rows that do not fit the frames become faults, and no box is set then.
 
         Args:
             rows: the boxes.
-            sizes_of: see `attach`.
+            sizes_of: see `attach`; by default images are looked at, upright if the facts say so.
         """
         return self.annotated(Annotations(self.root, tuple(rows)), sizes_of)
 
     def annotated(
-        self, annotations: Annotations, sizes_of: Callable[[Path, Iterable[str]], Sizes] = image_sizes
+        self, annotations: Annotations, sizes_of: Callable[[Path, Iterable[str]], Sizes] | None = None
     ) -> "Scan":
         """Give the shots the boxes and splits of an annotation file; what does not fit becomes faults.
 
         Args:
             annotations: of the frames.
-            sizes_of: see `attach`.
+            sizes_of: see `with_boxes`.
         """
+        sizes_of = sizes_of or partial(image_sizes, upright=is_upright(self.facts))
         try:
             shots, splits = attach(self.shots, annotations, self.root, sizes_of)
         except AnnotationError as error:

@@ -3,18 +3,16 @@
 import os
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from tcam_cache.errors import ExtraError, FrameError
-from tcam_cache.extras import optional
+from tcam_cache.datasets.video_damage import demuxer_errors, require_whole
+from tcam_cache.datasets.video_file import VideoFile, picture, video_errors
 from tcam_cache.records import Frame, Shot
 
-SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 # Files that one process keeps open, and how far ahead it decodes on rather than look for a keyframe.
 _OPEN_FILES = 4
 _NEAR_MS = 1000
@@ -24,16 +22,19 @@ _LEFT_TO_THE_PARENT: list[Any] = []
 class VideoFrames:
     """Reads a shot's frames out of the video file that its `folder` names; a `FrameSource`.
 
-    A frame's name is its time from the start of the file, `time_name`. Files are opened when a frame of them
-    is asked for, by each process for itself; a copy in another process starts with none. Frames are as
-    stored, a rotation in the file's header is ignored, just as with images.
+    A frame's name is its time from the first frame of the file, `time_name`. Read in any order, by any
+    number of processes, a frame has the pixels that it has when the file is decoded from its start. Files
+    are opened when a frame of them is asked for, by each process for itself; a copy in another process
+    starts with none.
 
     Attributes:
         root: the folder that the files' paths are relative to.
+        upright: turn and mirror frames as the file's display matrix says; else pixels are as stored.
+        absolute: names count from the container's zero, as in manifests that say nothing of it.
     """
 
-    def __init__(self, root: Path | str) -> None:
-        self.root = Path(root)
+    def __init__(self, root: Path | str, upright: bool = True, absolute: bool = False) -> None:
+        self.root, self.upright, self.absolute = Path(root), upright, absolute
         self._open: OrderedDict[str, _Reader] = OrderedDict()
         self._process = os.getpid()
 
@@ -45,35 +46,36 @@ class VideoFrames:
             ExtraError: PyAV is not installed.
         """
         with video_errors(self.root, shot.folder, shot.path(t)):
-            picture = self._reader(shot.folder).at(time_of(shot.frames[t])).to_image()
-        width, height = picture.size
+            pixels = picture(self._reader(shot.folder).at(time_of(shot.frames[t])), self.upright)
+        height, width = pixels.shape[:2]
         if size is not None:
-            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-        return Frame(np.array(picture), width, height)
+            squashed = Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR)
+            pixels = np.array(squashed)
+        return Frame(pixels, width, height)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, VideoFrames) and self.root == other.root
+        return isinstance(other, VideoFrames) and self.__getstate__() == other.__getstate__()
 
     def __hash__(self) -> int:
         return hash(self.root)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"root": self.root}
+        return {"root": self.root, "upright": self.upright, "absolute": self.absolute}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["root"])
+        self.__init__(**state)
 
     def _reader(self, folder: str) -> "_Reader":
         if self._process != os.getpid():
             # After a fork the open files are shared with the parent: seeking in them would move its place,
             # and freeing them would wait for threads that stayed there.
             _LEFT_TO_THE_PARENT.append(self._open)
-            self.__init__(self.root)
+            self.__init__(**self.__getstate__())
         if folder not in self._open:
-            self._open[folder] = _Reader(self.root / folder)
+            self._open[folder] = _Reader(VideoFile(self.root / folder, self.absolute))
             if len(self._open) > _OPEN_FILES:
                 _, oldest = self._open.popitem(last=False)
-                oldest.close()
+                oldest.file.close()
         self._open.move_to_end(folder)
         return self._open[folder]
 
@@ -94,15 +96,6 @@ def time_of(name: str) -> int:
     return int(name[:-2])
 
 
-def is_video(path: Path) -> bool:
-    """Return whether a path names a file that ends as a video does.
-
-    >>> is_video(Path("clip.MP4")), is_video(Path("folder"))
-    (True, False)
-    """
-    return path.suffix.lower() in SUFFIXES and not path.is_dir()
-
-
 def frame_times(path: Path) -> tuple[str, ...]:
     """Return the names of a video's frames, in order; all of them are decoded once.
 
@@ -115,114 +108,57 @@ def frame_times(path: Path) -> tuple[str, ...]:
 
 
 def decoded_frames(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield (time in milliseconds, PyAV's frame) of a whole file; errors are the caller's.
-
-    Frames less than a millisecond apart would have one name: the first stands for all.
-    """
-    container, stream = open_video(path)
-    last = -1
+    """Yield (time in milliseconds, PyAV's frame) of a whole file; errors are the caller's."""
+    file, times = VideoFile(path), []
     try:
-        for frame in container.decode(stream):
-            time = frame_ms(frame)
-            if time < last:
-                raise ValueError("the times of its frames run backwards; write it anew, for example as MP4")
-            if time > last:
+        with demuxer_errors() as said:
+            for time, frame in file.in_order():
+                times.append(time)
                 yield time, frame
-            last = time
+        require_whole(file, times, said)
     finally:
-        container.close()
-
-
-def open_video(path: Path) -> tuple[Any, Any]:
-    """Open a video file with PyAV and return (container, its first video stream); errors are the caller's.
-
-    One thread decodes: processes share the work, and threads would not outlive a fork.
-    """
-    container = optional("av", "video").open(str(path))
-    if not container.streams.video:
-        container.close()
-        raise ValueError("no picture in it")
-    stream = container.streams.video[0]
-    stream.codec_context.thread_count = 1
-    return container, stream
-
-
-def frame_ms(frame: Any) -> int:
-    """Return a decoded frame's time in milliseconds, or raise a `ValueError` where the file has none."""
-    if frame.time is None:
-        raise ValueError("its frames have no times; write it anew, for example as MP4")
-    return round(1000 * frame.time)
-
-
-@contextmanager
-def video_errors(root: Path | str, file: str, name: str) -> Iterator[None]:
-    """Turn whatever goes wrong with a video file into a `FrameError` that names the frame, or the file.
-
-    That PyAV is not installed is no fault of the file: that `ExtraError` passes.
-    """
-    try:
-        yield
-    except ExtraError:
-        raise
-    # Decoders of damaged files raise nearly every built-in exception; each means the same to us.
-    except Exception as error:
-        raise FrameError(
-            "a video cannot be read. Replace it, or leave it out and index the data set again.",
-            [f"{name}: {_reason(Path(root) / file, error)}"],
-        ) from error
+        file.close()
 
 
 class _Reader:
-    """One open file and the place in it."""
+    """An open file, the frames that come next, and the last one that came."""
 
-    def __init__(self, path: Path) -> None:
-        self._container, self._stream = open_video(path)
-        self._start()
+    def __init__(self, file: VideoFile) -> None:
+        self.file = file
+        self._begin(iter(()))
 
-    def close(self) -> None:
-        """Close the file."""
-        self._container.close()
+    def at(self, time: int) -> Any:
+        """Return the frame at a time: decode on when it is near ahead, else from the keyframe before it.
 
-    def at(self, milliseconds: int) -> Any:
-        """Return the frame at a time: decode on when it is near ahead, else from the keyframe before it."""
-        if self._last is not None and frame_ms(self._last) == milliseconds:
-            return self._last
-        ahead = milliseconds - (frame_ms(self._last) if self._last is not None else milliseconds)
-        tries = [self._before, self._first]
-        if 0 < ahead <= _NEAR_MS:
-            tries.insert(0, lambda _: None)
-        for move in tries:
-            move(milliseconds)
-            found = self._decode_to(milliseconds)
+        What cannot be had that way is decoded from the file's start: only that can say that it is not there.
+        """
+        last, frame = self._last
+        if last == time:
+            return frame
+        ways = [self.file.from_keyframe] if self.file.seekable else []
+        if last < time and (time - last <= _NEAR_MS or not self.file.seekable) and frame is not None:
+            ways.insert(0, None)
+        for way in ways:
+            try:
+                found = self._decode_to(time, way and way(time))
+            # A place to begin at that was no good: the file itself may be whole.
+            except Exception:
+                found = None
             if found is not None:
                 return found
-        raise ValueError("no frame at this time")
+        found = self._decode_to(time, self.file.in_order())
+        if found is None:
+            raise ValueError("no frame at this time")
+        return found
 
-    def _decode_to(self, milliseconds: int) -> Any:
-        for frame in self._frames:
-            self._last = frame
-            if frame_ms(frame) >= milliseconds:
-                return frame if frame_ms(frame) == milliseconds else None
+    def _decode_to(self, time: int, frames: Iterator[tuple[int, Any]] | None) -> Any:
+        if frames is not None:
+            self._begin(frames)
+        for found, frame in self._frames:
+            self._last = found, frame
+            if found >= time:
+                return frame if found == time else None
         return None
 
-    def _before(self, milliseconds: int) -> None:
-        # Half a millisecond on: names are rounded, and the keyframe may be the frame itself.
-        offset = int((milliseconds + 0.5) / 1000 / self._stream.time_base)
-        self._container.seek(offset, stream=self._stream, backward=True)
-        self._start()
-
-    def _first(self, _: int) -> None:
-        self._container.seek(0, stream=self._stream, backward=True)
-        self._start()
-
-    def _start(self) -> None:
-        self._last = None
-        self._frames = self._container.decode(self._stream)
-
-
-def _reason(path: Path, error: Exception) -> str:
-    if not path.exists():
-        return "missing"
-    if path.stat().st_size == 0:
-        return "empty file"
-    return f"cannot be decoded ({getattr(error, 'strerror', None) or error})"
+    def _begin(self, frames: Iterator[tuple[int, Any]]) -> None:
+        self._frames, self._last = frames, (-1, None)

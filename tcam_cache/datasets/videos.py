@@ -13,15 +13,11 @@ from tcam_cache.datasets.class_folders import class_folders
 from tcam_cache.datasets.cuts import THUMBNAIL, find_cuts
 from tcam_cache.datasets.listing import Notes, folders_below, list_folder, log_notes, on_disk
 from tcam_cache.datasets.scan import Scan, open_root
+from tcam_cache.datasets.sources import FROM_FIRST, UPRIGHT
 from tcam_cache.datasets.splits import seeded_splits, with_splits
 from tcam_cache.datasets.tables import read_table
-from tcam_cache.datasets.video_frames import (
-    SUFFIXES,
-    decoded_frames,
-    open_video,
-    time_name,
-    video_errors,
-)
+from tcam_cache.datasets.video_file import SUFFIXES, picture, shown_size, video_errors
+from tcam_cache.datasets.video_frames import decoded_frames, time_name
 from tcam_cache.errors import FrameError, ManifestError
 from tcam_cache.names import one_name
 from tcam_cache.progress import progress_bar
@@ -29,8 +25,6 @@ from tcam_cache.records import SPLITS, Shot
 
 LAYOUT = "videos"
 COLUMNS = ("file", "class")
-# A file that decodes to fewer frames than it announces, by more than this share, stopped half-way.
-_ANNOUNCED = 0.98
 
 
 class _Listed(NamedTuple):
@@ -42,11 +36,11 @@ class _Listed(NamedTuple):
 
 
 class _Video(NamedTuple):
-    """What decoding one file gave: its frames' names, the frames that begin shots, its size, or a fault."""
+    """What decoding one file gave: its frames' names and sizes, the frames that begin shots, or a fault."""
 
     frames: tuple[str, ...] = ()
     cuts: tuple[int, ...] = ()
-    size: tuple[int, int] = (0, 0)
+    sizes: tuple[tuple[int, int], ...] = ()
     fault: str = ""
 
 
@@ -56,11 +50,12 @@ def scan_videos(
     shots: bool = True,
     seed: int = 0,
     workers: int | None = None,
+    orientation: str = UPRIGHT,
 ) -> Scan:
     """Decode every video once and cut it into shots, with `find_cuts`.
 
     A video's id is its path; its frames are named by their time, so a box of an annotation file stands for
-    the frame `CLASS/clip.mp4/00001240ms`, 1.24 seconds from the start.
+    the frame `CLASS/clip.mp4/00001240ms`, 1.24 seconds after the first frame that is shown.
 
     Args:
         source: a folder that holds CLASS/*.mp4 and the like, or a CSV with the columns file, class and, if
@@ -69,6 +64,7 @@ def scan_videos(
         shots: look for cuts; otherwise each video is one shot.
         seed: of `seeded_splits`, where no split is given.
         workers: processes that decode; default one per core, 0 or 1 for this process alone.
+        orientation: "upright", as players show frames, or "stored"; of frames and of the boxes on them.
 
     Raises:
         ManifestError: the source is missing, lists no video or cannot be read.
@@ -82,20 +78,31 @@ def scan_videos(
         root = open_root(source)
         listed = _listed_in_folders(root)
     if not listed and not faults:
+<<<<<<< HEAD
         raise _no_videos(source)
     videos = dict(zip(listed, _decoded(root, listed, shots, workers), strict=True))
+=======
+        raise ManifestError(
+            f"{source} holds no video. Expected CLASS/*{', CLASS/*'.join(SUFFIXES)}, or a CSV."
+        )
+    videos = dict(zip(listed, _decoded(root, listed, shots, workers, orientation), strict=True))
+>>>>>>> w/video
     faults += (video.fault for video in videos.values() if video.fault)
     found = [shot for item, video in videos.items() for shot in _shots(item, video)]
     given = {one_name(item.file): item.split for item in listed if item.split}
     found = with_splits(found, given or seeded_splits(found, seed))
     classes = tuple(dict.fromkeys(item.tag for item in listed))
-    scan = Scan(root, LAYOUT, classes, found, tuple(faults), {"shots": "cut" if shots else "whole videos"})
+    facts = {"orientation": orientation, **FROM_FIRST, "shots": "cut" if shots else "whole videos"}
+    scan = Scan(root, LAYOUT, classes, found, tuple(faults), facts)
     if annotations is None:
         return scan
-    sizes = {item.file: video.size for item, video in videos.items()}
+    sizes = {
+        f"{item.file}/{frame}": size
+        for item, video in videos.items()
+        for frame, size in zip(video.frames, video.sizes, strict=True)
+    }
     return scan.annotated(
-        read_annotations(annotations),
-        lambda _, names: {name: sizes[name.rpartition("/")[0]] for name in names},
+        read_annotations(annotations), lambda _, names: {name: sizes[name] for name in names}
     )
 
 
@@ -147,40 +154,34 @@ def _listed_in_csv(path: Path, faults: list[str]) -> list[_Listed]:
     return list(listed.values())
 
 
-def _decoded(root: Path, listed: Sequence[_Listed], shots: bool, workers: int | None) -> Iterable[_Video]:
+def _decoded(
+    root: Path, listed: Sequence[_Listed], shots: bool, workers: int | None, orientation: str
+) -> Iterable[_Video]:
     jobs = -1 if workers is None else max(1, workers)
-    tasks = (delayed(_decode)(root, item.file, shots) for item in listed)
+    tasks = (delayed(_decode)(root, item.file, shots, orientation == UPRIGHT) for item in listed)
     with progress_bar(len(listed), "decoding videos", "video") as bar:
         for video in Parallel(n_jobs=jobs, return_as="generator")(tasks):
             bar.update()
             yield video
 
 
-def _decode(root: Path, file: str, shots: bool) -> _Video:
+def _decode(root: Path, file: str, shots: bool, upright: bool) -> _Video:
     try:
         with video_errors(root, file, file):
-            return _decode_all(root / file, file, shots)
+            return _decode_all(root / file, shots, upright)
     except FrameError as error:
         return _Video(fault=error.offenders[0])
 
 
-def _decode_all(path: Path, file: str, shots: bool) -> _Video:
-    container, stream = open_video(path)
-    announced = stream.frames
-    container.close()
-    times, thumbnails = [], []
+def _decode_all(path: Path, shots: bool, upright: bool) -> _Video:
+    times, sizes, thumbnails = [], [], []
     for time, frame in decoded_frames(path):
-        size = frame.width, frame.height
         times.append(time)
+        sizes.append(shown_size(frame, upright))
         if shots:
-            small = frame.reformat(width=THUMBNAIL, height=THUMBNAIL, format="rgb24", interpolation="AREA")
-            thumbnails.append(small.to_ndarray())
-    if not times:
-        raise ValueError("no frame in it")
-    if len(times) < _ANNOUNCED * announced:
-        return _Video(fault=f"{file}: truncated, {len(times)} of {announced} frames")
+            thumbnails.append(picture(frame, upright, THUMBNAIL))
     cuts = find_cuts(np.stack(thumbnails)) if shots else []
-    return _Video(tuple(map(time_name, times)), tuple(cuts), size)
+    return _Video(tuple(map(time_name, times)), tuple(cuts), tuple(sizes))
 
 
 def _shots(item: _Listed, video: _Video) -> list[Shot]:

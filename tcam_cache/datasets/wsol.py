@@ -11,6 +11,7 @@ from tcam_cache.datasets.images import image_sizes
 from tcam_cache.datasets.listing import SUFFIXES, absent, is_folder, list_folder, on_disk, warn_of_copies
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.datasets.scan import Scan, open_root
+from tcam_cache.datasets.sources import STORED, is_upright
 from tcam_cache.datasets.split_files import (
     BOXES,
     CLASSES,
@@ -31,7 +32,7 @@ LAYOUT = "wsol"
 logger = logging.getLogger(__name__)
 
 
-def scan_wsol(root: Path | str, splits: Path | str) -> Scan:
+def scan_wsol(root: Path | str, splits: Path | str, orientation: str = STORED) -> Scan:
     """Look up what split files list: a line names a folder, a whole shot, or an image, that frame alone.
 
     Frames of one folder are one shot, in natural order; still pictures, as in CUB, ILSVRC and OpenImages
@@ -42,6 +43,7 @@ def scan_wsol(root: Path | str, splits: Path | str) -> Scan:
     Args:
         root: the folder that the listed paths are relative to.
         splits: the folder of split files, see `read_split_files`.
+        orientation: of the images that boxes are drawn on; as stored is what the protocol does.
 
     Raises:
         ManifestError: the root or the split files are missing.
@@ -57,7 +59,8 @@ def scan_wsol(root: Path | str, splits: Path | str) -> Scan:
         for path, box, place in files.boxes
         if path in there
     ]
-    return Scan(root, LAYOUT, files.classes, tuple(shots), tuple(faults)).with_boxes(rows)
+    facts = {"orientation": orientation}
+    return Scan(root, LAYOUT, files.classes, tuple(shots), tuple(faults), facts).with_boxes(rows)
 
 
 def write_wsol(manifest: Manifest, folder: Path | str) -> None:
@@ -166,7 +169,7 @@ def _frame_lines(manifest: Manifest, shots: Sequence[Shot], numbers: dict[str, i
     bare = sum(map(len, shots)) - len(frames)
     if bare:
         logger.warning("%d frame(s) of %s without a box are not listed", bare, shots[0].split)
-    sizes = image_sizes(manifest.root, [shot.path(t) for shot, t, _ in frames])
+    sizes = image_sizes(manifest.root, [shot.path(t) for shot, t, _ in frames], is_upright(manifest.facts))
     broken = [size.offenders[0] for size in sizes.values() if isinstance(size, FrameError)]
     if broken:
         raise FrameError(f"{len(broken)} frame(s) cannot be read. Replace them.", broken)

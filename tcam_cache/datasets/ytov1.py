@@ -12,6 +12,7 @@ from tcam_cache.datasets.expected import expected_data
 from tcam_cache.datasets.images import image_sizes
 from tcam_cache.datasets.listing import absent, is_folder, list_folder
 from tcam_cache.datasets.scan import Findings, Scan, open_root
+from tcam_cache.datasets.sources import STORED
 from tcam_cache.records import Shot
 
 LAYOUT = "ytov1"
@@ -27,7 +28,7 @@ _NO_CLASS = ("code", "vo-release")
 logger = logging.getLogger(__name__)
 
 
-def scan_ytov1(root: Path | str) -> Scan:
+def scan_ytov1(root: Path | str, orientation: str = STORED) -> Scan:
     """Look through CLASS/data/VIDEO/shots/SHOT/frame*.jpg, CLASS/sets/{train,test}.txt and the sidecars.
 
     A sidecar FRAME_sticks.mat holds the boxes of its frame, a cell array named `coor`. Ids are the published
@@ -37,6 +38,10 @@ def scan_ytov1(root: Path | str) -> Scan:
     Known defects, mended with a line in the log: empty shots are left out; corners beyond the image are
     clipped to it; the box of SWAPPED has x0 and x1 exchanged; the box of TOO_WIDE ends one pixel before
     the image does. Any other box in the wrong order is a fault.
+
+    Args:
+        root: the data set.
+        orientation: of the images that boxes are drawn on; as stored is what is published.
 
     Raises:
         ManifestError: the root is missing.
@@ -54,7 +59,7 @@ def scan_ytov1(root: Path | str) -> Scan:
             found.notes["folder(s) that are no class ignored"].append(name)
     found.rows = _cut_too_wide(root, found.rows)
     empty = len(found.notes["empty shot(s) left out"])
-    return found.scan(root, LAYOUT, classes, {"empty_shots": empty} if empty else {})
+    return found.scan(root, LAYOUT, classes, orientation, {"empty_shots": empty} if empty else {})
 
 
 def published_validation(videos: Iterable[str], class_number: int) -> list[str]:

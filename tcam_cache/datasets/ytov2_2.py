@@ -11,6 +11,7 @@ import numpy as np
 from tcam_cache.datasets.expected import expected_data
 from tcam_cache.datasets.listing import absent, is_folder, list_folder
 from tcam_cache.datasets.scan import Findings, Scan, open_root
+from tcam_cache.datasets.sources import STORED
 from tcam_cache.records import Shot
 
 LAYOUT = "ytov2.2"
@@ -32,7 +33,7 @@ class _Range(NamedTuple):
     video: int
 
 
-def scan_ytov2_2(root: Path | str) -> Scan:
+def scan_ytov2_2(root: Path | str, orientation: str = STORED) -> Scan:
     """Look through CLASS/*.jpg, Ranges/ranges_CLASS.mat and GroundTruth/CLASS/bb_gt{Training,Test}_CLASS.mat.
 
     A column of the ranges is a shot: its first frame, its last frame, its video. Ids are the published ones,
@@ -42,6 +43,10 @@ def scan_ytov2_2(root: Path | str) -> Scan:
 
     Known defect, mended with a line in the log: frame 38465 of class horse is in two ranges; it stays in the
     first. Any other overlap is a fault, and so is every frame of a range that is not there.
+
+    Args:
+        root: the data set.
+        orientation: of the images that boxes are drawn on; as stored is what is published.
 
     Raises:
         ManifestError: the root is missing.
@@ -55,7 +60,7 @@ def scan_ytov2_2(root: Path | str) -> Scan:
             _add_class(root, tag, found)
         else:
             found.faults.append(f"class {absent(tag, present)}")
-    return found.scan(root, LAYOUT, classes)
+    return found.scan(root, LAYOUT, classes, orientation)
 
 
 def _other_classes(root: Path, classes: Sequence[str]) -> Iterator[str]:

@@ -31,7 +31,7 @@ def shot_sheet(cache: CamCache, shot_id: str, root: Path | None) -> np.ndarray:
         FrameError: a frame cannot be read.
     """
     manifest = attached_manifest(cache, root)
-    shot, source = manifest.shot(shot_id), frame_source(manifest.layout, manifest.root)
+    shot, source = manifest.shot(shot_id), frame_source(manifest)
     chosen = np.linspace(0, len(shot) - 1, min(len(shot), SHOWN_FRAMES), dtype=int).tolist()
     names = [f"{t}  {shot.frames[t]}" for t in chosen]
     return contact_sheet(_tiles(cache, shot, source, chosen, names), COLUMNS)
@@ -46,7 +46,7 @@ def class_sheet(cache: CamCache, root: Path | None) -> np.ndarray:
     """
     manifest = attached_manifest(cache, root)
     source, finished = (
-        frame_source(manifest.layout, manifest.root),
+        frame_source(manifest),
         [shot for shot in cache.shots() if shot.complete],
     )
     if not finished:
@@ -73,7 +73,7 @@ def shot_animation(cache: CamCache, shot_id: str, root: Path | None) -> Iterator
     """
     manifest = attached_manifest(cache, root)
     shot, cams = manifest.shot(shot_id), cache.cams(shot_id)
-    source = frame_source(manifest.layout, manifest.root)
+    source = frame_source(manifest)
     flat = cache.stats(shot_id).flat
     height = 0
     for t in range(len(shot)):

@@ -92,23 +92,26 @@ def index_dataset(config: ManifestConfig) -> ManifestReport:
 
 
 def _scan(config: ManifestConfig) -> Scan:
+    orientation = config.pixels_are
     if config.layout == "ytov1":
-        return scan_ytov1(config.source)
+        return scan_ytov1(config.source, orientation)
     if config.layout == "ytov2.2":
-        return scan_ytov2_2(config.source)
+        return scan_ytov2_2(config.source, orientation)
     if config.layout == "wsol":
-        return scan_wsol(config.source, config.splits)
+        return scan_wsol(config.source, config.splits, orientation)
     if config.layout == "videos":
-        return scan_videos(config.source, config.annotations, config.shots, config.seed, config.workers)
+        return scan_videos(
+            config.source, config.annotations, config.shots, config.seed, config.workers, orientation
+        )
     faults: tuple[str, ...] = ()
     try:
-        manifest = index_folders(config.source, config.annotations, config.seed)
+        manifest = index_folders(config.source, config.annotations, config.seed, orientation)
     except AnnotationError as error:
         if not config.check:
             raise
         # Beside them stand the frames that cannot be read.
-        manifest, faults = index_folders(config.source, None, config.seed), error.offenders
-    return Scan(manifest.root, manifest.layout, manifest.classes, manifest.shots, faults)
+        manifest, faults = index_folders(config.source, None, config.seed, orientation), error.offenders
+    return Scan(manifest.root, manifest.layout, manifest.classes, manifest.shots, faults, manifest.facts)
 
 
 def split_counts(manifest: Manifest) -> dict[str, dict[str, int]]:

@@ -84,7 +84,7 @@ def computing_threads(count: int | None) -> Iterator[None]:
 def open_data(config: DataConfig) -> tuple[Manifest, FrameSource]:
     """Read the manifest and return it with the source of its frames."""
     manifest = read_manifest(config.manifest, config.root)
-    return manifest, frame_source(manifest.layout, manifest.root)
+    return manifest, frame_source(manifest)
 
 
 def sampled_as(cache: CamCache, manifest: Manifest) -> Manifest:

@@ -60,7 +60,7 @@ def test_split_files_are_written_sampled_and_read_again(tcam, small_data, tmp_pa
     second = json.loads(
         tcam(*given, "wsol", "--splits", tmp_path / "s", "--out", tmp_path / "n.jsonl").stdout
     )
-    assert read_manifest(tmp_path / "m.jsonl").facts == {"sampling": {"every": 3}}
+    assert read_manifest(tmp_path / "m.jsonl").facts == {"orientation": "upright", "sampling": {"every": 3}}
     for split in ("val", "test"):
         assert first["splits"][split] == second["splits"][split]
     assert second["splits"]["train"] == {"videos": 3, "shots": 5, "frames": 18, "boxes": 0}

@@ -14,9 +14,9 @@ from tcam_cache.records import Shot
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
 
 
-def read(root, name, size=None):
+def read(root, name, size=None, upright=True):
     shot = Shot("bird/0001/001", "bird", "bird/0001", "train", "bird/0001/001", (name,))
-    return ImageFrames(root).read(shot, 0, size)
+    return ImageFrames(root, upright).read(shot, 0, size)
 
 
 @pytest.fixture
@@ -81,13 +81,30 @@ def test_sixteen_bit_colour_is_scaled_not_clipped(tmp_path, folder):
     assert np.array_equal(read(tmp_path, "1.png").pixels, NOISE)
 
 
-def test_an_exif_orientation_is_ignored(tmp_path, folder):
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_exif_orientation_turns_an_image_as_it_is_shown(tmp_path, folder, suffix, orientation):
     exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(NOISE).save(folder / "1.png", exif=exif)
-    frame = read(tmp_path, "1.png")
-    assert (frame.width, frame.height) == (16, 12)
-    assert np.array_equal(frame.pixels, NOISE)
+    exif[0x0112] = orientation
+    Image.fromarray(NOISE).save(folder / f"1.{suffix}", exif=exif, quality=95)
+    stored, frame = (read(tmp_path, f"1.{suffix}", upright=upright) for upright in (False, True))
+    # Where the first row and the first column of the stored pixels are shown, after the EXIF standard.
+    shown = {
+        1: lambda p: p, 2: lambda p: p[:, ::-1], 3: lambda p: p[::-1, ::-1], 4: lambda p: p[::-1],
+        5: lambda p: p.swapaxes(0, 1), 6: lambda p: p[::-1].swapaxes(0, 1),
+        7: lambda p: p[::-1, ::-1].swapaxes(0, 1), 8: lambda p: p[:, ::-1].swapaxes(0, 1),
+    }  # fmt: skip
+    assert (stored.width, stored.height) == (16, 12)
+    assert np.array_equal(frame.pixels, shown[orientation](stored.pixels))
+    assert (frame.height, frame.width) == frame.pixels.shape[:2]
+    for upright, size in ((True, (frame.width, frame.height)), (False, (16, 12))):
+        name = f"bird/0001/001/1.{suffix}"
+        assert image_sizes(tmp_path, [name], upright)[name] == size
+
+
+def test_an_exif_tag_that_cannot_be_read_turns_nothing(tmp_path, folder):
+    Image.fromarray(NOISE).save(folder / "1.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff", quality=95)
+    assert read(tmp_path, "1.jpg").pixels.shape == (12, 16, 3)
 
 
 def test_a_frame_is_squashed_whatever_its_aspect_and_keeps_its_size_on_record(tmp_path, folder):

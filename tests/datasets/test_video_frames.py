@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tcam_cache.datasets import VideoFrames, frame_source, scan_videos
+from tcam_cache.datasets import Scan, VideoFrames, frame_source, scan_videos
 from tcam_cache.datasets.images import ImageFrames
 from tcam_cache.datasets.video_frames import frame_times, time_name, time_of
 from tcam_cache.errors import ExtraError, FrameError
@@ -142,9 +142,21 @@ def test_without_pyav_the_error_is_the_extra_s_and_says_what_to_install(many, mo
 
 
 def test_a_layout_has_its_reader(tmp_path):
-    assert frame_source("videos", tmp_path) == VideoFrames(tmp_path)
-    assert frame_source("ytov1", tmp_path) == ImageFrames(tmp_path)
+    def source(layout, **facts):
+        return frame_source(Scan(tmp_path, layout, (), (), (), facts))
+
+    since = {"orientation": "upright", "times": "from the first frame"}
+    assert source("videos", **since) == VideoFrames(tmp_path)
+    assert source("folders", orientation="upright") == ImageFrames(tmp_path)
+    assert source("ytov1", orientation="stored") == ImageFrames(tmp_path, upright=False)
     assert VideoFrames(tmp_path) != ImageFrames(tmp_path)
+
+
+def test_headers_of_before_mean_stored_pixels_and_the_container_s_clock(tmp_path):
+    assert frame_source(Scan(tmp_path, "videos", (), ())) == VideoFrames(
+        tmp_path, upright=False, absolute=True
+    )
+    assert frame_source(Scan(tmp_path, "folders", (), ())) == ImageFrames(tmp_path, upright=False)
 
 
 def test_times_are_names_and_back():

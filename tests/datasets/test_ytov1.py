@@ -68,7 +68,7 @@ def test_mended_boxes_that_are_whole_are_left_alone(ytov1, sidecar, caplog):
 def test_empty_shots_gaps_and_other_folders_are_counted_in_the_log(ytov1, caplog):
     (ytov1 / "cow/data/0011").mkdir()
     scan = scan_ytov1(ytov1)
-    assert scan.faults == () and scan.manifest().facts == {"empty_shots": 1}
+    assert scan.faults == () and scan.manifest().facts == {"orientation": "stored", "empty_shots": 1}
     said = warnings_of(caplog)
     assert "1 empty shot(s) left out, such as bird/data/0001/shots/002" in said
     assert "1 shot(s) with gaps in the numbers of their frames, such as bird/data/0001/shots/003" in said

@@ -38,7 +38,7 @@ def round_cache(small_manifest, small_run, tmp_path_factory):
 def test_the_stored_maps_are_the_decoder_s_averaged_and_scaled(small_manifest, small_run, round_cache):
     cache, manifest = CamCache.open(round_cache), read_manifest(small_manifest)
     localizer = open_localizer(small_run, torch.device("cpu"))
-    source = frame_source(manifest.layout, manifest.root)
+    source = frame_source(manifest)
     assert cache.map_size == (16, 16) and cache.missing() == ()
     for shot in manifest.shots:
         frames = [(shot, t) for t in range(len(shot))]

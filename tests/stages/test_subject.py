@@ -18,9 +18,7 @@ SHOT, FRAME = "bird/0001/001", 3
 def subject_of(evaluate_config, small_manifest):
     """Return a function that finds what an evaluation with given options is about."""
     manifest = read_manifest(small_manifest)
-    return lambda **given: find_subject(evaluate_config(**given), manifest, frame_source(manifest, None), 0)[
-        0
-    ]
+    return lambda **given: find_subject(evaluate_config(**given), manifest, frame_source(manifest), 0)[0]
 
 
 def test_a_cache_shows_the_cam_that_it_scores_alone(subject_of, small_cache):

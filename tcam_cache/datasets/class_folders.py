@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tcam_cache.datasets.listing import Listing, Notes, list_folder
 from tcam_cache.datasets.splits import named_split
-from tcam_cache.datasets.video_frames import SUFFIXES as VIDEO_SUFFIXES
+from tcam_cache.datasets.video_file import SUFFIXES as VIDEO_SUFFIXES
 from tcam_cache.errors import ManifestError
 from tcam_cache.names import one_name
 

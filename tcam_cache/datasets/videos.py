@@ -78,15 +78,8 @@ def scan_videos(
         root = open_root(source)
         listed = _listed_in_folders(root)
     if not listed and not faults:
-<<<<<<< HEAD
         raise _no_videos(source)
-    videos = dict(zip(listed, _decoded(root, listed, shots, workers), strict=True))
-=======
-        raise ManifestError(
-            f"{source} holds no video. Expected CLASS/*{', CLASS/*'.join(SUFFIXES)}, or a CSV."
-        )
     videos = dict(zip(listed, _decoded(root, listed, shots, workers, orientation), strict=True))
->>>>>>> w/video
     faults += (video.fault for video in videos.values() if video.fault)
     found = [shot for item, video in videos.items() for shot in _shots(item, video)]
     given = {one_name(item.file): item.split for item in listed if item.split}

@@ -19,6 +19,7 @@ SHARED = {
     "files",
     "place",
     "presets",
+    "processes",
     "progress",
     "provenance",
     "records",

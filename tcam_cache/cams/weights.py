@@ -207,7 +207,7 @@ def _why_not(data: bytes, reason: str) -> str:
         return ": it is empty"
     if found := next((said for start, said in _STARTS.items() if data.lstrip().startswith(start)), None):
         return f": {found}"
-    if zipfile.is_zipfile(io.BytesIO(data)) and (found := _archive(data)):
+    if found := _archive(data):
         return f": {found}"
     if found := _CODE.search(reason):
         return f": it cannot be read without running code, {found[1] or found[2]}"
@@ -218,7 +218,7 @@ def _archive(data: bytes) -> str | None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = archive.namelist()
-    except Exception:  # A damaged list of names fails in whatever way its bytes happen to spell.
+    except Exception:  # No archive, or a damaged one, which fails in whatever way its bytes happen to spell.
         return None
     if any(name.endswith("/constants.pkl") for name in names):
         return "it is a program of torch.jit; save the state_dict() of what torch.jit.load returns"

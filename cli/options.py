@@ -20,7 +20,7 @@ from tqdm import tqdm
 from tcam_cache.errors import ConfigError, TcamCacheError
 from tcam_cache.place import Place, place
 from tcam_cache.progress import QUIET, is_speaker
-from tcam_cache.settings import Config
+from tcam_cache.settings import Config, usual_default
 from tcam_cache.torchrun import require_alone
 
 
@@ -129,12 +129,14 @@ def _option(config_class: type[Config], spec: Field) -> Callable:
     flag = "--" + spec.name.replace("_", "-")
     required = spec.default is MISSING
     common: dict[str, Any] = {"help": spec.metadata["help"], "required": required}
-    if isinstance(spec.default, bool):
-        flag = f"{flag}/--no-{flag[2:]}" if spec.default else flag
-        return click.option(flag, spec.name, is_flag=True, default=spec.default, **common)
+    default = usual_default(spec)
+    if isinstance(default, bool):
+        # Where a preset may set it, it can be taken back.
+        flag = f"{flag}/--no-{flag[2:]}" if default or default is not spec.default else flag
+        return click.option(flag, spec.name, is_flag=True, default=default, **common)
     # A default of None would be a value to click, which then misses no option.
-    if not required and spec.default is not None:
-        common |= {"default": spec.default, "show_default": True}
+    if not required and default is not None:
+        common |= {"default": default, "show_default": True}
     return click.option(flag, spec.name, type=_type_of(config_class, spec), **common)
 
 

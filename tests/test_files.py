@@ -189,3 +189,37 @@ def test_a_url_is_refused_and_no_folder_is_made_of_its_protocol(tmp_path, monkey
     with pytest.raises(ConfigError, match=r"s3:/.*a\.h5"):
         write(url)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_other_threads_keep_their_permissions_while_one_is_written(tmp_path, monkeypatch):
+    before = os.umask(0o077)
+    seen = []
+
+    def watched(descriptor):
+        current = os.umask(0o077)
+        seen.append(current)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    try:
+        with atomic_file(tmp_path / "mine") as file:
+            (tmp_path / "theirs").write_bytes(b"")
+            file.write(b"data")
+    finally:
+        os.umask(before)
+    assert seen == [0o077]
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == {"mine": 0o600, "theirs": 0o600}
+
+
+def test_no_call_changes_the_umask_of_the_process(tmp_path, monkeypatch):
+    def refused(mask):
+        raise AssertionError("the umask belongs to all threads")
+
+    monkeypatch.setattr(os, "umask", refused)
+    write_text(tmp_path / "file", "text")
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".pt", "ü" * 126])
+def test_a_name_as_long_as_the_file_system_allows_is_written(tmp_path, name):
+    write_text(tmp_path / name, "text")
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -23,6 +23,8 @@ FOLDER = "frames"
 MAGIC = b"TCAMFRM1"
 # The key of a header that vouches for its others.
 HEADER_DIGEST = "header_sha256"
+# Bytes of a header without its lists, and of what it holds of a frame, at most.
+LARGEST_HEADER, LARGEST_ENTRY = 65536, 128
 HEADER_KEYS = {"fingerprint", "shot", "side", "sizes", "lengths", "sha256"}
 # Colour at full resolution: a crop of 224 shows every pixel.
 JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
@@ -145,9 +147,12 @@ class FrameFolder:
             start = self._objects.get_range(name, 0, before)
             if start is None or start[: len(MAGIC)] != MAGIC:
                 return None
-            first = before + int.from_bytes(start[len(MAGIC) :], "little")
-            header = _parsed(self._objects.get_range(name, before, first) or b"", first)
             length = self._index.lengths[self._index.position(shot_id)]
+            first = before + int.from_bytes(start[len(MAGIC) :], "little")
+            # A damaged number must not ask for more memory than there is.
+            if first > before + LARGEST_HEADER + LARGEST_ENTRY * length:
+                return None
+            header = _parsed(self._objects.get_range(name, before, first) or b"", first)
             if header is None or header[:2] != (self._fingerprint, shot_id) or len(header[2].sizes) != length:
                 return None
             self._headers[shot_id] = header[2]

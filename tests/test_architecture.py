@@ -17,6 +17,7 @@ SHARED = {
     "errors",
     "extras",
     "files",
+    "names",
     "place",
     "presets",
     "processes",

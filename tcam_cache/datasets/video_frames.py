@@ -51,6 +51,10 @@ class VideoFrames:
             picture = picture.resize((size, size), Image.Resampling.BILINEAR)
         return Frame(np.array(picture), width, height)
 
+    def files(self, shot: Shot) -> tuple[Path, ...]:
+        """Return the one file that a shot's frames are read from."""
+        return (self.root / shot.folder,)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, VideoFrames) and self.root == other.root
 

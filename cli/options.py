@@ -1,5 +1,6 @@
 """Options made from the configs, so that a default and its help are written once."""
 
+import codecs
 import functools
 import inspect
 import json
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from tcam_cache.errors import ConfigError, TcamCacheError
 from tcam_cache.place import Place, place
 from tcam_cache.progress import QUIET, is_speaker
-from tcam_cache.settings import Config
+from tcam_cache.settings import Config, usual_default
 from tcam_cache.torchrun import require_alone
 
 
@@ -128,12 +129,14 @@ def _option(config_class: type[Config], spec: Field) -> Callable:
     flag = "--" + spec.name.replace("_", "-")
     required = spec.default is MISSING
     common: dict[str, Any] = {"help": spec.metadata["help"], "required": required}
-    if isinstance(spec.default, bool):
-        flag = f"{flag}/--no-{flag[2:]}" if spec.default else flag
-        return click.option(flag, spec.name, is_flag=True, default=spec.default, **common)
+    default = usual_default(spec)
+    if isinstance(default, bool):
+        # Where a preset may set it, it can be taken back.
+        flag = f"{flag}/--no-{flag[2:]}" if default or default is not spec.default else flag
+        return click.option(flag, spec.name, is_flag=True, default=default, **common)
     # A default of None would be a value to click, which then misses no option.
-    if not required and spec.default is not None:
-        common |= {"default": spec.default, "show_default": True}
+    if not required and default is not None:
+        common |= {"default": default, "show_default": True}
     return click.option(flag, spec.name, type=_type_of(config_class, spec), **common)
 
 
@@ -169,16 +172,42 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     if path is None:
         return
     try:
-        values = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        values = tomllib.loads(_decoded(path.read_bytes()))
+    except UnicodeError as error:
+        raise click.BadParameter(f"cannot read {path}: {error}. Save it as UTF-8", ctx, param) from error
+    except (OSError, tomllib.TOMLDecodeError) as error:
         raise click.BadParameter(f"cannot read {path}: {error}", ctx, param) from error
-    known = {param.opts[0].lstrip("-").replace("-", "_"): param.name for param in ctx.command.params}
+    known = {one.opts[0].lstrip("-").replace("-", "_"): one for one in ctx.command.params}
     known.pop("config")
-    unknown = sorted(key for key in values if key.replace("-", "_") not in known)
+    given = {key: known.get(key.replace("-", "_")) for key in values}
+    unknown = sorted(key for key, option in given.items() if option is None)
     if unknown:
         raise click.BadParameter(f"{path} sets what this command has not: {', '.join(unknown)}", ctx, param)
+    wrong = [
+        f"{given[key].opts[0]} = {value!r}"
+        for key, value in values.items()
+        if not _may_be_typed(value, given[key])
+    ]
+    if wrong:
+        said = (
+            f"{path} has values that no option takes: {', '.join(wrong)}. Give text, numbers, true or false"
+        )
+        raise click.BadParameter(said, ctx, param)
     # As text, as if typed: click would take 1.5 epochs for one, and true for the number 1.
-    ctx.default_map = {known[key.replace("-", "_")]: str(value) for key, value in values.items()}
+    ctx.default_map = {given[key].name: str(value) for key, value in values.items()}
+
+
+def _decoded(content: bytes) -> str:
+    """Return the text of a file, which Windows' editors and shells begin with a byte order mark."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    return content.decode("utf-8-sig")
+
+
+def _may_be_typed(value: Any, option: click.Parameter) -> bool:
+    if isinstance(value, bool):
+        return isinstance(option, click.Option) and option.is_flag
+    return isinstance(value, str | int | float)
 
 
 _CONFIG = click.option(

@@ -3,7 +3,6 @@
 from typing import Any
 
 from tcam_cache.config import SearchConfig
-from tcam_cache.presets import search_config
 from tcam_cache_cli.options import stage_command
 
 
@@ -11,7 +10,7 @@ def _with_grid(**given: Any) -> SearchConfig:
     # A grid that cannot be read is wrong usage, as any other option's value is.
     from tcam_cache.stages.grid import grid_runs
 
-    config = search_config(**given)
+    config = SearchConfig(**given)
     grid_runs(config)
     return config
 

@@ -3,11 +3,10 @@
 from typing import Any
 
 from tcam_cache.config import TrainConfig
-from tcam_cache.presets import train_config
 from tcam_cache_cli.options import stage_command
 
 
-@stage_command(TrainConfig, "manifest", make=train_config, alone=False)
+@stage_command(TrainConfig, "manifest", alone=False)
 def command(config: TrainConfig) -> Any:
     """Stage 2: train the decoder on the cached CAMs of MANIFEST.
 

@@ -164,3 +164,5 @@ class VerifyConfig(Config):
     """Check every byte of a cache."""
 
     cache: Place = setting(help="the cache: a folder, or a URL")
+    sources: bool = setting(False, help="compare the data set's files with those it was built from, too")
+    root: Path | None = setting(None, help="where the data set lies now, if not where the manifest says")

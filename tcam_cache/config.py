@@ -1,11 +1,13 @@
 """The frozen settings of every stage. Each default lives here once; the command line reads it from here."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, Self
 
 from tcam_cache.errors import ConfigError
 from tcam_cache.place import Place
-from tcam_cache.settings import Config, setting
+from tcam_cache.settings import ByPreset, Config, by_preset, setting
 from tcam_cache.window import MODES
 
 ARCHITECTURES = (
@@ -16,6 +18,7 @@ LAYOUTS = ("ytov1", "ytov2.2", "folders", "videos", "wsol")
 SPLIT_CHOICES = ("train", "val", "test", "all")
 THRESHOLDS = ("val", "oracle", "oracle-per-class", "otsu")
 BOX_MODES = ("components", "wsol")
+PRESETS = ("recommended", "paper", "authors")
 
 # Upstream's permutohedral lattice returns about 0.6 of the exact Gaussian sum; lambda = 2e-9 was tuned to it.
 LATTICE_GAIN = 0.6
@@ -127,7 +130,10 @@ class ClassifierConfig(FitConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(FitConfig):
-    """Stage 2: train the decoder f on pseudo-labels from CAM-TMP (TCAM Eq. 1-5)."""
+    """Stage 2: train the decoder f on pseudo-labels from CAM-TMP (TCAM Eq. 1-5).
+
+    What a preset sets and is not given is as the preset has it: `TrainConfig(preset="paper", ...)`.
+    """
 
     cache: Place = setting(help="cache written by `tcam-cache build`: a folder, or a URL")
     second_cache: Place | None = setting(
@@ -138,7 +144,7 @@ class TrainConfig(FitConfig):
         "recommended",
         help="recommended: best on real video here; paper: its text; authors: their command. "
         "Sets --fg-top, --bg-low, --pixels, --dilate, --cross-entropy",
-        choices=("recommended", "paper", "authors"),
+        choices=PRESETS,
     )
     lr: float = setting(0.01, help="learning rate at the start", least=0)
     neighbours: int = setting(1, help="n of S(C_t, n), Eq. 1 (paper: 1)", least=0)
@@ -155,19 +161,29 @@ class TrainConfig(FitConfig):
     cached_frames: bool = setting(False, help="read the frames that `build --frames` stored")
     align: bool = setting(False, help="neighbours' CAMs follow the motion of their frames")
     fg_top: float = setting(
-        0.1, help="foreground seeds come from this top fraction of C+ (1 = all)", least=0, most=1
+        by_preset(recommended=0.1, paper=1.0, authors=0.6),
+        help="foreground seeds come from this top fraction of C+ (1 = all)",
+        least=0,
+        most=1,
     )
     bg_low: float | None = setting(
-        None, help="background seeds: this lowest fraction of all pixels; default: all of C-", least=0, most=1
+        by_preset(recommended=None, paper=None, authors=0.1),
+        help="background seeds: this lowest fraction of all pixels; default: all of C-",
+        least=0,
+        most=1,
     )
-    pixels: int = setting(100, help="seeds per frame and class", least=1)
+    pixels: int = setting(
+        by_preset(recommended=100, paper=1, authors=1), help="seeds per frame and class", least=1
+    )
     fg_level: float = setting(
         0.0, help="foreground seeds are at least this share of the map's maximum", least=0, most=1
     )
     seeds_by_area: bool = setting(False, help="share a frame's seeds between C+ and C- by their areas")
-    dilate: bool = setting(False, help="grow each seed to 3x3")
+    dilate: bool = setting(
+        by_preset(recommended=False, paper=False, authors=True), help="grow each seed to 3x3"
+    )
     cross_entropy: str = setting(
-        "batch-mean",
+        by_preset(recommended="batch-mean", paper="frame-sum", authors="batch-mean"),
         help="average over the batch's labelled pixels, or sum over each frame's",
         choices=("batch-mean", "frame-sum"),
     )
@@ -199,7 +215,16 @@ class TrainConfig(FitConfig):
     compile: bool = setting(False, help="run encoder and decoder through torch.compile")
 
     def __post_init__(self) -> None:
+        left = {name: default for name, default in vars(self).items() if isinstance(default, ByPreset)}
+        for name, default in left.items():
+            object.__setattr__(self, name, default.under(self.preset))
         super().__post_init__()
+        # All of them are given where another preset's name was put on a finished config by `replace`.
+        if not left and (preset := preset_of(vars(self))) != self.preset:
+            raise ConfigError(
+                f"got the preset {self.preset!r} with all the settings of {preset!r}. Give those that differ "
+                f"from {self.preset!r} alone, or {preset!r}."
+            )
         if self.batch_size % self.frames_together:
             raise ConfigError(
                 f"got batches of {self.batch_size} frames, {self.frames_together} of a shot together; "
@@ -210,6 +235,32 @@ class TrainConfig(FitConfig):
                 f"got a colour CRF of weight {self.colour_crf_weight:g} over frames alone; expected several "
                 "of a shot together. Give --frames-together 2 or more, or leave --colour-crf-weight out."
             )
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the config that `to_json` wrote; see `Config.from_json`.
+
+        Earlier versions could write one preset's name beside another's settings: the settings are right.
+        """
+        return super().from_json({**values, "preset": preset_of(values)} if "preset" in values else values)
+
+
+def preset_of(values: Mapping[str, Any]) -> Any:
+    """Return the preset that settings are named after, or another one if they are all that one's.
+
+    >>> preset_of({"preset": "paper", "pixels": 5})
+    'paper'
+    """
+    decided = [spec for spec in fields(TrainConfig) if isinstance(spec.default, ByPreset)]
+
+    def fits(preset: str) -> bool:
+        """Tell whether all that presets decide is as this one has it."""
+        return all(
+            spec.name in values and values[spec.name] == spec.default.under(preset) for spec in decided
+        )
+
+    named = values["preset"]
+    return next((preset for preset in (named, *PRESETS) if fits(preset)), named)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,3 +71,7 @@ class EvaluationError(TcamCacheError):
 
 class StorageError(TcamCacheError):
     """The file system refused a write: no permission, no space, read-only."""
+
+
+class WorkerError(TcamCacheError):
+    """A worker process ended before its time, as when the system runs out of memory."""

@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,13 +58,12 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     path = local_path(path)
     make_folder(path.parent)
     with storage_errors(path):
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
-        partial = Path(name)
+        # A short name of its own: the file's may be as long as the file system allows.
+        partial = path.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         try:
-            os.close(descriptor)
             yield partial
             _to_disk(partial)
-            partial.chmod(0o666 & ~_umask())
             partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)
@@ -123,10 +122,3 @@ def _to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _umask() -> int:
-    # mkstemp makes files private; the finished one follows the user's umask like any other.
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -4,13 +4,19 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from tcam_cache import config
 from tcam_cache.config import SearchConfig, TrainConfig
 from tcam_cache.errors import ConfigError
+from tcam_cache.settings import ByPreset
 
+# All that presets set, by preset; the fields of `TrainConfig` own the numbers.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "recommended": {},
-    "paper": {"fg_top": 1.0, "bg_low": None, "pixels": 1, "dilate": False, "cross_entropy": "frame-sum"},
-    "authors": {"fg_top": 0.6, "bg_low": 0.1, "pixels": 1, "dilate": True, "cross_entropy": "batch-mean"},
+    preset: {
+        spec.name: spec.default.under(preset)
+        for spec in fields(TrainConfig)
+        if isinstance(spec.default, ByPreset)
+    }
+    for preset in config.PRESETS
 }
 
 
@@ -20,29 +26,25 @@ def train_config(preset: str = "recommended", **given: Any) -> TrainConfig:
     >>> train_config("paper", manifest="m", cache="c", out="r", pixels=5).fg_top
     1.0
     """
-    return TrainConfig(preset=preset, **{**preset_values(preset), **given})
-
-
-def preset_values(preset: str) -> dict[str, Any]:
-    """Return every setting that some preset is about as this one has it, or raise `ConfigError`."""
-    if preset not in PRESETS:
-        raise ConfigError(f"there is no preset {preset!r}. Those that exist: {', '.join(PRESETS)}.")
-    about = {name for values in PRESETS.values() for name in values}
-    defaults = {spec.name: spec.default for spec in fields(TrainConfig) if spec.name in about}
-    return {**defaults, **PRESETS[preset]}
+    return TrainConfig(preset=preset, **given)
 
 
 def with_preset(settings: Mapping[str, Any], preset: str) -> dict[str, Any]:
     """Return settings under another preset; what their own preset did not set stays as it is.
 
-    >>> with_preset({"preset": "paper", **preset_values("paper"), "pixels": 5}, "recommended")["pixels"]
+    Raises:
+        ConfigError: there is no such preset.
+
+    >>> with_preset({"preset": "paper", **PRESETS["paper"], "pixels": 5}, "recommended")["pixels"]
     5
     """
-    own = preset_values(settings["preset"])
+    if preset not in PRESETS:
+        raise ConfigError(f"there is no preset {preset!r}. Those that exist: {', '.join(PRESETS)}.")
+    own = PRESETS[settings["preset"]]
     given = {name: value for name, value in settings.items() if name not in own or value != own[name]}
-    return {**preset_values(preset), **given, "preset": preset}
+    return {**PRESETS[preset], **given, "preset": preset}
 
 
 def search_config(preset: str = "recommended", **given: Any) -> SearchConfig:
     """Return a search around a preset's settings, with the given ones laid over them."""
-    return SearchConfig(preset=preset, **{**preset_values(preset), **given})
+    return SearchConfig(preset=preset, **given)

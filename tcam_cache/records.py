@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -99,6 +100,10 @@ class FrameSource(Protocol):
         Raises:
             FrameError: the frame is missing, empty, truncated or not an image.
         """
+        ...
+
+    def files(self, shot: Shot) -> tuple[Path, ...]:
+        """Return the files that a shot's frames are read from: one a frame, or the one video."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,6 +25,35 @@ def setting(
     """
     facts = {"help": help, "choices": choices, "least": least, "most": most, "shown": shown}
     return field(default=default, metadata=facts)
+
+
+@dataclass(frozen=True)
+class ByPreset:
+    """A default that differs from preset to preset.
+
+    Attributes:
+        values: by the name of the preset, that of the usual one first.
+    """
+
+    values: Mapping[str, Any]
+
+    def under(self, preset: Any) -> Any:
+        """Return the default under a preset, or under the usual one where there is none of that name.
+
+        >>> ByPreset({"usual": 1, "other": 2}).under("other")
+        2
+        """
+        return self.values.get(str(preset), next(iter(self.values.values())))
+
+
+def by_preset(**values: Any) -> ByPreset:
+    """Declare a default that differs from preset to preset, by the preset's name, the usual one first."""
+    return ByPreset(values)
+
+
+def usual_default(spec: Field) -> Any:
+    """Return the default of a field, under the usual preset where presets decide."""
+    return spec.default.under(None) if isinstance(spec.default, ByPreset) else spec.default
 
 
 @dataclass(frozen=True, kw_only=True)

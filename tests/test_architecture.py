@@ -20,6 +20,7 @@ SHARED = {
     "names",
     "place",
     "presets",
+    "processes",
     "progress",
     "provenance",
     "records",

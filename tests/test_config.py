@@ -15,11 +15,12 @@ from tcam_cache.config import (
     FitConfig,
     ManifestConfig,
     PredictConfig,
+    SearchConfig,
     TrainConfig,
     fixed_threshold,
 )
 from tcam_cache.errors import ConfigError
-from tcam_cache.presets import PRESETS, train_config
+from tcam_cache.presets import PRESETS, search_config, train_config
 
 CONFIGS = [kind for _, kind in inspect.getmembers(config, inspect.isclass) if issubclass(kind, Config)]
 PLACES = {"manifest": Path("m.jsonl"), "cache": Path("cache"), "out": Path("run")}
@@ -207,6 +208,41 @@ def test_the_presets_are_those_the_method_names():
     assert set(PRESETS) == set(METHOD)
     choices = next(spec for spec in dataclasses.fields(TrainConfig) if spec.name == "preset")
     assert set(choices.metadata["choices"]) == set(PRESETS)
+
+
+@pytest.mark.parametrize("preset", list(METHOD))
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda preset: TrainConfig(**PLACES, preset=preset),
+        lambda preset: SearchConfig(**PLACES, preset=preset),
+        lambda preset: search_config(preset, **PLACES),
+        lambda preset: TrainConfig.from_json({"manifest": "m", "cache": "c", "out": "r", "preset": preset}),
+        lambda preset: dataclasses.replace(TrainConfig(**PLACES, preset=preset), epochs=3, resume=True),
+        lambda preset: TrainConfig.from_json(TrainConfig(**PLACES, preset=preset).to_json()),
+    ],
+    ids=["constructor", "search", "search_config", "its name alone", "replace", "json"],
+)
+def test_a_preset_is_applied_wherever_it_is_named(make, preset):
+    settings = make(preset)
+    expected = {**METHOD[preset], "preset": preset}
+    assert {name: getattr(settings, name) for name in expected} == expected
+
+
+def test_a_setting_is_the_given_one_even_where_it_is_the_usual_one():
+    settings = TrainConfig(**PLACES, preset="authors", fg_top=0.1, bg_low=None, dilate=False)
+    assert (settings.fg_top, settings.bg_low, settings.dilate, settings.pixels) == (0.1, None, False, 1)
+    assert dataclasses.replace(settings, pixels=7).fg_top == 0.1
+
+
+def test_one_preset_is_never_recorded_under_the_name_of_another():
+    with pytest.raises(ConfigError, match="preset 'paper' with all the settings of 'recommended'"):
+        dataclasses.replace(TrainConfig(**PLACES), preset="paper")
+
+
+def test_a_run_of_old_that_bears_the_wrong_name_opens_as_what_it_was():
+    stored = {**TrainConfig(**PLACES).to_json(), "preset": "paper"}
+    assert TrainConfig.from_json(stored) == TrainConfig(**PLACES)
 
 
 def test_a_given_setting_wins_over_the_preset_and_leaves_its_others():

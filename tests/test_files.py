@@ -5,7 +5,6 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -36,7 +35,7 @@ def refuse(number):
     return refused
 
 
-@pytest.mark.parametrize("home", [(os, "fsync"), (os, "replace"), (tempfile, "mkstemp"), (Path, "open")])
+@pytest.mark.parametrize("home", [(os, "fsync"), (os, "replace"), (os, "open"), (Path, "open")])
 @pytest.mark.parametrize(("number", "reason"), REASONS)
 def test_a_refused_write_keeps_the_old_file_and_says_which_file_and_why(
     tmp_path, monkeypatch, home, number, reason
@@ -61,10 +60,10 @@ def test_a_disk_that_fills_up_in_the_middle_keeps_the_old_file(tmp_path):
 
 
 def test_the_name_of_a_temporary_file_is_never_shown(tmp_path, monkeypatch):
-    def refused(*args, dir, prefix, suffix):
-        raise OSError(errno.EACCES, "refused", f"{dir}/{prefix}abc{suffix}")
+    def refused(path, *args):
+        raise OSError(errno.EACCES, "refused", str(path))
 
-    monkeypatch.setattr(tempfile, "mkstemp", refused)
+    monkeypatch.setattr(os, "open", refused)
     with pytest.raises(StorageError, match=r"cannot write \S*/g\.pt: no write permission"):
         write_bytes(tmp_path / "g.pt", b"")
 
@@ -190,3 +189,37 @@ def test_a_url_is_refused_and_no_folder_is_made_of_its_protocol(tmp_path, monkey
     with pytest.raises(ConfigError, match=r"s3:/.*a\.h5"):
         write(url)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_other_threads_keep_their_permissions_while_one_is_written(tmp_path, monkeypatch):
+    before = os.umask(0o077)
+    seen = []
+
+    def watched(descriptor):
+        current = os.umask(0o077)
+        seen.append(current)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    try:
+        with atomic_file(tmp_path / "mine") as file:
+            (tmp_path / "theirs").write_bytes(b"")
+            file.write(b"data")
+    finally:
+        os.umask(before)
+    assert seen == [0o077]
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == {"mine": 0o600, "theirs": 0o600}
+
+
+def test_no_call_changes_the_umask_of_the_process(tmp_path, monkeypatch):
+    def refused(mask):
+        raise AssertionError("the umask belongs to all threads")
+
+    monkeypatch.setattr(os, "umask", refused)
+    write_text(tmp_path / "file", "text")
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".pt", "ü" * 126])
+def test_a_name_as_long_as_the_file_system_allows_is_written(tmp_path, name):
+    write_text(tmp_path / name, "text")
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from tcam_cache.cache.objects import Objects
+from tcam_cache.cache.objects import Objects, WritableObjects
 
 FOLDER = "commits"
 
@@ -22,6 +22,8 @@ class Commit:
         frames: its number of frames.
         flat: how many of its maps were constant.
         sha256: of its maps and frame statistics, as little-endian bytes.
+        stamp: of the files its frames were read from, `source_files.stamp_of`; None where nobody told.
+        content: of their bytes, `source_files.content_of`.
     """
 
     fingerprint: str
@@ -29,6 +31,8 @@ class Commit:
     frames: int
     flat: int
     sha256: str
+    stamp: str | None = None
+    content: str | None = None
 
 
 def content_digest(maps: np.ndarray, stats: np.ndarray) -> str:
@@ -39,9 +43,9 @@ def content_digest(maps: np.ndarray, stats: np.ndarray) -> str:
 
 
 class CommitLog:
-    """The commit records of one cache. One that was read once is not read again: commits are for ever."""
+    """The commit records of one cache. A record that was read once is not read again."""
 
-    def __init__(self, objects: Objects, fingerprint: str, ids: Sequence[str]) -> None:
+    def __init__(self, objects: Objects | WritableObjects, fingerprint: str, ids: Sequence[str]) -> None:
         self._objects = objects
         self._fingerprint = fingerprint
         self._ids = ids
@@ -64,7 +68,14 @@ class CommitLog:
 
     def put(self, position: int, commit: Commit) -> None:
         """Write a record: from now on the shot exists."""
-        self._objects.put(self.name(position), (json.dumps(asdict(commit), indent=2) + "\n").encode())
+        values = {name: value for name, value in asdict(commit).items() if value is not None}
+        self._objects.put(self.name(position), (json.dumps(values, indent=2) + "\n").encode())
+        self._seen[position] = commit
+
+    def remove(self, position: int) -> None:
+        """Remove a record: from now on the shot is not finished."""
+        self._objects.remove(self.name(position))
+        self._seen.pop(position, None)
 
     def strangers(self) -> list[str]:
         """Return the names in the folder of records that are no record of this cache."""

@@ -1,10 +1,11 @@
 """Objects that are files of one folder: the only place of this room that touches the local file system."""
 
 import asyncio
+import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from zarr.storage import LocalStore
 from tcam_cache import files
 from tcam_cache.cache.objects import WritableObjects
 from tcam_cache.errors import CacheError
+from tcam_cache.names import left_behind
 
 if TYPE_CHECKING:
     from zarr.abc.buffer import Buffer
@@ -46,6 +48,28 @@ class FolderObjects(WritableObjects):
         """Write one file: whole, or not at all."""
         files.write_bytes(self.root / name, data)
 
+    def remove(self, name: str) -> None:
+        """Remove one file, if it is there."""
+        with files.storage_errors(self.root / name):
+            (self.root / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        """Let one writer at a time, of all processes, make a file; one that is killed gives its turn up."""
+        path = self.root / name
+        files.make_folder(path.parent)
+        lock = path.with_name(f".{path.name}.lock{PARTIAL}")
+        with files.storage_errors(lock):
+            descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            # Some network disks know no locks.
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+            lock.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+
     def get(self, name: str) -> bytes | None:
         """Return the content of one file, or None when there is none."""
         try:
@@ -67,14 +91,14 @@ class FolderObjects(WritableObjects):
             raise _unreadable(self.root / name, error) from error
 
     def names(self, folder: str = "") -> tuple[str, ...]:
-        """Return the names right below a folder, sorted, without unfinished writes."""
+        """Return the names right below a folder, sorted, without unfinished writes and what systems leave."""
         try:
             found = [entry.name for entry in (self.root / folder).iterdir()]
         except (FileNotFoundError, NotADirectoryError):
             return ()
         except OSError as error:
             raise _unreadable(self.root / folder, error) from error
-        return tuple(sorted(name for name in found if not name.endswith(PARTIAL)))
+        return tuple(sorted(name for name in found if not left_behind(name)))
 
     def sweep(self, older_than: float) -> None:
         """Remove unfinished writes whose last change is that many seconds ago; younger ones may be alive."""

@@ -52,7 +52,13 @@ class H5File:
         """
         if self._opened[0] != os.getpid():
             self._opened = (os.getpid(), _open(self.path))
-        return self._opened[1].get(name)
+        file = self._opened[1]
+        if _leads_out(file, name):
+            raise CacheError(
+                f"{name} in {self.path} leads to another file; an exported cache holds all that it needs. "
+                "Do not use this file, or have it exported again."
+            )
+        return file.get(name)
 
 
 @dataclass(frozen=True)
@@ -130,13 +136,36 @@ class H5Arrays(Columns):
             ) from error
 
 
+def _leads_out(file: "h5py.File", name: str) -> bool:
+    """Return whether a link on the way to a name, or the storage of the array there, is outside the file."""
+    import h5py
+
+    parts = name.split("/")
+    for end in range(1, len(parts) + 1):
+        link = file.get("/".join(parts[:end]), getlink=True)
+        if link is None:
+            return False
+        if not isinstance(link, h5py.HardLink):
+            return True
+    found = file.get(name)
+    return isinstance(found, h5py.Dataset) and bool(found.external or found.is_virtual)
+
+
 def _open(path: Path) -> "h5py.File":
     import h5py
 
     try:
-        file = h5py.File(path, "r")
+        try:
+            file = h5py.File(path, "r")
+        except BlockingIOError:
+            # Another program holds a lock, or the disk knows none: an exported file needs none to be read.
+            file = h5py.File(path, "r", locking=False)
         form = file.attrs.get("format")
     except OSError as error:
+        if _is_held(path):
+            raise CacheError(
+                f"{path} is open for writing in another program ({error}). Close it there, then try again."
+            ) from error
         raise CacheError(
             f"{path} is not a CAM cache: it is neither a cache's folder nor a whole HDF5 file ({error}). "
             "If it was exported, export or copy it again."
@@ -146,3 +175,14 @@ def _open(path: Path) -> "h5py.File":
             f"{path} is an HDF5 file, but not one that `tcam-cache export --format h5` wrote. Name that one."
         )
     return file
+
+
+def _is_held(path: Path) -> bool:
+    """Return whether an HDF5 file that cannot be opened is marked as open for writing."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(12)
+    except OSError:
+        return False
+    # Superblocks 2 and 3 keep the consistency flags at byte 11: bit 0 is set while a writer is at work.
+    return start[:8] == b"\x89HDF\r\n\x1a\n" and start[8:9] in (b"\x02", b"\x03") and bool(start[-1:][0] & 1)

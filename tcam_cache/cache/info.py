@@ -29,7 +29,7 @@ class CacheInfo:
         total: counts over every shot.
         per_class: the same by tag.
         per_split: the same by split.
-        bytes: size of all files.
+        bytes: size of all files; None where the store does not tell it.
         files: how many there are.
         settings: everything that changes a stored number.
         recorded: where the cache comes from.
@@ -42,7 +42,7 @@ class CacheInfo:
     total: Tally
     per_class: Mapping[str, Tally]
     per_split: Mapping[str, Tally]
-    bytes: int
+    bytes: int | None
     files: int
     settings: Mapping[str, Any]
     recorded: Mapping[str, Any]
@@ -101,8 +101,10 @@ def cache_info(contents: Contents) -> CacheInfo:
     )
 
 
-def _size(count: float) -> str:
+def _size(count: float | None) -> str:
     """Write a number of bytes with the unit that suits it."""
+    if count is None:
+        return "unknown size"
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

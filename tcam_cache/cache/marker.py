@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from tcam_cache.cache.layout import FORMAT_VERSION, CachePlan
+from tcam_cache.cache.layout import ARRAYS, FORMAT_VERSION, CachePlan
 from tcam_cache.cache.objects import Objects, WritableObjects
 from tcam_cache.errors import CacheError
 
@@ -75,9 +75,17 @@ class Marker:
             )
         try:
             sizes = {"classes": tuple(values.pop("classes")), "map_size": tuple(values.pop("map_size"))}
-            return cls(**values, **sizes)
+            marker = cls(**values, **sizes)
+            wrong = [repr(name) for name in marker.attachments if not is_attachment_name(name)]
         except (KeyError, TypeError) as error:
             raise _damaged(objects) from error
+        if wrong:
+            raise CacheError(
+                f"{where} names {len(wrong)} attachment(s) that are no plain file names: they could lead "
+                "out of the cache. Do not use this cache, or have it exported again.",
+                wrong,
+            )
+        return marker
 
     def to_bytes(self) -> bytes:
         """Return the content of cache.json."""
@@ -87,6 +95,16 @@ class Marker:
     def put(self, objects: WritableObjects) -> None:
         """Write the marker, which makes the folder a cache."""
         objects.put(NAME, self.to_bytes())
+
+
+def is_attachment_name(name: str) -> bool:
+    """Return whether a name is that of one file right in the cache's folder, on every system.
+
+    >>> [is_attachment_name(name) for name in ("classifier.pt", "../g.pt", "C:g.pt", "commits")]
+    [True, False, False, False]
+    """
+    plain = isinstance(name, str) and name not in ("", ".", "..", NAME, ARRAYS, "commits", "frames", "pack")
+    return plain and not any(letter in "/\\:" or letter < " " for letter in name)
 
 
 def _damaged(objects: Objects) -> CacheError:

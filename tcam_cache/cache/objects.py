@@ -3,6 +3,7 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,11 +51,11 @@ class Objects(ABC):
 
     @abstractmethod
     def names(self, folder: str = "") -> tuple[str, ...]:
-        """Return the names right below a folder, sorted, without unfinished writes."""
+        """Return the names right below a folder, sorted, without unfinished writes and what systems leave."""
 
     @abstractmethod
-    def size(self) -> tuple[int, int]:
-        """Return the bytes and the number of all objects."""
+    def size(self) -> tuple[int | None, int]:
+        """Return the bytes, None where the store does not tell them, and the number of all objects."""
 
     def cure(self, name: str) -> str:
         """Say what mends damage that the marker or a commit record of this name shows."""
@@ -86,6 +87,21 @@ class WritableObjects(Objects):
 
         Raises:
             StorageError: the write is refused.
+        """
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove one object, if it is there.
+
+        Raises:
+            StorageError: that is refused.
+        """
+
+    @abstractmethod
+    def exclusive(self, name: str) -> AbstractContextManager[None]:
+        """Let one writer at a time, of all processes, make an object; one that is killed gives its turn up.
+
+        Stores elsewhere know no locks: there, writers must not share shots.
         """
 
     @abstractmethod

@@ -3,6 +3,7 @@
 Zarr is the record; the pack is derived from it in seconds and is what training reads: a window costs a slice.
 """
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -63,6 +64,21 @@ class PackedCams:
         window = window_indices(t, n, length, mode)
         return self._rows(slice(start + window.start, start + window.stop))
 
+    def hold(self) -> bool:
+        """Keep the file from being removed by `pack` of another process, and return whether it is there.
+
+        It is held as long as this object lives here; a lock that a process held ends with it.
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY)
+        except OSError:
+            return False
+        weakref.finalize(self, os.close, descriptor)
+        # Where the file system knows no locks, `_remove_unused` cannot take one either, and removes nothing.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        return self.path.exists()
+
     def is_whole(self, map_size: tuple[int, int]) -> bool:
         """Tell whether the file is there with every map of the index in it."""
         try:
@@ -91,12 +107,11 @@ def pack(contents: Contents) -> PackedCams:
     """Write the pack of a cache where it is not there yet; see `CamCache.pack`."""
     commits = finished_shots(contents)
     packed = PackedCams(_path(contents, commits), _index(contents, commits))
-    if not packed.is_whole(contents.marker.map_size):
+    while not (packed.is_whole(contents.marker.map_size) and packed.hold()):
         _write(packed.path, contents, commits)
     for old in packed.path.parent.glob("*.npy"):
         if old != packed.path:
-            with suppress(OSError):
-                old.unlink()
+            _remove_unused(old)
     return packed
 
 
@@ -153,6 +168,13 @@ def _mapped(path: Path) -> np.ndarray:
         raise CacheError(
             f"the pack {path} is gone or cut short ({error}). Open the cache and call pack() again."
         ) from error
+
+
+def _remove_unused(path: Path) -> None:
+    """Remove an older pack, unless a process holds it or nobody can tell."""
+    with suppress(OSError), path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
 
 
 def _remove(folder: Path, owner: int) -> None:

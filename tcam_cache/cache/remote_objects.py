@@ -5,7 +5,7 @@ A connection belongs to a process: it is made when first needed there, and fsspe
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from zarr.storage import FsspecStore
 
 from tcam_cache.cache.objects import WritableObjects
 from tcam_cache.errors import CacheError, StorageError, TcamCacheError
+from tcam_cache.names import left_behind
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -49,6 +50,15 @@ class RemoteObjects(WritableObjects):
         with self._connected("write", name) as (system, root):
             system.pipe_file(f"{root}/{name}", data)
 
+    def remove(self, name: str) -> None:
+        """Remove one object, if it is there."""
+        with self._connected("write", name) as (system, root), suppress(*ABSENT):
+            system.rm_file(f"{root}/{name}")
+
+    def exclusive(self, name: str) -> AbstractContextManager[None]:
+        """Do nothing: stores elsewhere know no locks, and writers there must not share shots."""
+        return nullcontext()
+
     def get(self, name: str) -> bytes | None:
         """Return one object, or None when there is none."""
         with self._connected("read", name) as (system, root):
@@ -77,7 +87,7 @@ class RemoteObjects(WritableObjects):
         return {name: content for name, content in found.items() if isinstance(content, bytes)}
 
     def names(self, folder: str = "") -> tuple[str, ...]:
-        """Return the names right below a folder, sorted."""
+        """Return the names right below a folder, sorted, without what systems leave."""
         with self._connected("read", folder) as (system, root):
             path = f"{root}/{folder}".rstrip("/")
             try:
@@ -86,16 +96,20 @@ class RemoteObjects(WritableObjects):
                 return ()
         # Some stores list a file, and a folder's own name, as what lies in it.
         below = {name.rstrip("/").removeprefix(f"{path}/") for name in found if name.startswith(f"{path}/")}
-        return tuple(sorted(below - {""}))
+        return tuple(sorted(name for name in below if name and not left_behind(name)))
 
     def sweep(self, older_than: float) -> None:
         """Do nothing: a put that did not end leaves nothing."""
 
-    def size(self) -> tuple[int, int]:
-        """Return the bytes and the number of all objects."""
+    def size(self) -> tuple[int | None, int]:
+        """Return the bytes, None where the store does not tell them, and the number of all objects."""
         with self._connected("read") as (system, root):
-            sizes = [facts["size"] for facts in system.find(root, detail=True).values()]
-        return sum(sizes), len(sizes)
+            try:
+                sizes = [facts.get("size") for facts in system.find(root, detail=True).values()]
+            except ABSENT:
+                sizes = [None]
+        # A plain web server may tell the sizes of none, or of some.
+        return None if None in sizes else sum(sizes), len(sizes)
 
     def zarr_store(self, folder: str, *, read_only: bool) -> FsspecStore:
         """Return the Zarr store of a folder."""

@@ -15,13 +15,14 @@ from tcam_cache.cache.h5_export import export_h5
 from tcam_cache.cache.info import CacheInfo, cache_info
 from tcam_cache.cache.layout import CAM, STAT_COLUMNS, STATS
 from tcam_cache.cache.pack import PackedCams
+from tcam_cache.cache.source_files import SourceChanges, source_changes
 from tcam_cache.cache.statistics import CamStatistics, cam_statistics
 from tcam_cache.cache.stored_frames import StoredFrames
 from tcam_cache.cache.verify import verify
 from tcam_cache.cache.xarray_dataset import to_xarray
 from tcam_cache.errors import CacheError, StorageError
 from tcam_cache.place import Place
-from tcam_cache.records import FrameSource
+from tcam_cache.records import FrameSource, Shot
 from tcam_cache.window import window_indices
 
 if TYPE_CHECKING:
@@ -262,6 +263,16 @@ class CamCache:
     def verify(self) -> tuple[str, ...]:
         """Read everything, compare it with what was committed, and return one line per damage."""
         return verify(self._contents)
+
+    def source_changes(self, source: FrameSource, shots: Sequence[Shot]) -> SourceChanges:
+        """Compare the files of finished shots with those that they were built from.
+
+        Args:
+            source: tells which files a shot's frames are read from.
+            shots: of the manifest that the cache was built from.
+        """
+        index = self._contents.index
+        return source_changes(self._contents.log, [(index.position(shot.id), shot) for shot in shots], source)
 
     def pack(self) -> PackedCams:
         """Return the finished CAMs as one memory-mapped file, made now where it is not there yet.

@@ -6,9 +6,9 @@ frames/000000.bin   MAGIC, the header's length in 8 bytes, the header as JSON, t
 import hashlib
 import io
 import json
-from dataclasses import asdict, dataclass
-from itertools import accumulate
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -16,10 +16,16 @@ from PIL import Image
 from tcam_cache.cache.index import ShotIndex
 from tcam_cache.cache.objects import Objects
 from tcam_cache.errors import CacheError
+from tcam_cache.provenance import sha256_of
 from tcam_cache.records import Frame, FrameSource, Shot
 
 FOLDER = "frames"
 MAGIC = b"TCAMFRM1"
+# The key of a header that vouches for its others.
+HEADER_DIGEST = "header_sha256"
+# Bytes of a header without its lists, and of what it holds of a frame, at most.
+LARGEST_HEADER, LARGEST_ENTRY = 65536, 128
+HEADER_KEYS = {"fingerprint", "shot", "side", "sizes", "lengths", "sha256"}
 # Colour at full resolution: a crop of 224 shows every pixel.
 JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
 
@@ -39,13 +45,19 @@ class ShotFrames:
     images: tuple[bytes, ...]
 
 
-@dataclass(frozen=True)
-class _Header:
-    fingerprint: str
-    shot: str
+class _Header(NamedTuple):
+    """What is kept in memory of one shot's header: 16 bytes a frame.
+
+    Attributes:
+        side: of the squashed frames.
+        sizes: (T, 2) int32, width and height of the originals.
+        starts: (T + 1,) int64, where each frame begins in the object, and where the last ends.
+        sha256: of the frames.
+    """
+
     side: int
-    sizes: list[list[int]]
-    lengths: list[int]
+    sizes: np.ndarray
+    starts: np.ndarray
     sha256: str
 
 
@@ -61,7 +73,7 @@ class FrameFolder:
 
     def __init__(self, objects: Objects, fingerprint: str, index: ShotIndex) -> None:
         self._objects, self._fingerprint, self._index = objects, fingerprint, index
-        self._headers: dict[str, tuple[_Header, tuple[int, ...]]] = {}
+        self._headers: dict[str, _Header] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_headers": {}}
@@ -69,17 +81,26 @@ class FrameFolder:
     def side(self, shot_id: str) -> int | None:
         """Return the side of a shot's stored frames, or None where none are stored."""
         found = self._header(shot_id)
-        return found[0].side if found else None
+        return found.side if found else None
 
     def put(self, shot_id: str, frames: ShotFrames) -> None:
         """Store a shot's frames: all of them, or none."""
         payload = b"".join(frames.images)
-        header = _Header(
-            self._fingerprint, shot_id, frames.side, [list(size) for size in frames.sizes],
-            [len(image) for image in frames.images], hashlib.sha256(payload).hexdigest(),
-        )  # fmt: skip
-        data = json.dumps(asdict(header)).encode()
+        header = {
+            "fingerprint": self._fingerprint,
+            "shot": shot_id,
+            "side": frames.side,
+            "sizes": [list(size) for size in frames.sizes],
+            "lengths": [len(image) for image in frames.images],
+            "sha256": hashlib.sha256(payload).hexdigest(),
+        }
+        data = json.dumps(header | {HEADER_DIGEST: sha256_of(header)}).encode()
         self._objects.put(self.name(shot_id), MAGIC + len(data).to_bytes(8, "little") + data + payload)
+
+    def remove(self, shot_id: str) -> None:
+        """Remove a shot's frames, if they are stored."""
+        self._headers.pop(shot_id, None)
+        self._objects.remove(self.name(shot_id))
 
     def read(self, shot_id: str, t: int) -> Frame:
         """Return frame t of a shot as it is stored, with its original width and height.
@@ -87,11 +108,12 @@ class FrameFolder:
         Raises:
             CacheError: it is damaged.
         """
-        header, starts = self._header(shot_id) or (None, ())
-        data = header and self._objects.get_range(self.name(shot_id), starts[t], starts[t + 1])
+        header = self._header(shot_id)
+        start, stop = header.starts[t : t + 2].tolist() if header else (0, 0)
+        data = self._objects.get_range(self.name(shot_id), start, stop) if header else None
         try:
             with Image.open(io.BytesIO(data or b"")) as image:
-                return Frame(np.array(image), *header.sizes[t])
+                return Frame(np.array(image), *header.sizes[t].tolist())
         except (OSError, SyntaxError) as error:
             raise CacheError(
                 f"{self._objects.where(self.name(shot_id))} is damaged at frame {t}. Delete it and run "
@@ -116,24 +138,43 @@ class FrameFolder:
         found = self._header(shot_id)
         if found is None:
             return False
-        payload = self._objects.get_range(self.name(shot_id), found[1][0], None)
-        return hashlib.sha256(payload or b"").hexdigest() == found[0].sha256
+        payload = self._objects.get_range(self.name(shot_id), int(found.starts[0]), None)
+        return hashlib.sha256(payload or b"").hexdigest() == found.sha256
 
-    def _header(self, shot_id: str) -> tuple[_Header, tuple[int, ...]] | None:
+    def _header(self, shot_id: str) -> _Header | None:
         if shot_id not in self._headers:
             name, before = self.name(shot_id), len(MAGIC) + 8
             start = self._objects.get_range(name, 0, before)
             if start is None or start[: len(MAGIC)] != MAGIC:
                 return None
+            length = self._index.lengths[self._index.position(shot_id)]
             first = before + int.from_bytes(start[len(MAGIC) :], "little")
-            try:
-                header = _Header(**json.loads(self._objects.get_range(name, before, first) or b""))
-            except (ValueError, TypeError):
+            # A damaged number must not ask for more memory than there is.
+            if first > before + LARGEST_HEADER + LARGEST_ENTRY * length:
                 return None
-            if (header.fingerprint, header.shot) != (self._fingerprint, shot_id):
+            header = _parsed(self._objects.get_range(name, before, first) or b"", first)
+            if header is None or header[:2] != (self._fingerprint, shot_id) or len(header[2].sizes) != length:
                 return None
-            self._headers[shot_id] = header, tuple(accumulate(header.lengths, initial=first))
+            self._headers[shot_id] = header[2]
         return self._headers[shot_id]
+
+
+def _parsed(data: bytes, first: int) -> tuple[str, str, _Header] | None:
+    """Return a header's fingerprint, shot and content, or None where it is damaged."""
+    try:
+        values = json.loads(data)
+        # Caches of before have headers without a digest.
+        digest = values.pop(HEADER_DIGEST, None)
+        if digest not in (None, sha256_of(values)) or set(values) != HEADER_KEYS:
+            return None
+        lengths, sizes = np.array(values["lengths"], np.int64), np.array(values["sizes"], np.int32)
+        if lengths.ndim != 1 or sizes.shape != (len(lengths), 2) or (lengths < 0).any() or (sizes < 1).any():
+            return None
+        starts = first + np.concatenate([[0], lengths.cumsum()])
+        header = _Header(int(values["side"]), sizes, starts, values["sha256"])
+        return values["fingerprint"], values["shot"], header
+    except (ValueError, TypeError, KeyError, OverflowError, AttributeError):
+        return None
 
 
 class StoredFrames:
@@ -144,6 +185,10 @@ class StoredFrames:
 
     def __init__(self, folder: FrameFolder, originals: FrameSource) -> None:
         self._folder, self._originals = folder, originals
+
+    def files(self, shot: Shot) -> tuple[Path, ...]:
+        """Return the files that hold the originals of a shot's frames."""
+        return self._originals.files(shot)
 
     def read(self, shot: Shot, t: int, size: int | None = None) -> Frame:
         """Decode frame t of a shot; with `size`, squash it to size x size (bilinear, antialiased).

@@ -1,6 +1,7 @@
 """Compare everything that is stored with what was committed, and name every damage."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from tcam_cache.progress import progress_bar
 
 # The other small arrays are the index, whose digest the marker keeps.
 COORDINATES = ("class", "stat", "y", "x")
+# Shots that are read at the same time.
+READERS = 16
 
 
 def verify(opened: Contents) -> tuple[str, ...]:
@@ -85,10 +88,14 @@ def _array_problems(contents: Contents) -> dict[str, str]:
 
 def _all_shot_problems(contents: Contents) -> list[str]:
     problems, commits = [], contents.log.all()
-    with progress_bar(len(commits), "verifying the CAMs", "shot") as bar:
-        for position, commit in commits.items():
-            problems += _shot_problems(contents, position, commit)
-            bar.update()
+    todo = list(commits.items())
+    # A store elsewhere answers late, and many at a time; parts, so that Ctrl-C need not wait for all.
+    with progress_bar(len(todo), "verifying the CAMs", "shot") as bar, ThreadPoolExecutor(READERS) as pool:
+        for start in range(0, len(todo), 4 * READERS):
+            part = todo[start : start + 4 * READERS]
+            for found in pool.map(lambda item: _shot_problems(contents, *item), part):
+                problems += found
+                bar.update()
     return problems
 
 

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -11,20 +13,24 @@ from tcam_cache.cache.arrays import Arrays
 from tcam_cache.cache.commits import Commit, CommitLog, content_digest
 from tcam_cache.cache.layout import ARRAYS, CachePlan, empty_arrays
 from tcam_cache.cache.locate import writable_objects_at
-from tcam_cache.cache.marker import Marker
+from tcam_cache.cache.marker import Marker, is_attachment_name
 from tcam_cache.cache.objects import WritableObjects
+from tcam_cache.cache.source_files import content_of, source_changes, stamp_of
 from tcam_cache.cache.stored_frames import FOLDER as FRAMES
 from tcam_cache.cache.stored_frames import FrameFolder, ShotFrames
 from tcam_cache.errors import CacheError, ConfigError
 from tcam_cache.place import Place
 from tcam_cache.provenance import differences
-from tcam_cache.records import Shot, ShotCams
+from tcam_cache.records import FrameSource, Shot, ShotCams
 
 STALE_SECONDS = 3600
 
 
 class CamWriter:
     """Writes the shots of one plan; picklable, and any number of them may work on one cache.
+
+    In a folder, two that write one shot take turns, and the first one's numbers stay. A store elsewhere knows
+    no locks: there, each must have shots of its own, see `pending`.
 
     >>> import tempfile
     >>> shot = Shot("bird/1", "bird", "bird/1", "train", "bird/1", ("1.jpg", "2.jpg"))
@@ -40,6 +46,7 @@ class CamWriter:
 
     def __init__(self, objects: WritableObjects, plan: CachePlan) -> None:
         self._plan = plan
+        self._objects = objects
         self._index = plan.index
         self._arrays = Arrays(objects, read_only=False)
         self._log = CommitLog(objects, plan.fingerprint, self._index.ids)
@@ -59,6 +66,8 @@ class CamWriter:
                 protocol.
             StorageError: a write is refused.
         """
+        if wrong := [repr(name) for name in attachments or () if not is_attachment_name(name)]:
+            raise CacheError("attachments are named by plain file names. Rename these.", wrong)
         objects = writable_objects_at(path)
         marker = Marker.read(objects)
         if marker is None:
@@ -87,6 +96,29 @@ class CamWriter:
             for position, shot in enumerate(self._plan.shots)
             if position % parts == part and position not in done
         )
+
+    def reopen_changed(self, source: FrameSource, shard: tuple[int, int] = (0, 1)) -> tuple[Shot, ...]:
+        """Make finished shots whose files have changed since pending again, and return them.
+
+        Files with other times but the same bytes count as unchanged; shots whose records do not tell their
+        files stay as they are.
+
+        Args:
+            source: tells which files a shot's frames are read from.
+            shard: as in `pending`.
+
+        Raises:
+            StorageError: a record cannot be removed.
+        """
+        part, parts = shard
+        shots = list(enumerate(self._plan.shots))[part::parts]
+        found = source_changes(self._log, shots, source)
+        for position, stamp in found.touched.items():
+            self._log.put(position, replace(self._log.all()[position], stamp=stamp))
+        for shot in found.changed:
+            self._log.remove(self._index.position(shot.id))
+            self._frames.remove(shot.id)
+        return found.changed
 
     def pending_frames(self, side: int, shard: tuple[int, int] = (0, 1)) -> tuple[Shot, ...]:
         """Return the shots whose frames are not stored, in order; `shard` as in `pending`.
@@ -122,12 +154,13 @@ class CamWriter:
             raise CacheError(f"got {len(frames.images)} frames of shot {shot_id!r}; expected {length}.")
         self._frames.put(shot_id, frames)
 
-    def write(self, shot_id: str, cams: ShotCams) -> None:
+    def write(self, shot_id: str, cams: ShotCams, files: Sequence[Path] = ()) -> None:
         """Write one shot and commit it; a shot that is committed already is left as it is.
 
         Args:
             shot_id: the shot's id.
             cams: what the classifier says of every frame of it.
+            files: what its frames were read from, kept in the record to notice when they change.
 
         Raises:
             CacheError: the shot is not in the plan, or its numbers are not what a cache holds.
@@ -139,15 +172,22 @@ class CamWriter:
             raise CacheError(
                 f"the CAMs of shot {shot_id!r} cannot be stored. Correct what made them.", faults
             )
-        if self._log.get(position):
-            return
         maps, flat = np.asarray(cams.cams), np.asarray(cams.flat)
         stats = np.column_stack([cams.raw_min, cams.raw_max, flat, cams.logits]).astype(np.float32)
-        self._arrays.write(self._index.starts[position], maps, stats)
         commit = Commit(
-            self._plan.fingerprint, shot_id, len(maps), int(flat.sum()), content_digest(maps, stats)
+            fingerprint=self._plan.fingerprint,
+            shot=shot_id,
+            frames=len(maps),
+            flat=int(flat.sum()),
+            sha256=content_digest(maps, stats),
+            stamp=stamp_of(files) if files else None,
+            content=content_of(files) if files else None,
         )
-        self._log.put(position, commit)
+        with self._objects.exclusive(self._log.name(position)):
+            if self._log.get(position):
+                return
+            self._arrays.write(self._index.starts[position], maps, stats)
+            self._log.put(position, commit)
 
 
 def _make(objects: WritableObjects, plan: CachePlan, attachments: Mapping[str, bytes]) -> None:

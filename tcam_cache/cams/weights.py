@@ -1,23 +1,30 @@
-"""Pretrained weights: torchvision's own, or a plain state dict from a file, checked key by key."""
+"""Pretrained weights: torchvision's own, or those of a file, checked key by key."""
 
+import argparse
 import hashlib
 import io
+import logging
+import pathlib
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
-from itertools import zip_longest
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
+import numpy as np
 import torch
 from torch import nn
 
 from tcam_cache.cams.backbone import torchvision_network
+from tcam_cache.cams.wrappings import State, backbones, state_dicts
+from tcam_cache.config import ARCHITECTURES
 from tcam_cache.errors import WeightsError
+from tcam_cache.extras import optional
 
-# The layers after pooling, in torchvision's names: they classify ImageNet, and are never used.
-CLASSIFICATION_LAYERS = ("fc.", "classifier.")
+logger = logging.getLogger(__name__)
 
 
 def pretrained_network(arch: str, weights: str) -> nn.Module | None:
@@ -25,37 +32,38 @@ def pretrained_network(arch: str, weights: str) -> nn.Module | None:
 
     Args:
         arch: torchvision's name.
-        weights: "imagenet" (downloaded by torchvision), "none", or a file holding a plain state dict.
+        weights: "imagenet" (downloaded by torchvision), "none", or a file that holds a state dict, alone or
+            in a checkpoint, whatever wraps its names.
 
     Raises:
-        WeightsError: no download, not a state dict, or missing, unexpected or mis-shaped keys (all named).
+        ExtraError: a .safetensors file, without the package that reads it.
+        WeightsError: no download, no state dict, missing, unexpected or mis-shaped keys (all named), or
+            several networks of this architecture.
     """
     if weights == "none":
         return None
     if weights == "imagenet":
         return _downloaded(arch)
     network = torchvision_network(arch)
-    load_backbone(network, read_state_dict(Path(weights)), arch, weights)
+    load_backbone(network, read_state_dicts(Path(weights)), arch, weights)
     return network
 
 
-def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """Read a file that holds a plain state dict, names to tensors.
+def read_state_dicts(path: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """Read the tensors by name at every place of a file, by the place ("" for the file itself).
 
     Raises:
+        ExtraError: a .safetensors file, without the package that reads it.
         WeightsError: the file is missing, unreadable, or holds something else.
     """
-    values = read_torch_file(path, _EXPECTED)
-    if not isinstance(values, Mapping) or not values:
-        raise WeightsError(f"{path} is not a state dict: it holds a {type(values).__name__}. {_EXPECTED}")
-    foreign = [
-        str(key)
-        for key, value in values.items()
-        if not (isinstance(key, str) and isinstance(value, torch.Tensor))
-    ]
-    if foreign:
-        raise WeightsError(f"{path} is not a state dict: these entries are no tensors. {_EXPECTED}", foreign)
-    return dict(values)
+    data = _content(path, _EXPECTED)
+    values = _parsed_safetensors(data, path) if _is_safetensors(data) else _parsed_checkpoint(data, path)
+    found = state_dicts(values)
+    if found:
+        return found
+    held = f"a {type(values).__name__}" + (" without tensors by name" if isinstance(values, Mapping) else "")
+    entries = values if isinstance(values, Mapping) else ()
+    raise WeightsError(f"{path} is not a state dict: it holds {held}. {_EXPECTED}", map(str, entries))
 
 
 def read_torch_file(path: Path | str, expected: str) -> Any:
@@ -68,11 +76,7 @@ def read_torch_file(path: Path | str, expected: str) -> Any:
     Raises:
         WeightsError: the file is missing, or torch cannot read it.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise WeightsError(f"cannot read {path}: {error.strerror}. {expected}") from error
-    return parse_torch_bytes(data, str(path), expected)
+    return parse_torch_bytes(_content(path, expected), str(path), expected)
 
 
 def parse_torch_bytes(data: bytes, source: str, expected: str) -> Any:
@@ -96,32 +100,32 @@ def parse_torch_bytes(data: bytes, source: str, expected: str) -> Any:
         ) from error
 
 
-def load_backbone(network: nn.Module, values: Mapping[str, torch.Tensor], arch: str, source: str) -> None:
-    """Load a state dict into a torchvision network, leaving out the original classification layers by name.
+def load_backbone(network: nn.Module, states: Mapping[str, State], arch: str, source: str) -> None:
+    """Load the one network of an architecture that a file holds, without its classification layers.
+
+    Args:
+        network: torchvision's.
+        states: tensors by name, by their place in the file.
+        arch: torchvision's name of the network.
+        source: the file, for messages.
 
     Raises:
-        WeightsError: any other difference; every missing, unexpected and mis-shaped key is named.
+        WeightsError: none fits (every missing, unexpected and mis-shaped key of the nearest is named), or
+            several do.
     """
-    wanted = {key: value for key, value in network.state_dict().items() if _of_backbone(key)}
-    given = {key: value for key, value in values.items() if _of_backbone(key)}
-    # Counters of BatchNorm are absent from old files and play no part in evaluation.
-    missing = [
-        f"missing {key}" for key in wanted if key not in given and not key.endswith("num_batches_tracked")
-    ]
-    shapes = [
-        f"mis-shaped {key}: got {tuple(given[key].shape)}, expected {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in given and given[key].shape != wanted[key].shape
-    ]
-    unexpected = [f"unexpected {key}" for key in given if key not in wanted]
-    # In turn, so that each kind is among the few that are shown.
-    faults = [fault for turn in zip_longest(missing, unexpected, shapes) for fault in turn if fault]
-    if faults:
+    own = network.state_dict()
+    first, *others = backbones(states, own)
+    if first.faults:
+        advice = _other_architecture(states) if first.is_other else "Their numbers are damaged: give others."
+        raise WeightsError(f"the weights in {source} do not fit {arch}. {advice}", first.faults)
+    if others:
         raise WeightsError(
-            f"the weights in {source} do not fit {arch}. Give the weights of that architecture, or --arch.",
-            faults,
+            f"{source} holds several networks of {arch}. Save the one that is wanted, alone.",
+            [one.name for one in (first, *others)],
         )
-    network.load_state_dict({**wanted, **given}, strict=False)
+    if first.place or first.prefix:
+        logger.info("%s: took the weights in %s", source, first.name)
+    network.load_state_dict({**own, **first.state})
 
 
 def weights_hash(values: Mapping[str, torch.Tensor]) -> str:
@@ -134,21 +138,93 @@ def weights_hash(values: Mapping[str, torch.Tensor]) -> str:
 
 
 _EXPECTED = "Expected a state dict, written by torch.save(model.state_dict(), path)."
-_CODE = re.compile(r"Unsupported global: GLOBAL (\S+)")
+_CODE = re.compile(r"Unsupported (?:global|class|operand)[^\n]*?: GLOBAL (\S+)|Unsupported class (\S+)")
 _CUT = re.compile(r"finding central directory|unexpected EOF")
+_STARTS = {
+    b"version https://git-lfs": "it is a pointer of Git LFS; fetch the file with `git lfs pull`",
+    b"<": "it is a web page or other markup, not what the download was to be",
+    b"\x89HDF": "it is an HDF5 file, as Keras writes them",
+    b"\x1f\x8b": "it is compressed by gzip; unpack it",
+}
+# Arguments, paths and scores, which checkpoints hold beside tensors: making these runs no code of others.
+_HARMLESS = [
+    argparse.Namespace,
+    pathlib.PosixPath,
+    np.ndarray,
+    np.dtype,
+    *{type(np.dtype(name)) for name in ("f2", "f4", "f8", "i4", "i8", "u1", "?")},
+    *(np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0]),
+]
+# Torch before 2.5 has none: files with such entries are then refused by name.
+_allowing = getattr(torch.serialization, "safe_globals", nullcontext)
+
+
+def _content(path: Path | str, expected: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror}. {expected}") from error
+
+
+def _is_safetensors(data: bytes) -> bool:
+    # The length of a JSON header in eight bytes, then the header: it is at most 100 MB long.
+    return data[8:9] == b"{" and not any(data[4:8])
+
+
+def _parsed_safetensors(data: bytes, path: Path) -> dict[str, torch.Tensor]:
+    load = optional("safetensors.torch", "safetensors").load
+    try:
+        return load(data)
+    except Exception as error:  # Its own kind of error, or one that the header's JSON happens to make.
+        raise WeightsError(f"{path} is a damaged .safetensors file ({error}). {_EXPECTED}") from error
+
+
+def _parsed_checkpoint(data: bytes, path: Path) -> Any:
+    with _allowing(_HARMLESS):
+        return parse_torch_bytes(data, str(path), _EXPECTED)
+
+
+def _other_architecture(states: Mapping[str, State]) -> str:
+    """Say which architecture the weights of a file are of, or what their names are."""
+    with torch.device("meta"):
+        fitting = [arch for arch in ARCHITECTURES if _fits(states, torchvision_network(arch).state_dict())]
+    if fitting:
+        return f"They are those of {fitting[0]}: give --arch {fitting[0]}, or other weights."
+    names = [name for state in states.values() for name in state]
+    return (
+        f"They hold {len(names)} tensors, such as {', '.join(names[:3])}. Give the weights of that "
+        "architecture in torchvision's names, or --arch."
+    )
+
+
+def _fits(states: Mapping[str, State], wanted: State) -> bool:
+    return not backbones(states, wanted)[0].faults
 
 
 def _why_not(data: bytes, reason: str) -> str:
     # Most of what torch says is of its own inside; these are the reasons that help.
     if not data:
         return ": it is empty"
+    if found := next((said for start, said in _STARTS.items() if data.lstrip().startswith(start)), None):
+        return f": {found}"
+    if found := _archive(data):
+        return f": {found}"
     if found := _CODE.search(reason):
-        return f": it cannot be read without running code, {found[1]}"
+        return f": it cannot be read without running code, {found[1] or found[2]}"
     return ": it is cut short" if _CUT.search(reason) else ""
 
 
-def _of_backbone(key: str) -> bool:
-    return not key.startswith(CLASSIFICATION_LAYERS)
+def _archive(data: bytes) -> str | None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = archive.namelist()
+    except Exception:  # No archive, or a damaged one, which fails in whatever way its bytes happen to spell.
+        return None
+    if any(name.endswith("/constants.pkl") for name in names):
+        return "it is a program of torch.jit; save the state_dict() of what torch.jit.load returns"
+    if not any(name.endswith("data.pkl") for name in names):
+        return f"it is a zip archive of {', '.join(names[:3])}; unpack it"
+    return None
 
 
 def _downloaded(arch: str) -> nn.Module:

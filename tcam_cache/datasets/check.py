@@ -4,15 +4,15 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, NamedTuple
-
-from joblib import Parallel, delayed
 
 from tcam_cache.datasets.images import ImageFrames, as_rgb, open_image, shown_size
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.datasets.scan import Scan
 from tcam_cache.datasets.sources import frame_source
 from tcam_cache.errors import FrameError, ManifestError
+from tcam_cache.processes import in_processes
 from tcam_cache.progress import progress_bar
 from tcam_cache.records import FrameSource, Shot
 
@@ -103,10 +103,8 @@ def check_frames(
 
 
 def _checked(data: Manifest | Scan, workers: int | None) -> Iterator[_ShotCheck]:
-    jobs = -1 if workers is None else max(1, workers)
     source = frame_source(data)
-    tasks = (delayed(_check_shot)(source, shot) for shot in data.shots)
-    return Parallel(n_jobs=jobs, return_as="generator")(tasks)
+    return in_processes((partial(_check_shot, source, shot) for shot in data.shots), workers)
 
 
 def _check_shot(source: FrameSource, shot: Shot) -> _ShotCheck:

@@ -34,6 +34,10 @@ class ImageFrames:
     root: Path
     upright: bool = True
 
+    def files(self, shot: Shot) -> tuple[Path, ...]:
+        """Return the files that a shot's frames are read from, one a frame."""
+        return tuple(self.root / shot.path(t) for t in range(len(shot)))
+
     def read(self, shot: Shot, t: int, size: int | None = None) -> Frame:
         """Decode frame t of a shot; with `size`, squash it to size x size (bilinear, antialiased).
 

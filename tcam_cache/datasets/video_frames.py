@@ -53,6 +53,10 @@ class VideoFrames:
             pixels = np.array(squashed)
         return Frame(pixels, width, height)
 
+    def files(self, shot: Shot) -> tuple[Path, ...]:
+        """Return the one file that a shot's frames are read from."""
+        return (self.root / shot.folder,)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, VideoFrames) and self.__getstate__() == other.__getstate__()
 

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from tcam_cache.datasets.annotations import read_annotations
 from tcam_cache.datasets.class_folders import class_folders
@@ -20,6 +20,7 @@ from tcam_cache.datasets.video_file import SUFFIXES, picture, shown_size, video_
 from tcam_cache.datasets.video_frames import decoded_frames, time_name
 from tcam_cache.errors import FrameError, ManifestError
 from tcam_cache.names import one_name
+from tcam_cache.processes import in_processes
 from tcam_cache.progress import progress_bar
 from tcam_cache.records import SPLITS, Shot
 
@@ -150,10 +151,9 @@ def _listed_in_csv(path: Path, faults: list[str]) -> list[_Listed]:
 def _decoded(
     root: Path, listed: Sequence[_Listed], shots: bool, workers: int | None, orientation: str
 ) -> Iterable[_Video]:
-    jobs = -1 if workers is None else max(1, workers)
-    tasks = (delayed(_decode)(root, item.file, shots, orientation == UPRIGHT) for item in listed)
+    calls = (partial(_decode, root, item.file, shots, orientation == UPRIGHT) for item in listed)
     with progress_bar(len(listed), "decoding videos", "video") as bar:
-        for video in Parallel(n_jobs=jobs, return_as="generator")(tasks):
+        for video in in_processes(calls, workers):
             bar.update()
             yield video
 

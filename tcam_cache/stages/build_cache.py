@@ -40,6 +40,7 @@ class BuildReport:
         seconds: spent on them, or with `dry_run` what they would take.
         bytes: of the cache's maps, not compressed.
         dry_run: nothing was written.
+        rebuilt_shots: computed again by this call, because their files had changed.
     """
 
     cache: str
@@ -50,6 +51,7 @@ class BuildReport:
     seconds: float
     bytes: int
     dry_run: bool
+    rebuilt_shots: int = 0
 
     @property
     def frames_per_second(self) -> float:
@@ -67,7 +69,8 @@ class BuildReport:
             return f"{self.cache} would hold {size}, and take about {self.seconds / 3600:.2f} hours here"
         rate = f"{self.frames_per_second:.1f} a second"
         built = f"{self.built_frames} frames built in {self.seconds:.0f} s ({rate})"
-        return f"{self.cache}: {size}\n  {built}, {self.flat_maps} flat maps"
+        again = f", {self.rebuilt_shots} shots again" if self.rebuilt_shots else ""
+        return f"{self.cache}: {size}\n  {built}, {self.flat_maps} flat maps{again}"
 
 
 def build_cache(config: BuildConfig) -> BuildReport:
@@ -94,7 +97,15 @@ def _build(config: BuildConfig) -> BuildReport:
         MANIFEST_NAME: manifest_text(builder.manifest).encode(),
     }
     writer = CamWriter.create(config.out, builder.plan, attachments)
-    pending = writer.pending(parse_shard(config.shard))
+    shard = parse_shard(config.shard)
+    changed = writer.reopen_changed(builder.source, shard)
+    if changed:
+        logger.warning(
+            "%d shot(s) are built again: their frames have changed since, such as %s",
+            len(changed),
+            changed[0].id,
+        )
+    pending = writer.pending(shard)
     with progress_bar(sum(map(len, pending)), "CAMs", "frame") as bar:
         if config.backend == "loky" and config.jobs in (None, 1):
             counts = builder.build(pending, writer, worker_count(config.workers), bar.update)
@@ -109,7 +120,7 @@ def _build(config: BuildConfig) -> BuildReport:
             "elsewhere.",
             counts.faults,
         )
-    return _report(config, builder.plan, counts, time.perf_counter() - began)
+    return _report(config, builder.plan, counts, len(changed), time.perf_counter() - began)
 
 
 def _store_frames(
@@ -139,7 +150,9 @@ def _dry_run(config: BuildConfig, builder: Builder) -> BuildReport:
     )
 
 
-def _report(config: BuildConfig, plan: CachePlan, counts: Counts, seconds: float) -> BuildReport:
+def _report(
+    config: BuildConfig, plan: CachePlan, counts: Counts, rebuilt: int, seconds: float
+) -> BuildReport:
     warn_of_flat_maps(counts.flat, counts.frames)
     if counts.mixed:
         logger.warning(
@@ -147,7 +160,15 @@ def _report(config: BuildConfig, plan: CachePlan, counts: Counts, seconds: float
         )
     frames = sum(map(len, plan.shots))
     return BuildReport(
-        str(config.out), len(plan.shots), frames, counts.frames, counts.flat, seconds, _bytes(plan), False
+        str(config.out),
+        len(plan.shots),
+        frames,
+        counts.frames,
+        counts.flat,
+        seconds,
+        _bytes(plan),
+        False,
+        rebuilt,
     )
 
 

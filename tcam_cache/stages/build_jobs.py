@@ -13,6 +13,7 @@ from tcam_cache.cache import CachePlan, CamWriter
 from tcam_cache.cache_config import BuildConfig
 from tcam_cache.errors import ConfigError
 from tcam_cache.extras import optional
+from tcam_cache.processes import affordable, worker_errors
 from tcam_cache.records import Shot
 from tcam_cache.stages.builder import Builder
 from tcam_cache.stages.setup import worker_count
@@ -34,6 +35,7 @@ def build_in_jobs(
     Raises:
         ConfigError: no scheduler with workers answers at the address.
         ExtraError: dask is not installed.
+        WorkerError: a process was killed.
     """
     counts = Counts()
     with _processes(config) as jobs:
@@ -42,9 +44,10 @@ def build_in_jobs(
         limit = min(LARGEST_TASK, sum(map(len, shots)) // (TASKS_A_JOB * jobs) + 1)
         task = joblib.delayed(_build_share)
         tasks = (task(config, plan.fingerprint, share, jobs) for share in _shares(shots, limit))
-        for seen, done in joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
-            counts += done
-            on_frames(seen)
+        with worker_errors():
+            for seen, done in joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
+                counts += done
+                on_frames(seen)
     return counts
 
 
@@ -53,7 +56,7 @@ def _processes(config: BuildConfig) -> Iterator[int]:
     """Make joblib use the backend that was asked for, and give the number of its processes."""
     if config.backend == "loky":
         with joblib.parallel_config(backend="loky"):
-            yield config.jobs or 1
+            yield max(1, affordable(config.jobs or 1))
         return
     distributed = optional("distributed", "dask")
     try:

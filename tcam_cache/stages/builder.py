@@ -56,11 +56,12 @@ class Builder:
         self, shots: Sequence[Shot], writer: CamWriter, workers: int, on_frames: Callable[[int], object]
     ) -> Counts:
         """Store the maps of shots; see `store_cams`."""
+        files = {shot.id: self.source.files(shot) for shot in shots}
         return store_cams(
             self.origin.maps,
             shots,
             self.source,
-            writer.write,
+            lambda shot_id, cams: writer.write(shot_id, cams, files[shot_id]),
             target=self.config.target,
             image_size=self.origin.image_size,
             batch_size=self.config.batch_size,
@@ -78,7 +79,8 @@ def _plan(config: BuildConfig, manifest: Manifest, origin: MapOrigin) -> CachePl
         **origin.settings,
         "input": {"size": side, "resize": "squash, bilinear, antialiased", "colour": "RGB"},
         "maps": map_settings((height, width)),
-        "numerics": dict(origin.numerics),
+        # Kernels differ with the batch, and with them the last bits.
+        "numerics": {**origin.numerics, "batch_size": config.batch_size},
         "manifest": manifest.digest(),
         "every": config.every,
     }

@@ -7,7 +7,7 @@ from dataclasses import fields
 from itertools import product
 from typing import Any
 
-from tcam_cache.config import SearchConfig, TrainConfig
+from tcam_cache.config import SearchConfig, TrainConfig, preset_of
 from tcam_cache.errors import ConfigError
 from tcam_cache.presets import with_preset
 from tcam_cache.training import FREE_ON_RESUME
@@ -65,7 +65,8 @@ def grid_runs(config: SearchConfig) -> dict[str, tuple[dict[str, Any], TrainConf
         name = ",".join(f"{key}={value}" for key, value in point.items())
         around = with_preset(base, point["preset"]) if "preset" in point else base
         try:
-            run = TrainConfig(**{**around, **point, "out": config.out / RUNS_NAME / name, "resume": False})
+            settings = {**around, **point, "out": config.out / RUNS_NAME / name, "resume": False}
+            run = TrainConfig(**{**settings, "preset": preset_of(settings)})
         except ConfigError as error:
             wrong |= dict.fromkeys(error.offenders or [error.message])
             continue

@@ -3,15 +3,15 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from tcam_cache.errors import FrameError
 from tcam_cache.records import FrameSource, Shot
-from tcam_cache.training import START_METHOD
+from tcam_cache.training import loaded, loader_of
 
 ShotFrame = tuple[Shot, int]
 
@@ -66,22 +66,18 @@ def load_batches(
         size: side of the square they are squashed to.
         workers: processes that decode; 0 decodes in this one.
     """
-    loader = in_order(_FrameBatches(batches, source, size), workers)
-    for frames, (rgb, sizes, faults) in zip(batches, loader, strict=True):
+    items = in_order(_FrameBatches(batches, source, size), workers)
+    for frames, (rgb, sizes, faults) in zip(batches, items, strict=True):
         yield FrameBatch(tuple(frames), rgb, sizes, tuple(faults))
 
 
-def in_order(items: Dataset, workers: int) -> DataLoader:
-    """Return the items of a data set one by one, made ahead of their use by worker processes (0: by none)."""
-    return DataLoader(
-        items,
-        batch_size=None,
-        num_workers=workers,
-        collate_fn=_as_it_is,
-        multiprocessing_context=START_METHOD if workers else None,
-        # Pinned pages let the copy to the device run beside the forward pass.
-        pin_memory=torch.cuda.is_available(),
-    )
+def in_order(items: Dataset, workers: int) -> Iterator[Any]:
+    """Yield the items of a data set one by one, made ahead of their use by worker processes (0: by none).
+
+    Raises:
+        WorkerError: a worker was killed.
+    """
+    return loaded(loader_of(items, workers))
 
 
 def in_batches(frames: Sequence[ShotFrame], batch_size: int) -> list[list[ShotFrame]]:
@@ -132,7 +128,3 @@ def only_readable(batches: Iterable[FrameBatch]) -> Iterator[FrameBatch]:
 def unreadable(faults: Sequence[str]) -> FrameError:
     """Return the error that lists frames that cannot be read, one text each."""
     return FrameError(f"{len(faults)} frame(s) cannot be read. Replace or remove them.", faults)
-
-
-def _as_it_is(item: tuple) -> tuple:
-    return item

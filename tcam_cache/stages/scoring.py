@@ -1,13 +1,14 @@
 """Frames' maps scored against true boxes, over worker processes; and the validation that both fits share."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import chain
 
-import joblib
 import numpy as np
 
 from tcam_cache.errors import FrameError
 from tcam_cache.evaluation import GRID, FrameSweep, choose_tau, corloc_curve, sweep_frame
+from tcam_cache.processes import in_processes
 from tcam_cache.stages.loading import ShotFrame, in_batches, unreadable
 from tcam_cache.stages.maps import FrameMap
 from tcam_cache.training import ALONE, Ranks
@@ -28,8 +29,9 @@ def sweep_maps(
         taus: (K,) rising thresholds in [0, 1).
         workers: processes; 0 or 1 works in this one.
     """
-    tasks = (
-        joblib.delayed(sweep_frame)(
+    calls = (
+        partial(
+            sweep_frame,
             item.scores,
             item.shot,
             item.t,
@@ -40,7 +42,7 @@ def sweep_maps(
         )
         for item in maps
     )
-    return list(joblib.Parallel(n_jobs=max(1, workers), return_as="generator")(tasks))
+    return list(in_processes(calls, workers))
 
 
 class Validation:

@@ -13,6 +13,7 @@ import joblib
 from tcam_cache.config import SearchConfig, TrainConfig
 from tcam_cache.errors import ConfigError, RunError
 from tcam_cache.files import write_bytes, write_json, write_text
+from tcam_cache.processes import affordable, worker_errors
 from tcam_cache.stages.grid import RUNS_NAME, grid_runs, parse_grid
 from tcam_cache.stages.setup import computing_threads
 from tcam_cache.stages.train_decoder import train_decoder
@@ -72,10 +73,12 @@ def search(config: SearchConfig) -> SearchReport:
     rows = {name: row for name, row in _earlier(folder).items() if name in runs}
     left = [name for name in runs if not _is_done(rows.get(name), config.epochs)]
     tasks = (joblib.delayed(_train_point)(name, *runs[name], config.jobs) for name in left)
-    for row in joblib.Parallel(n_jobs=config.jobs, return_as="generator_unordered")(tasks):
-        rows[row["run"]] = row
-        logger.info("%s: %s", row["run"], _outcome(row))
-        _write(folder, [rows[name] for name in runs if name in rows])
+    jobs = max(1, affordable(config.jobs)) if config.jobs > 1 else 1
+    with worker_errors():
+        for row in joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
+            rows[row["run"]] = row
+            logger.info("%s: %s", row["run"], _outcome(row))
+            _write(folder, [rows[name] for name in runs if name in rows])
     ordered = [rows[name] for name in runs]
     _write(folder, ordered)
     return SearchReport(str(config.out), tuple(ordered), _best(ordered), time.perf_counter() - began)

@@ -10,6 +10,7 @@ from tcam_cache.cache import CamCache
 from tcam_cache.config import DataConfig, FitConfig
 from tcam_cache.datasets import Manifest, frame_source, read_manifest
 from tcam_cache.errors import CacheError, DeviceError
+from tcam_cache.processes import affordable
 from tcam_cache.provenance import sha256_of
 from tcam_cache.records import FrameSource
 
@@ -41,9 +42,10 @@ def find_device(name: str, place: int = 0, sharing: int = 1) -> torch.device:
 def worker_count(workers: int | None, sharing: int = 1) -> int:
     """Return how many processes load frames: as asked for, else all cores but the one that computes.
 
-    Of so many processes `sharing` the machine, each counts its part of the cores.
+    Of so many processes `sharing` the machine, each counts its part of the cores. Where the machine has too
+    little shared memory for workers it is 0, with a warning.
     """
-    return max(1, (os.cpu_count() or 2) // sharing - 1) if workers is None else workers
+    return affordable(max(1, (os.cpu_count() or 2) // sharing - 1) if workers is None else workers)
 
 
 def split_hashes(manifest: Manifest, config: FitConfig) -> dict[str, str]:

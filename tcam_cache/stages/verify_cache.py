@@ -1,11 +1,17 @@
 """Check a cache: every chunk against the digest in its shot's commit record."""
 
+import logging
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from tcam_cache.cache import CamCache
 from tcam_cache.cache_config import VerifyConfig
+from tcam_cache.datasets import frame_source
 from tcam_cache.errors import CacheError
+from tcam_cache.stages.attached import attached_manifest
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,15 +41,34 @@ class VerifyReport:
 def verify_cache(config: VerifyConfig) -> VerifyReport:
     """Read a whole cache and compare it with its commit records.
 
+    With `sources`, the files of the data set are compared with those it was built from as well.
+
     Raises:
-        CacheError: something was damaged; everything is listed.
+        CacheError: something was damaged, or built from other files; everything is listed.
+        ManifestError: the data set is not where it was.
         StorageError: the store that holds it does not answer.
     """
     cache = CamCache.open(config.cache)
-    problems = cache.verify()
+    problems = list(cache.verify())
+    if config.sources and not problems:
+        problems += _changed_sources(cache, config)
     if problems:
         raise CacheError(
-            f"{config.cache} is damaged in {len(problems)} place(s); each line says what to do.", problems
+            f"{config.cache} is not as it should be in {len(problems)} point(s); each line says what to do.",
+            problems,
         )
     missing = len(cache.missing())
     return VerifyReport(str(config.cache), len(cache.shots()) - missing, missing)
+
+
+def _changed_sources(cache: CamCache, config: VerifyConfig) -> Iterator[str]:
+    manifest = attached_manifest(cache, config.root)
+    found = cache.source_changes(frame_source(manifest.layout, manifest.root), manifest.shots)
+    if found.unrecorded:
+        logger.warning(
+            "%d shot(s) were built by a version that kept nothing of their files, such as %s: not compared",
+            len(found.unrecorded),
+            found.unrecorded[0].id,
+        )
+    for shot in found.changed:
+        yield f"{shot.id}: its files have changed since it was built; run the same `tcam-cache build` again"

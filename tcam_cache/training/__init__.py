@@ -4,10 +4,11 @@ from tcam_cache.training.board import require_board
 from tcam_cache.training.curves import draw_search
 from tcam_cache.training.decoder import Decoder
 from tcam_cache.training.fitting import FitReport, fit
+from tcam_cache.training.loaders import loaded, loader_of
 from tcam_cache.training.mean_cams import MeanCams
 from tcam_cache.training.ranks import ALONE, Ranks, joined_ranks
 from tcam_cache.training.run_folder import FREE_ON_RESUME, VAL_LOSS, RunFolder
-from tcam_cache.training.samples import START_METHOD, EpochBatches, TrainingSamples, resize_maps
+from tcam_cache.training.samples import EpochBatches, TrainingSamples, resize_maps
 from tcam_cache.training.tasks import ClassifierTask, DecoderTask
 from tcam_cache.training.transfer import as_images
 from tcam_cache.training.validation import ValidationLoss
@@ -15,7 +16,6 @@ from tcam_cache.training.validation import ValidationLoss
 __all__ = [
     "ALONE",
     "FREE_ON_RESUME",
-    "START_METHOD",
     "VAL_LOSS",
     "ClassifierTask",
     "Decoder",
@@ -31,6 +31,8 @@ __all__ = [
     "draw_search",
     "fit",
     "joined_ranks",
+    "loaded",
+    "loader_of",
     "require_board",
     "resize_maps",
 ]

@@ -1,24 +1,20 @@
 """What a step is made of: frames of shots, each with its CAM-TMP under the same crop and flip."""
 
-import signal
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch.nn.functional import interpolate
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import Dataset, default_collate
 
 from tcam_cache.config import FitConfig
 from tcam_cache.errors import TcamCacheError
 from tcam_cache.records import CamSource, FrameSource, Shot
 from tcam_cache.training.align import COMPARED_SIZE, align_maps
 from tcam_cache.training.draws import Draw, clips_of_shot, draw_crop, draw_epoch
+from tcam_cache.training.loaders import loaded, loader_of
 from tcam_cache.training.ranks import ALONE, Ranks
 from tcam_cache.window import cam_tmp, window_indices
-
-# Named, because inside a joblib worker the default is joblib's own method, which DataLoader cannot use.
-START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 
 
 class Sample(NamedTuple):
@@ -107,22 +103,14 @@ class EpochBatches:
         self.lengths = [len(shot) for shot in samples.shots]
         self.config, self.ranks, self.together = config, ranks, together
         self.plan: list[list[Draw]] = []
-        self.loader = DataLoader(
-            _BatchSamples(samples),
-            batch_size=None,
-            sampler=self.plan,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            multiprocessing_context=START_METHOD if workers else None,
-            worker_init_fn=_ignore_interrupts,
-            pin_memory=torch.cuda.is_available(),
-        )
+        self.loader = loader_of(_BatchSamples(samples), workers, self.plan)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Sample]:
         """Iterate over the batches of an epoch, counted from 0, from a step on.
 
         Raises:
             TcamCacheError: whatever the sources raise, the same from a worker as from this process.
+            WorkerError: a worker was killed.
         """
         return self.of_steps(epoch, range(first_step, len(self)))
 
@@ -136,7 +124,7 @@ class EpochBatches:
         clips = draw_epoch(self.lengths, config.frames_per_shot, config.seed, epoch, self.together)
         shares = [self.ranks.share(clips[step * size : (step + 1) * size]) for step in steps]
         self.plan[:] = [[draw for clip in share for draw in clip] for share in shares]
-        for batch in self.loader:
+        for batch in loaded(self.loader):
             if isinstance(batch, TcamCacheError):
                 try:
                     # Where tblib is at work (dask brings it) a worker's traceback travels, with its frames.
@@ -166,11 +154,6 @@ class _BatchSamples(Dataset):
             return default_collate([self.samples[draw] for draw in draws]) if draws else _no_sample()
         except TcamCacheError as error:
             return error
-
-
-def _ignore_interrupts(worker: int) -> None:
-    # Ctrl-C reaches every process of a terminal; the parent, which saves first, ends its workers itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _no_sample() -> Sample:

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 import warnings
 
 import h5py
@@ -140,3 +142,29 @@ def test_a_bit_flipped_anywhere_is_harmless_or_named(file, plan, cams_of):
             problems = ("named",)
         named += bool(problems)
     assert 10 < named < 60
+
+
+def test_a_file_that_another_program_has_open_is_read_all_the_same(file, plan, cams_of):
+    script = (
+        f"import h5py, sys; held = h5py.File({str(file)!r}, 'r+'); print(1, flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout.readline() == "1\n"
+        cams = CamCache.open(file).cams(plan.shots[0].id)
+        holder.stdin.close()
+    assert np.array_equal(cams, cams_of(plan.shots[0]).cams)
+
+
+def test_a_file_that_a_writer_left_open_is_told_apart_from_no_cache(file):
+    with h5py.File(file.with_name("y.h5"), "w", libver="latest") as new, h5py.File(file) as old:
+        for name in old:
+            old.copy(name, new)
+        new.attrs.update(old.attrs)
+    data = bytearray(file.with_name("y.h5").read_bytes())
+    data[11] |= 5
+    file.with_name("y.h5").write_bytes(data)
+    with pytest.raises(CacheError, match=r"y\.h5 is open for writing in another program"):
+        CamCache.open(file.with_name("y.h5"))

@@ -3,6 +3,8 @@
 import errno
 import gc
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -124,3 +126,30 @@ def test_no_room_anywhere_is_a_storage_error_and_leaves_no_file(cache, monkeypat
     gc.collect()
     assert not list(cache.path.glob("pack/.*")) + list(cache.path.glob("pack/*"))
     assert not list((tmp_path / "temporary").iterdir())
+
+
+HOLDER = """
+import sys
+from tcam_cache import CamCache
+packed = CamCache.open(sys.argv[1]).pack()
+print(packed.path.name, flush=True)
+sys.stdin.readline()
+print(len(packed.cams("bird/0000/001")), flush=True)
+"""
+
+
+def test_a_pack_that_another_process_reads_stays_until_it_ends(path, plan, build_all):
+    build_all(path, plan, limit=2)
+    reader = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with reader:
+        old = path / "pack" / reader.stdout.readline().strip()
+        build_all(path, plan, limit=1)
+        CamCache.open(path).pack()
+        assert old.exists()
+        reader.stdin.write("go on\n")
+        reader.stdin.flush()
+        assert reader.stdout.readline() == "5\n"
+    CamCache.open(path).pack()
+    assert not old.exists()

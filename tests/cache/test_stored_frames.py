@@ -1,4 +1,5 @@
 import io
+import json
 import pickle
 
 import numpy as np
@@ -171,3 +172,65 @@ def test_frames_can_lie_elsewhere_too(plan, build_all):
     frame = cache.frames(Originals(), [plan.shots[0].id]).read(plan.shots[0], 4, 16)
     assert np.abs(frame.pixels.astype(int) - picture(plan.shots[0], 4)).mean() < 2
     assert cache.verify() == ()
+
+
+def header_of(data):
+    first = 16 + int.from_bytes(data[8:16], "little")
+    return json.loads(data[16:first]), data[first:]
+
+
+def with_header(header, payload):
+    text = json.dumps(header).encode()
+    return b"TCAMFRM1" + len(text).to_bytes(8, "little") + text + payload
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sizes": [[41, 30]] * 5},
+        {"side": 15},
+        {"lengths": [1, 2, 3]},
+        {"sizes": [[40, 30]]},
+        {"lengths": [-1] * 5},
+        {"sizes": "no list"},
+        {"shot": "bird/9999/001"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("digest", ["kept", "dropped", "null"])
+def test_a_changed_header_is_found_and_never_read(stored, plan, change, digest):
+    file = stored.path / "frames/000000.bin"
+    header, payload = header_of(file.read_bytes())
+    if digest != "kept":
+        # A header of before, without a digest: what contradicts itself or its cache is found all the same.
+        header.pop("header_sha256")
+        if change in ({"sizes": [[41, 30]] * 5}, {"side": 15}):
+            pytest.skip("nothing vouches for it")
+    file.write_bytes(
+        with_header(header | change | ({"header_sha256": None} if digest == "null" else {}), payload)
+    )
+    cache = CamCache.open(stored.path)
+    (problem,) = cache.verify()
+    assert problem.startswith("frames/000000.bin: is damaged")
+    originals = Originals()
+    cache.frames(originals, []).read(plan.shots[0], 2, 8)
+    assert originals.asked == [(plan.shots[0].id, 2, 8)]
+
+
+def test_every_flipped_byte_of_stored_frames_is_found(stored):
+    file = stored.path / "frames/000001.bin"
+    sound = file.read_bytes()
+    first = 16 + int.from_bytes(sound[8:16], "little")
+    for at in [*range(0, first, 7), first, len(sound) - 1]:
+        file.write_bytes(sound[:at] + bytes([sound[at] ^ 4]) + sound[at + 1 :])
+        assert CamCache.open(stored.path).verify(), at
+
+
+def test_a_header_without_a_digest_is_read_as_before(stored, plan):
+    file = stored.path / "frames/000000.bin"
+    header, payload = header_of(file.read_bytes())
+    header.pop("header_sha256")
+    file.write_bytes(with_header(header, payload))
+    cache = CamCache.open(stored.path)
+    assert cache.verify() == ()
+    assert cache.frames(Originals(), [plan.shots[0].id]).read(plan.shots[0], 1, 16).width == 41

@@ -1,8 +1,10 @@
 """Tests of writing a cache: create, resume, refuse, validate."""
 
 import json
+import os
 import pickle
 import shutil
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -183,3 +185,38 @@ def test_a_cache_without_logits_holds_none_and_refuses_them(path, plan_of, cams_
     assert cache.statistics()["bird"].agreement is None
     cache.to_h5(path.parent / "x.h5")
     assert CamCache.open(path.parent / "x.h5").stats(shot.id).logits.shape == (5, 0)
+
+
+def test_two_writers_of_one_shot_with_other_numbers_leave_the_numbers_of_one(path, plan, cams_of):
+    shot = plan.shots[2]
+    theirs = replace(cams_of(shot), raw_min=cams_of(shot).raw_min - 1)
+    first, second = (CamWriter.create(path, plan) for _ in range(2))
+    write = first._arrays.write
+    started, others = threading.Event(), []
+
+    def slow(*rows):
+        write(*rows)
+        started.set()
+        # The other one has asked for its turn by now, or would have written between chunks and record.
+        others[0].join(timeout=0.5)
+
+    first._arrays.write = slow
+    others.append(threading.Thread(target=lambda: started.wait() and second.write(shot.id, theirs)))
+    others[0].start()
+    first.write(shot.id, cams_of(shot))
+    others[0].join()
+    cache = CamCache.open(path)
+    assert cache.verify() == ()
+    assert np.array_equal(cache.stats(shot.id).raw_min, cams_of(shot).raw_min)
+    assert not list(path.glob("commits/.*"))
+
+
+def test_a_writer_that_is_killed_in_its_turn_gives_it_up(path, plan, cams_of):
+    writer, shot = CamWriter.create(path, plan), plan.shots[0]
+    child = os.fork()
+    if not child:
+        writer._arrays.write = lambda *rows: os._exit(9)
+        writer.write(shot.id, cams_of(shot))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    writer.write(shot.id, cams_of(shot))
+    assert CamCache.open(path).verify() == ()

@@ -1,15 +1,23 @@
+import argparse
 import collections
+import gzip
 import io
+import logging
+import pathlib
 import pickle
 import random
+import zipfile
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save as safetensors_bytes
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from tcam_cache.cams import pretrained_network, weights_hash
 from tcam_cache.cams.backbone import torchvision_network
-from tcam_cache.cams.weights import parse_torch_bytes, read_state_dict
+from tcam_cache.cams.weights import parse_torch_bytes, read_state_dicts
 from tcam_cache.errors import WeightsError
 
 ARCH = "squeezenet1_1"
@@ -90,25 +98,126 @@ def test_files_of_old_without_counters_of_batch_norm_are_welcome(saved):
     assert torch.equal(loaded["layer1.0.bn1.running_var"], values["layer1.0.bn1.running_var"])
 
 
-def test_a_checkpoint_that_nests_its_state_dict_says_which_entries_are_no_tensors(state, saved):
-    with pytest.raises(WeightsError, match="these entries are no tensors") as caught:
-        read_state_dict(saved({"epoch": 3, "state_dict": state, "bias": torch.zeros(1)}))
-    assert caught.value.offenders == ("epoch", "state_dict")
+def prefixed(state, prefix):
+    return {prefix + key: value for key, value in state.items()}
+
+
+WRAPPINGS = {
+    "DataParallel": lambda state: prefixed(state, "module."),
+    "torch.compile": lambda state: prefixed(state, "_orig_mod."),
+    "both": lambda state: prefixed(state, "_orig_mod.module."),
+    "inside": lambda state: {key.replace("features.", "features.module."): v for key, v in state.items()},
+    "an attribute": lambda state: prefixed(state, "model.backbone."),
+    "an encoder and a head": lambda state: {**prefixed(state, "encoder."), "projector.weight": torch.ones(2)},
+    "Lightning": lambda state: {
+        "epoch": 3, "hyper_parameters": {"lr": 0.1}, "callbacks": {"a": {"best": torch.ones(1)}},
+        "state_dict": {**prefixed(state, "net."), "criterion.weight": torch.ones(2)},
+    },
+    "arguments beside it": lambda state: {
+        "model_state_dict": state, "args": argparse.Namespace(lr=0.1, data=pathlib.PosixPath("data")),
+        "best": np.float64(0.5), "history": np.zeros(3, np.float32), "best_acc1": torch.ones(1),
+    },
+    "an optimiser beside it": lambda state: {
+        "model": state, "optimizer": {"state": {0: {"step": torch.ones(1)}}, "param_groups": [{"lr": 0.1}]},
+    },
+    "deep": lambda state: {"checkpoint": {"trainer": {"net": state}}},
+    "an epoch among the tensors": lambda state: {**state, "epoch": 3},
+    "twice the same": lambda state: {"model": state, "best": dict(state)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS.values(), ids=list(WRAPPINGS))
+def test_the_wrappings_of_training_code_are_taken_off(state, saved, wrapping):
+    loaded = pretrained_network(ARCH, saved(wrapping(state))).state_dict()
+    assert all(torch.equal(loaded[key], state[key]) for key in state if key.startswith("features."))
+
+
+def test_averaged_models_and_half_precision_are_read(network, state, saved):
+    loaded = pretrained_network(ARCH, saved(AveragedModel(network).half().state_dict())).state_dict()
+    key = "features.0.weight"
+    assert loaded[key].dtype == torch.float32 and torch.equal(loaded[key], state[key].half().float())
+
+
+def test_of_a_model_and_its_running_mean_the_mean_is_taken_and_said(state, saved, caplog):
+    mean = {key: value + 1 for key, value in state.items()}
+    with caplog.at_level(logging.INFO, "tcam_cache"):
+        loaded = pretrained_network(ARCH, saved({"model": state, "model_ema": prefixed(mean, "module.")}))
+    assert torch.equal(loaded.state_dict()["features.0.weight"], mean["features.0.weight"])
+    assert "w.pt: took the weights in 'model_ema'" in caplog.text
+
+
+def test_several_networks_of_the_architecture_are_refused_with_their_names(state, saved):
+    other = {key: value + 1 for key, value in state.items()}
+    values = {**prefixed(state, "student."), **prefixed(other, "teacher.")}
+    with pytest.raises(WeightsError, match="several networks of squeezenet1_1") as caught:
+        pretrained_network(ARCH, saved({"state_dict": values}))
+    assert caught.value.offenders == ("'state_dict' under 'student.'", "'state_dict' under 'teacher.'")
+
+
+def test_a_wrapped_network_that_lacks_a_layer_is_not_taken_for_another_architecture(state, saved):
+    del state["features.0.bias"]
+    with pytest.raises(WeightsError) as caught:
+        pretrained_network(ARCH, saved(prefixed(state, "module.model.")))
+    assert caught.value.offenders == ("missing features.0.bias",)
+
+
+def test_weights_of_an_architecture_that_is_known_name_it(saved):
+    values = torchvision_network("resnet34").state_dict()
+    with pytest.raises(WeightsError, match=r"do not fit resnet18\. They are those of resnet34: give --arch"):
+        pretrained_network("resnet18", saved(prefixed(values, "module.")))
+
+
+def test_weights_with_other_names_show_some_of_them(saved):
+    with pytest.raises(WeightsError, match=r"They hold 2 tensors, such as 0\.weight, 0\.bias\. Give"):
+        pretrained_network("resnet18", saved(nn.Sequential(nn.Linear(2, 2)).state_dict()))
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (
+            lambda value: value.to(torch.int8),
+            "mis-typed features.0.bias: got torch.int8, expected floating point",
+        ),
+        (lambda value: value / 0, "not finite: features.0.bias"),
+    ],
+)
+def test_numbers_that_are_no_weights_are_named(state, saved, damage, fault):
+    state["features.0.bias"] = damage(torch.ones(64))
+    with pytest.raises(WeightsError, match="Their numbers are damaged") as caught:
+        pretrained_network(ARCH, saved(state))
+    assert caught.value.offenders == (fault,)
+
+
+def test_safetensors_are_read_whatever_their_name(state, tmp_path):
+    path = tmp_path / "w.pt"
+    path.write_bytes(safetensors_bytes(prefixed(state, "model.")))
+    loaded = pretrained_network(ARCH, str(path)).state_dict()
+    assert torch.equal(loaded["features.0.weight"], state["features.0.weight"])
+    for short in (9, 500, 5000):
+        path.write_bytes(path.read_bytes()[:short])
+        with pytest.raises(WeightsError, match=r"w\.pt is a damaged \.safetensors file \("):
+            pretrained_network(ARCH, str(path))
 
 
 @pytest.mark.parametrize(
     ("value", "kind"),
-    [([torch.zeros(1)], "list"), (torch.zeros(1), "Tensor"), ({}, "dict"), (None, "NoneType")],
+    [
+        ([torch.zeros(1)], "list"),
+        (torch.zeros(1), "Tensor"),
+        ({}, "dict without tensors by name"),
+        (None, "NoneType"),
+    ],
 )
 def test_a_file_that_holds_something_else_says_what(saved, value, kind):
     with pytest.raises(WeightsError, match=rf"not a state dict: it holds a {kind}\. Expected"):
-        read_state_dict(saved(value))
+        read_state_dicts(saved(value))
 
 
-def test_keys_that_are_no_names_are_named(saved):
+def test_a_checkpoint_without_tensors_names_what_it_holds(saved):
     with pytest.raises(WeightsError) as caught:
-        read_state_dict(saved({0: torch.zeros(1), "a": torch.zeros(1)}))
-    assert caught.value.offenders == ("0",)
+        read_state_dicts(saved({"epoch": 3, 0: torch.zeros(1)}))
+    assert caught.value.offenders == ("epoch", "0")
 
 
 def torch_bytes(value, **options):
@@ -117,7 +226,21 @@ def torch_bytes(value, **options):
     return buffer.getvalue()
 
 
+def zipped(**files):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
 BROKEN = {
+    "a pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n",
+    "a web page": b"\n<!DOCTYPE html><html></html>",
+    "gzip": gzip.compress(b"weights"),
+    "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(100),
+    "a zip of files": zipped(**{"resnet18.pth": b"weights"}),
+    "a program": zipped(**{"net/data.pkl": b"", "net/constants.pkl": b"", "net/code/net.py": b""}),
     "text": b"these are the weights\n" * 20,
     "zero bytes": b"",
     "zeros": bytes(4096),
@@ -140,6 +263,12 @@ def test_a_file_that_is_none_is_named_with_what_was_expected(tmp_path, content):
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
+        ("a pointer", ": it is a pointer of Git LFS; fetch the file with `git lfs pull`"),
+        ("a web page", ": it is a web page or other markup, not what the download was to be"),
+        ("gzip", ": it is compressed by gzip; unpack it"),
+        ("HDF5", ": it is an HDF5 file, as Keras writes them"),
+        ("a zip of files", ": it is a zip archive of resnet18.pth; unpack it"),
+        ("a program", ": it is a program of torch.jit; save the state_dict() of what torch.jit.load returns"),
         ("text", ""),
         ("a pickled list", ""),
         ("zero bytes", ": it is empty"),
@@ -180,7 +309,7 @@ class Harmful:
 def test_code_in_a_weights_file_is_never_run(tmp_path):
     (tmp_path / "w.pt").write_bytes(pickle.dumps({"a": Harmful()}))
     with pytest.raises(WeightsError):
-        read_state_dict(tmp_path / "w.pt")
+        read_state_dicts(tmp_path / "w.pt")
 
 
 @pytest.mark.parametrize("name", ["absent.pt", "."])

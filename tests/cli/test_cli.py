@@ -310,13 +310,33 @@ def test_a_value_of_another_kind_in_a_config_file_is_refused(config_of, tcam, tm
     assert result.exit_code == 2 and "--batch-size" in result.stderr
 
 
-@pytest.mark.parametrize("content", [b"seed = ", b"\xff\xfe", None])
+@pytest.mark.parametrize("content", [b"seed = ", b"\xff\xfe\x00", b"# \xe9", b"s\0e\0", None])
 def test_a_config_file_that_cannot_be_read_is_named(config_of, tcam, tmp_path, content):
     config_of("verify", "cache")
     if content is not None:
         (tmp_path / "c.toml").write_bytes(content)
     result = tcam("verify", "cache", "--config", tmp_path / "c.toml")
     assert result.exit_code == 2 and "c.toml" in result.stderr
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_config_file_is_read_as_any_editor_saves_it(config_of, tmp_path, encoding):
+    mark = "\ufeff" if encoding.startswith("utf-16-") else ""
+    (tmp_path / "c.toml").write_bytes(f'{mark}seed = 5\r\nroot = "d\u00e9j\u00e0"\r\n'.encode(encoding))
+    config = config_of("build", *LEAST["build"], "--config", tmp_path / "c.toml")
+    assert (config.seed, config.root) == (5, Path("d\u00e9j\u00e0"))
+
+
+def test_values_that_no_option_takes_are_named_at_once(config_of, tcam, tmp_path):
+    config_of("train", *LEAST["train"])
+    (tmp_path / "c.toml").write_text(
+        "crf = false\nepochs = [1]\nlr = true\nroot = 2020-01-01\n[window]\na = 1\n"
+    )
+    result = tcam("train", *LEAST["train"], "--config", tmp_path / "c.toml")
+    said = " ".join(result.stderr.replace("\n", " ").split())
+    assert result.exit_code == 2 and "--crf" not in said
+    for name in ("--epochs = [1]", "--lr = True", "--root = datetime.date", "--window = {'a': 1}"):
+        assert name in said
 
 
 def test_quiet_is_silent_on_stderr_and_loud_without(tcam, small_data, tmp_path):

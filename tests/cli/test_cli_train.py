@@ -27,6 +27,11 @@ def test_a_flag_wins_over_the_preset_even_with_the_value_of_recommended(config_o
     assert (config.fg_top, config.pixels, config.bg_low, config.dilate) == (0.3, 100, 0.1, True)
 
 
+def test_what_a_preset_turns_on_can_be_turned_off(config_of):
+    assert config_of(*LEAST, "--preset", "authors").dilate
+    assert not config_of(*LEAST, "--preset", "authors", "--no-dilate").dilate
+
+
 def test_a_config_file_wins_over_the_preset_and_a_flag_over_both(config_of, tmp_path):
     (tmp_path / "c.toml").write_text('preset = "paper"\npixels = 9\nfg-top = 0.5\n')
     config = config_of(*LEAST, "--config", tmp_path / "c.toml", "--pixels", 11)

@@ -102,3 +102,8 @@ def test_a_preset_of_the_grid_brings_its_values_but_not_over_those_of_its_point(
         assert {key: getattr(run, key) for key in expected} == expected
     with pytest.raises(ConfigError, match=r"no preset 'best'.*recommended, paper, authors"):
         runs_of("preset=best")
+
+
+def test_a_point_that_is_another_preset_bears_that_one_s_name():
+    ((_, run),) = runs_of("fg-top=0.1 pixels=100 cross-entropy=batch-mean", preset="paper").values()
+    assert run == train_config(**PLACES, out=run.out)

@@ -48,3 +48,31 @@ def test_a_chunk_that_is_gone_is_found_with_its_shot(cache_copy):
     with pytest.raises(CacheError) as caught:
         verify_cache(VerifyConfig(cache=cache_copy))
     assert "bird/0001/001" in caught.value.offenders[0]
+
+
+def test_other_frames_under_the_same_names_are_found_on_request_and_built_again(
+    build_config, data_copy, caplog
+):
+    config = build_config(root=data_copy)
+    build_cache(config)
+    frame = data_copy / "bird/0003/frame0002.jpg"
+    shutil.copy(data_copy / "car/0002/frame0001.jpg", frame)
+    assert verify_cache(VerifyConfig(cache=config.out)).shots == 11
+    with pytest.raises(CacheError) as caught:
+        verify_cache(VerifyConfig(cache=config.out, sources=True, root=data_copy))
+    assert [text.split(":")[0] for text in caught.value.offenders] == ["bird/0003"]
+    report = build_cache(config)
+    assert (report.rebuilt_shots, report.built_frames) == (1, 4)
+    assert "1 shot(s) are built again: their frames have changed" in caplog.text
+    assert verify_cache(VerifyConfig(cache=config.out, sources=True, root=data_copy)).shots == 11
+    assert build_cache(config).built_frames == 0
+
+
+def test_a_cache_of_before_tells_no_files_which_is_said(small_cache, cache_copy, caplog):
+    for record in (cache_copy / "commits").iterdir():
+        values = json.loads(record.read_text())
+        record.write_text(
+            json.dumps({name: values[name] for name in values if name not in ("stamp", "content")})
+        )
+    verify_cache(VerifyConfig(cache=cache_copy, sources=True))
+    assert "11 shot(s) were built by a version that kept nothing of their files" in caplog.text

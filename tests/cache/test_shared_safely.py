@@ -1,0 +1,85 @@
+"""Tests of what a cache from elsewhere may do to whoever opens it: read, and lead nowhere else."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from tcam_cache.cache import CamCache, CamWriter
+from tcam_cache.cache.marker import is_attachment_name
+from tcam_cache.errors import CacheError
+
+OUTSIDE = ["../victim.txt", "/tmp/victim.txt", "a/b", "..\\victim.txt", "C:victim", "", ".", "..", "a\0b"]
+OWN = ["cache.json", "commits", "frames", "pack", "cams.zarr"]
+
+
+@pytest.mark.parametrize("name", OUTSIDE + OWN)
+def test_an_attachment_is_a_plain_file_of_its_own(name, path, plan):
+    assert not is_attachment_name(name)
+    with pytest.raises(CacheError, match="plain file names"):
+        CamWriter.create(path, plan, {name: b"data"})
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_folder_whose_marker_leads_out_is_refused(name, cache):
+    marker = json.loads((cache.path / "cache.json").read_text())
+    marker["attachments"][name] = "0" * 64
+    (cache.path / "cache.json").write_text(json.dumps(marker))
+    with pytest.raises(CacheError, match="lead out of the cache"):
+        CamCache.open(cache.path)
+
+
+def test_an_exported_file_whose_marker_leads_out_writes_nothing(cache, tmp_path):
+    cache.to_h5(tmp_path / "x.h5")
+    (tmp_path / "victim.txt").write_text("mine")
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        marker = json.loads(file["files/cache.json"][()].tobytes())
+        marker["attachments"]["../victim.txt"] = marker["attachments"].pop("classifier.pt")
+        del file["files/cache.json"]
+        file["files/cache.json"] = np.frombuffer(json.dumps(marker).encode(), np.uint8)
+    with pytest.raises(CacheError, match="lead out of the cache"):
+        CamCache.open(tmp_path / "x.h5")
+    assert (tmp_path / "victim.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("link", ["external", "soft", "storage"])
+def test_an_exported_file_that_leads_to_another_is_refused(link, cache, tmp_path):
+    cache.to_h5(tmp_path / "x.h5")
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["secret"] = np.zeros((264, 4, 6), np.float16)
+    (tmp_path / "secret.raw").write_bytes(bytes(264 * 4 * 6 * 2))
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        shape = file["cam"].shape
+        del file["cam"]
+        if link == "external":
+            file["cam"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "secret")
+        elif link == "soft":
+            file["cam"] = h5py.SoftLink("/frame_stats")
+        else:
+            external = [(str(tmp_path / "secret.raw"), 0, h5py.h5f.UNLIMITED)]
+            file.create_dataset("cam", shape, np.float16, external=external)
+    with pytest.raises(CacheError, match="leads to another file"):
+        CamCache.open(tmp_path / "x.h5").cams("cat/0002/001")
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "._000000.json", "Thumbs.db", "desktop.ini", "@eaDir"])
+@pytest.mark.parametrize("folder", ["", "commits", "cams.zarr", "frames", "pack"])
+def test_what_systems_leave_in_its_folders_is_no_damage(name, folder, cache, plan, build_all, tmp_path):
+    digest = cache.digest()
+    (cache.path / folder).mkdir(exist_ok=True)
+    litter = cache.path / folder / name
+    litter.mkdir() if name == "@eaDir" else litter.write_bytes(b"litter")
+    cache = CamCache.open(cache.path)
+    assert (cache.verify(), cache.digest(), cache.missing()) == ((), digest, ())
+    cache.pack()
+    cache.to_h5(tmp_path / "x.h5")
+    assert build_all(cache.path, plan).pending() == ()
+
+
+def test_a_folder_with_nothing_but_what_systems_leave_is_empty(path, plan, build_all):
+    path.mkdir()
+    (path / ".DS_Store").write_bytes(b"litter")
+    build_all(path, plan)
+    assert CamCache.open(path).verify() == ()

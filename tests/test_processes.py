@@ -1,0 +1,52 @@
+import errno
+import logging
+import multiprocessing
+import os
+from functools import partial
+
+import pytest
+
+from tcam_cache.errors import WorkerError
+from tcam_cache.processes import affordable, in_processes, worker_errors
+
+
+@pytest.fixture
+def no_shared_memory(monkeypatch):
+    """A machine whose shared memory is full, or absent."""
+
+    def refuse(*given):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(type(multiprocessing.get_context("fork")), "Semaphore", refuse)
+
+
+def test_so_many_workers_are_started_as_were_asked_for():
+    assert [affordable(workers) for workers in (0, 1, 3)] == [0, 1, 3]
+
+
+def test_without_shared_memory_one_process_does_the_work_and_says_so(no_shared_memory, caplog):
+    with caplog.at_level(logging.WARNING, "tcam_cache"):
+        assert affordable(2) == 0
+    assert "too little shared memory (/dev/shm) for 2 worker process(es)" in caplog.text
+    assert "--workers 0" in caplog.text
+    caplog.clear()
+    assert affordable(0) == 0 and not caplog.text
+    assert list(in_processes((partial(os.getpid) for _ in range(2)), 2)) == [os.getpid()] * 2
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2, None])
+def test_calls_return_in_their_order_from_any_number_of_processes(workers):
+    assert list(in_processes((partial(pow, base, 2) for base in range(9)), workers)) == [
+        base**2 for base in range(9)
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:A worker")
+def test_a_worker_that_is_killed_is_a_named_error():
+    with pytest.raises(WorkerError, match=r"ended before its time \([\s\S]*--workers 0"):
+        list(in_processes((partial(os._exit, 1) for _ in range(2)), 2))
+
+
+def test_an_error_of_another_kind_passes():
+    with pytest.raises(RuntimeError, match="something else"), worker_errors():
+        raise RuntimeError("something else")

@@ -51,6 +51,7 @@ class ManifestConfig(Config):
     fraction: float = setting(1.0, help="keep this share of each class's shots, seeded", least=1e-9, most=1)
     follow_links: bool = setting(False, help="take folders and frames that are links out of ROOT")
     check: bool = setting(False, help="decode every frame; list everything missing or broken at once")
+    skip_broken: bool = setting(False, help="decode every frame; leave out, list and count what is broken")
     workers: int | None = setting(None, help="processes that decode; default: one per core", least=0)
 
     def __post_init__(self) -> None:
@@ -323,11 +324,12 @@ class PredictConfig(Config):
     """Boxes for new frames."""
 
     run: Path = setting(help="run folder written by `tcam-cache train`")
-    source: Path = setting(help="an image, a folder of images, or a video file", shown="INPUT")
+    source: Path = setting(help="a picture, a folder of pictures, or a video file", shown="INPUT")
     out: Path = setting(help="the folder to write")
     threshold: float | None = setting(None, help="tau in [0, 1); default: the run's own, from val")
     batch_size: int = setting(32, help="frames in a forward pass", least=1)
     overlays: bool = setting(True, help="draw each box into a copy of its frame")
+    overwrite: bool = setting(False, help="clear the boxes of another input, run or setting in the folder")
     workers: int | None = setting(None, help="processes that decode frames; default: cores - 1", least=0)
 
     def __post_init__(self) -> None:

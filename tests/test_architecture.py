@@ -13,6 +13,7 @@ LIBRARY = REPOSITORY / "tcam_cache"
 ROOMS = {"cache", "cams", "datasets", "evaluation", "training"}
 SHARED = {
     "cache_config",
+    "cells",
     "config",
     "errors",
     "extras",

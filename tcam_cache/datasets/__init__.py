@@ -20,8 +20,7 @@ from tcam_cache.datasets.scan import Scan
 from tcam_cache.datasets.sources import frame_source
 from tcam_cache.datasets.split_files import read_video_splits
 from tcam_cache.datasets.splits import seeded_splits
-from tcam_cache.datasets.video_file import is_video
-from tcam_cache.datasets.video_frames import VideoFrames, frame_times
+from tcam_cache.datasets.video_frames import VideoFrames, frame_times, is_moving
 from tcam_cache.datasets.videos import scan_videos
 from tcam_cache.datasets.wsol import scan_wsol, write_wsol
 from tcam_cache.datasets.ytov1 import scan_ytov1
@@ -44,7 +43,7 @@ __all__ = [
     "frame_times",
     "image_names",
     "index_folders",
-    "is_video",
+    "is_moving",
     "manifest_text",
     "parse_manifest",
     "read_annotations",

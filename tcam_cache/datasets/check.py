@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-from tcam_cache.datasets.images import ImageFrames, as_rgb, open_image, shown_size
+from tcam_cache.datasets.images import ImageFrames, open_image, shown_size
 from tcam_cache.datasets.manifest import Manifest
+from tcam_cache.datasets.picture_files import as_rgb, used_bits
 from tcam_cache.datasets.scan import Scan
 from tcam_cache.datasets.sources import frame_source
 from tcam_cache.errors import FrameError, ManifestError
@@ -128,4 +129,6 @@ def _look(source: FrameSource, shot: Shot, t: int) -> tuple[tuple[int, int], str
         return (frame.width, frame.height), "RGB"
     with open_image(source.root, shot.path(t)) as image:
         as_rgb(image)
-        return shown_size(image, source.upright), image.mode
+        bits = used_bits(image)
+        mode = image.mode if bits == 8 else f"{image.mode} with {bits} bits in use"
+        return shown_size(image, source.upright), mode

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from tcam_cache.datasets.listing import SUFFIXES
+from tcam_cache.datasets.picture_files import is_picture
 from tcam_cache.datasets.splits import named_split
 from tcam_cache.datasets.tables import read_text
 from tcam_cache.errors import ManifestError
@@ -111,7 +111,7 @@ def names_in_paths(path: Path, labels: Labels, faults: list[str]) -> dict[int, s
     names = {number: next(iter(folders)) for number, folders in found.items()}
     if all(len(folders) == 1 for folders in found.values()) and len(set(names.values())) == len(names):
         return names
-    if below and all(name.lower().endswith(SUFFIXES) for name in listed):
+    if below and all(is_picture(name) for name in listed):
         logger.warning(
             "no folder names the classes: their numbers are their names, unless %s gives some", path
         )

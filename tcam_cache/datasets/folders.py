@@ -17,7 +17,6 @@ from tcam_cache.datasets.class_folders import (
 )
 from tcam_cache.datasets.images import image_sizes
 from tcam_cache.datasets.listing import (
-    SUFFIXES,
     Listing,
     Notes,
     images_below,
@@ -27,6 +26,7 @@ from tcam_cache.datasets.listing import (
     refuse_repeated_folders,
 )
 from tcam_cache.datasets.manifest import Manifest
+from tcam_cache.datasets.picture_files import frame_names
 from tcam_cache.datasets.sources import UPRIGHT, is_upright
 from tcam_cache.datasets.splits import named_split, seeded_splits, with_splits
 from tcam_cache.errors import ManifestError
@@ -111,7 +111,7 @@ def _video_shots(root: Path, tag: str, video: str, notes: Notes) -> Iterator[Sho
     listing = list_folder(root / video)
     _note_frames(listing, video, notes)
     if listing.images:
-        yield _shot(tag, video, video, listing)
+        yield _shot(root, tag, video, video, listing)
     elif not listing.folders:
         notes["empty shot folder(s) left out"].append(video)
     for name in listing.folders:
@@ -120,13 +120,14 @@ def _video_shots(root: Path, tag: str, video: str, notes: Notes) -> Iterator[Sho
         _note_frames(below, folder, notes)
         notes["folder(s) below a shot ignored"] += (f"{folder}/{deeper}" for deeper in below.folders)
         if below.images:
-            yield _shot(tag, video, folder, below)
+            yield _shot(root, tag, video, folder, below)
         else:
             notes["empty shot folder(s) left out"].append(folder)
 
 
-def _shot(tag: str, video: str, folder: str, listing: Listing) -> Shot:
-    return Shot(one_name(folder), tag, one_name(video), "train", folder, tuple(listing.images))
+def _shot(root: Path, tag: str, video: str, folder: str, listing: Listing) -> Shot:
+    frames = frame_names(root / folder, listing.images)
+    return Shot(one_name(folder), tag, one_name(video), "train", folder, frames)
 
 
 def _note_frames(listing: Listing, folder: str, notes: Notes) -> None:
@@ -163,8 +164,8 @@ def _doubt_levels(root: Path, shots: Sequence[Shot]) -> None:
 
 def _no_frames(root: Path, notes: Notes) -> ManifestError:
     expected = (
-        f"Expected CLASS/VIDEO/SHOT/frame0001.jpg or CLASS/VIDEO/frame0001.jpg, with images that end in "
-        f"{', '.join(SUFFIXES)}."
+        "Expected CLASS/VIDEO/SHOT/frame0001.jpg or CLASS/VIDEO/frame0001.jpg, with pictures such as "
+        ".jpg, .png or .webp."
     )
     if videos := notes[VIDEOS]:
         return ManifestError(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from tcam_cache.datasets.picture_files import as_rgb, file_and_frame, require_whole
 from tcam_cache.errors import FrameError
 from tcam_cache.records import Frame, Shot
 
@@ -22,8 +23,7 @@ _ON_ITS_SIDE = (5, 6, 7, 8)
 class ImageFrames:
     """Reads a shot's frames from image files below a root; a `FrameSource`.
 
-    Greyscale, palette, CMYK and 16-bit images become RGB uint8; transparency is dropped, the colours are
-    as stored.
+    Greyscale, palette, CMYK and 16-bit images become RGB uint8, see `picture_files.as_rgb`.
 
     Attributes:
         root: the data set's folder.
@@ -35,8 +35,9 @@ class ImageFrames:
     upright: bool = True
 
     def files(self, shot: Shot) -> tuple[Path, ...]:
-        """Return the files that a shot's frames are read from, one a frame."""
-        return tuple(self.root / shot.path(t) for t in range(len(shot)))
+        """Return the files that a shot's frames are read from, one a frame, but for pictures that move."""
+        files = dict.fromkeys(file_and_frame(name)[0] for name in shot.frames)
+        return tuple(self.root / shot.folder / name for name in files)
 
     def read(self, shot: Shot, t: int, size: int | None = None) -> Frame:
         """Decode frame t of a shot; with `size`, squash it to size x size (bilinear, antialiased).
@@ -73,10 +74,19 @@ def image_sizes(
 
 @contextmanager
 def open_image(root: Path | str, name: str) -> Iterator[Image.Image]:
-    """Open the image `root/name`; whatever goes wrong, while decoding too, is a `FrameError` naming it."""
-    path = Path(root) / name
+    """Open the image `root/name`, a frame of one that moves by `picture_files.frame_names`.
+
+    Whatever goes wrong, while decoding too, is a `FrameError` naming it.
+    """
+    path, number = Path(root) / name, 0
+    if "#" in name and not path.exists():
+        file, number = file_and_frame(name)
+        path = Path(root) / file
     try:
         with Image.open(path) as image:
+            require_whole(path, image)
+            if number:
+                image.seek(number)
             yield image
     # The decoders of damaged files raise nearly every built-in exception; each means the same to us.
     except Exception as error:
@@ -95,14 +105,6 @@ def turned(image: Image.Image) -> Image.Image:
 def shown_size(image: Image.Image, upright: bool) -> tuple[int, int]:
     """Return an image's (width, height), upright or as stored."""
     return image.size[::-1] if upright and _orientation(image) in _ON_ITS_SIDE else image.size
-
-
-def as_rgb(image: Image.Image) -> Image.Image:
-    """Convert an image of any mode to RGB; 16-bit grey is scaled by 255 / 65535, where PIL would clip it."""
-    if image.mode.startswith("I"):
-        wide = np.asarray(image).astype(np.int64)
-        return Image.fromarray(((wide.clip(0, 65535) * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
-    return image.convert("RGB")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -125,5 +127,7 @@ def _reason(path: Path, error: Exception) -> str:
             return "too large to be a frame"
         if "truncated" in str(error).lower():
             return "truncated"
+        if isinstance(error, EOFError):
+            return "no such frame in it"
         return f"damaged ({error})"
     return f"cannot be opened ({error.strerror})"

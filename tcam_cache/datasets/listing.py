@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tcam_cache.datasets.picture_files import frame_names, is_picture
 from tcam_cache.errors import ManifestError
 from tcam_cache.names import conflicted_copy, in_order, left_behind, one_name
 from tcam_cache.records import Shot
-
-SUFFIXES = (".jpg", ".jpeg", ".png")
 
 # By these files a folder is a cache, a run, a search, a report of this program; or boxes of `predict`.
 _OWN_FILES = (("cache.json",), ("config.json", "log.jsonl"), ("search.json",), ("metrics.json", "frames.csv"))
@@ -58,7 +57,7 @@ def list_folder(folder: Path | str) -> Listing:
                 elif _is_folder(entry):
                     if not made_here(entry.path):
                         folders.append(entry.name)
-                elif entry.name.lower().endswith(SUFFIXES):
+                elif is_picture(entry.name):
                     images.append(entry.name)
                 else:
                     others.append(entry.name)
@@ -89,24 +88,35 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def image_names(folder: Path | str) -> tuple[str, ...]:
-    """Return the images in a folder and below, as paths relative to it with "/", in natural order.
+def image_names(folder: Path | str, but: Path | None = None) -> tuple[str, ...]:
+    """Return the frames in a folder and below, as paths relative to it with "/", in natural order.
 
-    What `list_folder` leaves out is left out at every depth; links to folders are not followed.
+    What `list_folder` leaves out is left out at every depth; links to folders are not followed. A picture
+    that moves has several, see `frame_names`.
+
+    Args:
+        folder: to look into.
+        but: a folder to leave out.
     """
-    found = [path.relative_to(folder).as_posix() for path in images_below(Path(folder))]
-    return tuple(in_order(found).names)
+    found = [path.relative_to(folder).as_posix() for path in images_below(Path(folder), but)]
+    return frame_names(Path(folder), in_order(found).names)
 
 
-def images_below(folder: Path) -> Iterator[Path]:
-    """Yield the images in a folder and below; conflicted copies are left out, with a warning."""
-    for place, listing in folders_below(folder):
+def images_below(folder: Path, but: Path | None = None) -> Iterator[Path]:
+    """Yield the images in a folder and below; copies and other files are left out, with a warning."""
+    others: list[str] = []
+    for place, listing in folders_below(folder, but):
+        others += listing.others
         if listing.copies:
             count = len(listing.copies)
             logger.warning(
                 "%d conflicted cop(ies) in %s left out, such as %s", count, place, listing.copies[0]
             )
         yield from (place / name for name in listing.images)
+    if others:
+        logger.warning(
+            "%d file(s) in %s are no pictures and left out, such as %s", len(others), folder, others[0]
+        )
 
 
 def warn_of_copies(folder: Path, listing: Listing) -> None:
@@ -116,13 +126,13 @@ def warn_of_copies(folder: Path, listing: Listing) -> None:
         logger.warning("%d conflicted cop(ies) in %s left out, such as %s", count, folder, listing.copies[0])
 
 
-def folders_below(folder: Path) -> Iterator[tuple[Path, Listing]]:
-    """Yield a folder and all below with what lies in each, but for links."""
+def folders_below(folder: Path, but: Path | None = None) -> Iterator[tuple[Path, Listing]]:
+    """Yield a folder and all below, but for links and one to leave out, with what lies in each."""
     listing = list_folder(folder)
     yield folder, listing
     for name in listing.folders:
-        if not (folder / name).is_symlink():
-            yield from folders_below(folder / name)
+        if not (folder / name).is_symlink() and (but is None or (folder / name).absolute() != but.absolute()):
+            yield from folders_below(folder / name, but)
 
 
 def absent(name: str, present: Iterable[str]) -> str:

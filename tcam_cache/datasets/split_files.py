@@ -8,7 +8,7 @@ from typing import Any
 
 from tcam_cache.datasets.annotations import checked_box
 from tcam_cache.datasets.class_names import read_class_names
-from tcam_cache.datasets.listing import SUFFIXES
+from tcam_cache.datasets.picture_files import is_picture
 from tcam_cache.datasets.tables import read_text
 from tcam_cache.errors import ManifestError
 from tcam_cache.names import one_name
@@ -119,7 +119,7 @@ def read_video_splits(path: Path | str) -> dict[str, str]:
 
 
 def _shot_folder(path: str) -> str:
-    return path.rpartition("/")[0] if path.lower().endswith(SUFFIXES) else path
+    return path.rpartition("/")[0] if is_picture(path) else path
 
 
 def _labels(folder: Path, split: str, faults: list[str]) -> dict[str, int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from tcam_cache.errors import ExtraError, FrameError
 from tcam_cache.extras import optional
@@ -192,10 +193,14 @@ def sound_frames(packets: Iterable[Any]) -> Iterator[Any]:
 def picture(frame: Any, upright: bool = True, side: int | None = None) -> np.ndarray:
     """Return a decoded frame as (H, W, 3) uint8 RGB; with `side`, the mean colours of side x side cells.
 
+    `frame` is one of PyAV, or the RGB image of a picture that moves.
+
     Colours follow what the file says of its colour space and range, whichever version of PyAV converts; where
     it says nothing, BT.601 in limited range, as FFmpeg and OpenCV have it. Pixels that are not square stay
     as stored, as in OpenCV. `upright` turns and mirrors the picture as the file's display matrix says.
     """
+    if isinstance(frame, Image.Image):
+        return np.array(frame if side is None else frame.resize((side, side), Image.Resampling.BOX))
     sized = {} if side is None else {"width": side, "height": side, "interpolation": "AREA"}
     space = int(frame.colorspace)
     if space != _RGB_SPACE and not frame.format.is_rgb:
@@ -209,6 +214,8 @@ def picture(frame: Any, upright: bool = True, side: int | None = None) -> np.nda
 def shown_size(frame: Any, upright: bool) -> tuple[int, int]:
     """Return a decoded frame's (width, height), upright or as stored."""
     size = frame.width, frame.height
+    if isinstance(frame, Image.Image):
+        return size
     return size[::-1] if upright and _on_its_side(_matrix(frame)) else size
 
 

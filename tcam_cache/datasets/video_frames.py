@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tcam_cache.datasets.picture_files import AnimatedPicture, frame_count, is_picture
 from tcam_cache.datasets.video_damage import demuxer_errors, require_whole
-from tcam_cache.datasets.video_file import VideoFile, picture, video_errors
+from tcam_cache.datasets.video_file import VideoFile, is_video, picture, video_errors
 from tcam_cache.records import Frame, Shot
 
 # Files that one process keeps open, and how far ahead it decodes on rather than look for a keyframe.
@@ -76,7 +77,7 @@ class VideoFrames:
             _LEFT_TO_THE_PARENT.append(self._open)
             self.__init__(**self.__getstate__())
         if folder not in self._open:
-            self._open[folder] = _Reader(VideoFile(self.root / folder, self.absolute))
+            self._open[folder] = _Reader(_opened(self.root / folder, self.absolute))
             if len(self._open) > _OPEN_FILES:
                 _, oldest = self._open.popitem(last=False)
                 oldest.file.close()
@@ -113,21 +114,33 @@ def frame_times(path: Path) -> tuple[str, ...]:
 
 def decoded_frames(path: Path) -> Iterator[tuple[int, Any]]:
     """Yield (time in milliseconds, PyAV's frame) of a whole file; errors are the caller's."""
-    file, times = VideoFile(path), []
+    file, times = _opened(path), []
     try:
         with demuxer_errors() as said:
             for time, frame in file.in_order():
                 times.append(time)
                 yield time, frame
-        require_whole(file, times, said)
+        if isinstance(file, VideoFile):
+            require_whole(file, times, said)
     finally:
         file.close()
+
+
+def is_moving(path: Path) -> bool:
+    """Return whether a path is a video file, or a picture that moves, such as an animated GIF or WebP."""
+    return is_video(path) or (is_picture(path.name) and frame_count(path) > 1)
+
+
+def _opened(path: Path, absolute: bool = False) -> "VideoFile | AnimatedPicture":
+    return (
+        AnimatedPicture(path) if is_picture(path.name) and not is_video(path) else VideoFile(path, absolute)
+    )
 
 
 class _Reader:
     """An open file, the frames that come next, and the last one that came."""
 
-    def __init__(self, file: VideoFile) -> None:
+    def __init__(self, file: "VideoFile | AnimatedPicture") -> None:
         self.file = file
         self._begin(iter(()))
 

@@ -17,9 +17,9 @@ from tcam_cache.datasets.sources import FROM_FIRST, UPRIGHT
 from tcam_cache.datasets.splits import seeded_splits, with_splits
 from tcam_cache.datasets.tables import read_table
 from tcam_cache.datasets.video_file import SUFFIXES, picture, shown_size, video_errors
-from tcam_cache.datasets.video_frames import decoded_frames, time_name
+from tcam_cache.datasets.video_frames import decoded_frames, is_moving, time_name
 from tcam_cache.errors import FrameError, ManifestError
-from tcam_cache.names import one_name
+from tcam_cache.names import in_order, one_name
 from tcam_cache.processes import in_processes
 from tcam_cache.progress import progress_bar
 from tcam_cache.records import SPLITS, Shot
@@ -106,6 +106,10 @@ def _listed_in_folders(root: Path) -> list[_Listed]:
     for tag, folder, split in class_folders(root):
         listing = list_folder(root / folder)
         files = [name for name in listing.others if name.lower().endswith(SUFFIXES)]
+        moving = [name for name in listing.images if is_moving(root / folder / name)]
+        files = in_order([*files, *moving]).names
+        still = [f"{folder}/{name}" for name in listing.images if name not in moving]
+        notes["picture(s) that do not move ignored"] += still
         listed += [_Listed(f"{folder}/{name}", tag, split) for name in files]
         notes["folder(s) below a class ignored"] += (f"{folder}/{name}" for name in listing.folders)
         notes["conflicted cop(ies) left out"] += (f"{folder}/{name}" for name in listing.copies)

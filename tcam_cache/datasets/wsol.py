@@ -8,8 +8,9 @@ from pathlib import Path
 from tcam_cache.datasets.annotations import Row, plain_path
 from tcam_cache.datasets.class_names import class_text, lies_in_split
 from tcam_cache.datasets.images import image_sizes
-from tcam_cache.datasets.listing import SUFFIXES, absent, is_folder, list_folder, on_disk, warn_of_copies
+from tcam_cache.datasets.listing import absent, is_folder, list_folder, on_disk, warn_of_copies
 from tcam_cache.datasets.manifest import Manifest
+from tcam_cache.datasets.picture_files import is_picture
 from tcam_cache.datasets.scan import Scan, open_root
 from tcam_cache.datasets.sources import STORED, is_upright
 from tcam_cache.datasets.split_files import (
@@ -100,7 +101,7 @@ def _shots(root: Path, files: SplitFiles, faults: list[str]) -> Iterator[Shot]:
         folders: dict[str, list[str]] = defaultdict(list)
         for path in ids:
             folder, _, name = path.rpartition("/")
-            if not path.lower().endswith(SUFFIXES):
+            if not is_picture(path):
                 folders.setdefault(path, [])
             elif folder or alone:
                 folders[folder].append(name)
@@ -124,7 +125,7 @@ def _shots(root: Path, files: SplitFiles, faults: list[str]) -> Iterator[Shot]:
 
 def _are_pictures(paths: Sequence[str]) -> bool:
     """Return whether the listed are still pictures: all images, as CLASS/IMAGE or below folders of splits."""
-    if not all(path.lower().endswith(SUFFIXES) for path in paths):
+    if not all(is_picture(path) for path in paths):
         return False
     return any(path.count("/") < 2 for path in paths) or all(map(lies_in_split, paths))
 

@@ -24,12 +24,14 @@ class FrameBatch(NamedTuple):
         rgb: (B, 3, S, S) uint8, squashed.
         sizes: (B, 2) int64, width and height of the originals.
         faults: what could not be read, one text each; those rows of `rgb` are zero.
+        unread: positions of those rows.
     """
 
     frames: tuple[ShotFrame, ...]
     rgb: torch.Tensor
     sizes: torch.Tensor
     faults: tuple[str, ...]
+    unread: tuple[int, ...] = ()
 
 
 class _FrameBatches(Dataset):
@@ -39,20 +41,21 @@ class _FrameBatches(Dataset):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, list[str], list[int]]:
         batch = self.batches[index]
         pixels = np.zeros((len(batch), self.size, self.size, 3), np.uint8)
         sizes = torch.ones(len(batch), 2, dtype=torch.int64)
-        faults = []
+        faults, unread = [], []
         for row, (shot, t) in enumerate(batch):
             try:
                 frame = self.source.read(shot, t, self.size)
             except FrameError as error:
                 faults.extend(error.offenders or [error.message])
+                unread.append(row)
                 continue
             pixels[row] = frame.pixels
             sizes[row] = torch.tensor([frame.width, frame.height])
-        return torch.from_numpy(pixels).permute(0, 3, 1, 2), sizes, faults
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2), sizes, faults, unread
 
 
 def load_batches(
@@ -67,8 +70,8 @@ def load_batches(
         workers: processes that decode; 0 decodes in this one.
     """
     items = in_order(_FrameBatches(batches, source, size), workers)
-    for frames, (rgb, sizes, faults) in zip(batches, items, strict=True):
-        yield FrameBatch(tuple(frames), rgb, sizes, tuple(faults))
+    for frames, (rgb, sizes, faults, unread) in zip(batches, items, strict=True):
+        yield FrameBatch(tuple(frames), rgb, sizes, tuple(faults), tuple(unread))
 
 
 def in_order(items: Dataset, workers: int) -> Iterator[Any]:
@@ -123,6 +126,16 @@ def only_readable(batches: Iterable[FrameBatch]) -> Iterator[FrameBatch]:
             yield batch
     if faults:
         raise unreadable(faults)
+
+
+def readable_parts(batches: Iterable[FrameBatch], faults: list[str]) -> Iterator[FrameBatch]:
+    """Pass on what can be read of each batch, and add what cannot to a list."""
+    for batch in batches:
+        faults += batch.faults
+        kept = [row for row in range(len(batch.frames)) if row not in batch.unread]
+        if kept:
+            frames = tuple(batch.frames[row] for row in kept)
+            yield FrameBatch(frames, batch.rgb[kept], batch.sizes[kept], ())
 
 
 def unreadable(faults: Sequence[str]) -> FrameError:

@@ -10,7 +10,7 @@ from torch import nn
 from tcam_cache.cache import CamCache
 from tcam_cache.cams import CamExtractor, Classifier
 from tcam_cache.records import FrameSource, Shot
-from tcam_cache.stages.loading import ShotFrame, in_batches, load_batches, only_readable
+from tcam_cache.stages.loading import ShotFrame, in_batches, load_batches, only_readable, readable_parts
 from tcam_cache.training import as_images, resize_maps
 
 
@@ -64,13 +64,16 @@ def decoder_maps(
     map_size: int,
     batch_size: int,
     workers: int,
+    faults: list[str] | None = None,
 ) -> Iterator[FrameMap]:
     """Yield the decoder's foreground probability S1 of each frame (paper, Sec. 3).
 
     Frames enter squashed to `image_size`, the size the decoder was trained at; maps leave at `map_size`.
+    Frames that cannot be read are added to `faults` where that is given, else all are named in one error.
     """
     device = classifier.mean.device
-    for batch in only_readable(load_batches(in_batches(frames, batch_size), source, image_size, workers)):
+    loaded = load_batches(in_batches(frames, batch_size), source, image_size, workers)
+    for batch in only_readable(loaded) if faults is None else readable_parts(loaded, faults):
         with torch.inference_mode():
             foreground, known = foreground_maps(classifier, decoder, as_images(batch.rgb, device))
             scores, logits = resize_maps(foreground, map_size).cpu().numpy(), known.cpu().numpy()

@@ -1,23 +1,23 @@
 """After training: boxes for new frames, each on its own, with no tag given."""
 
-import csv
-import io
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tcam_cache.cache.source_files import stamp_of
+from tcam_cache.cams import weights_hash
 from tcam_cache.config import MAP_SIZE, PredictConfig
-from tcam_cache.datasets import ImageFrames, VideoFrames, frame_times, image_names, is_video
+from tcam_cache.datasets import ImageFrames, VideoFrames, frame_times, image_names, is_moving
 from tcam_cache.errors import ConfigError, FrameError
 from tcam_cache.evaluation import boxes_at
 from tcam_cache.evaluation.overlays import draw_boxes, overlay_cam, save_image
-from tcam_cache.files import make_folder, write_text
 from tcam_cache.progress import progress_bar
 from tcam_cache.records import Box, FrameSource, Shot
+from tcam_cache.stages.boxes_folder import OVERLAYS, ROWS, BoxesFolder, Row
 from tcam_cache.stages.localizer import Localizer, open_localizer
 from tcam_cache.stages.maps import FrameMap, decoder_maps
 from tcam_cache.stages.setup import find_device, worker_count
@@ -56,40 +56,73 @@ class PredictReport:
 
 
 def predict(config: PredictConfig) -> PredictReport:
-    """Find the object in every image of a folder, in one image, or in every frame of a video file.
+    """Find the object in every picture of a folder, in one picture, or in every frame of a video file.
+
+    Rows are written as they come. Interrupted, the same call goes on where it stopped.
 
     Raises:
-        FrameError: there is no image, or frames cannot be read (all are named).
+        FrameError: there is no picture, or frames cannot be read: all are named, after the rows of all others
+            are written.
         ConfigError: no threshold was given and the run carries none.
+        RunError: the folder holds boxes of another input, run or setting, and `overwrite` is not set.
     """
     localizer = open_localizer(config.run, find_device(config.device))
     tau = _threshold(config, localizer)
-    source, frames = _frames(config.source)
-    out = make_folder(config.out)
-    trained = localizer.config
+    source, shot = _input(config)
+    names = dict(zip(shot.frames, range(len(shot)), strict=True))
+    folder = BoxesFolder.begin(
+        config.out, COLUMNS, _stamps(source, shot), _settings(config, localizer, tau), config.overwrite
+    )
+    faults: list[str] = []
+    left = [(shot, t) for name, t in names.items() if name not in folder.rows]
     began = time.perf_counter()
     maps = decoder_maps(
         localizer.classifier,
         localizer.decoder,
-        frames,
+        left,
         source,
-        image_size=trained.image_size,
+        image_size=localizer.config.image_size,
         map_size=MAP_SIZE,
         batch_size=config.batch_size,
         workers=worker_count(config.workers),
+        faults=faults,
     )
-    rows = []
-    with progress_bar(len(frames), "boxes", "frame") as bar:
+    with folder, progress_bar(len(names), "boxes", "frame", done=len(names) - len(left)) as bar:
         for item in maps:
             box = _box(item, tau)
-            rows.append(_row(item, box, localizer.classifier.classes))
             if config.overlays:
-                _draw(source, item, box, out)
+                _draw(source, item, box, config.out / folder.pictures[item.shot.frames[item.t]])
+            folder.add(_row(item, box, localizer.classifier.classes))
             bar.update()
-    _write_csv(out / "boxes.csv", rows)
     seconds = time.perf_counter() - began
-    found = sum(row[3] != "" for row in rows)
-    return PredictReport(str(out), len(rows), found, tau, round(1000 * seconds / len(rows), 2))
+    if faults:
+        raise FrameError(
+            f"{len(faults)} of {len(names)} frame(s) cannot be read and have no row; the boxes of all others "
+            f"are in {config.out / ROWS}. Replace them and run the same command again, or do without.",
+            faults,
+        )
+    found = sum(row[3] != "" for row in folder.rows.values())
+    each = round(1000 * seconds / max(1, len(left)), 2)
+    return PredictReport(str(config.out), len(folder.rows), found, tau, each)
+
+
+def _settings(config: PredictConfig, localizer: Localizer, tau: float) -> dict[str, Any]:
+    """Return everything that a row depends on."""
+    return {
+        "input": str(config.source.absolute()),
+        "decoder": weights_hash(localizer.decoder.state_dict()),
+        "encoder": localizer.classifier_file.hashes()["best_classification"],
+        "threshold": tau,
+        "batch_size": config.batch_size,
+        "overlays": config.overlays,
+    }
+
+
+def _stamps(source: FrameSource, shot: Shot) -> dict[str, str]:
+    """Return what each frame's file is now, by the frame's name."""
+    if isinstance(source, VideoFrames):
+        return dict.fromkeys(shot.frames, stamp_of(source.files(shot)))
+    return {name: stamp_of(source.files(shot.only([t]))) for t, name in enumerate(shot.frames)}
 
 
 def _threshold(config: PredictConfig, localizer: Localizer) -> float:
@@ -100,16 +133,20 @@ def _threshold(config: PredictConfig, localizer: Localizer) -> float:
     return float(localizer.threshold["value"])
 
 
-def _frames(path: Path) -> tuple[FrameSource, list[tuple[Shot, int]]]:
-    if is_video(path):
+def _input(config: PredictConfig) -> tuple[FrameSource, Shot]:
+    path, own = config.source, f"{OVERLAYS}/"
+    if is_moving(path):
         source, names, folder = VideoFrames(path.parent), frame_times(path), path.name
+    elif path.is_dir():
+        source, folder = ImageFrames(path), "."
+        names = image_names(path, but=config.out)
+        if path.absolute() == config.out.absolute():
+            names = tuple(name for name in names if not name.startswith(own))
     else:
-        source = ImageFrames(path if path.is_dir() else path.parent)
-        names, folder = image_names(path) if path.is_dir() else (path.name,), "."
+        source, names, folder = ImageFrames(path.parent), (path.name,), "."
     if not path.exists() or not names:
         raise FrameError(f"there is no image in {path}. Give an image, a folder of images, or a video file.")
-    shot = Shot("new", "", "new", "test", folder, tuple(names))
-    return source, [(shot, t) for t in range(len(shot))]
+    return source, Shot("new", "", "new", "test", folder, tuple(names))
 
 
 def _box(item: FrameMap, tau: float) -> Box | None:
@@ -120,24 +157,15 @@ def _box(item: FrameMap, tau: float) -> Box | None:
     return Box(*(box * scale).tolist())
 
 
-def _row(item: FrameMap, box: Box | None, classes: Sequence[str]) -> list[Any]:
+def _row(item: FrameMap, box: Box | None, classes: Sequence[str]) -> Row:
     exponents = np.exp(item.logits - item.logits.max())
     best = int(exponents.argmax())
-    corners = ["", "", "", ""] if box is None else [round(value, 2) for value in box]
+    corners: Row = ["", "", "", ""] if box is None else [round(value, 2) for value in box]
     probability = round(float(exponents[best] / exponents.sum()), 4)
     path = item.shot.frames[item.t]
     return [path, classes[best], probability, *corners, round(float(item.scores.max()), 4)]
 
 
-def _draw(source: FrameSource, item: FrameMap, box: Box | None, out: Path) -> None:
+def _draw(source: FrameSource, item: FrameMap, box: Box | None, path: Path) -> None:
     picture = overlay_cam(source.read(item.shot, item.t).pixels, item.scores)
-    # Appended, not exchanged: a.png and a.jpg may lie side by side.
-    name = item.shot.frames[item.t]
-    name = name if name.endswith(".jpg") else f"{name}.jpg"
-    save_image(out / "overlays" / name, draw_boxes(picture, [box] if box else []))
-
-
-def _write_csv(path: Path, rows: Iterator[list[Any]] | list[list[Any]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
-    write_text(path, text.getvalue())
+    save_image(path, draw_boxes(picture, [box] if box else []))

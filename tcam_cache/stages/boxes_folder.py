@@ -1,0 +1,154 @@
+"""The folder that `predict` writes: rows as they come, what they are of, and where to go on after an end."""
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Self
+
+from tcam_cache.cells import csv_text, file_names, from_csv_text
+from tcam_cache.errors import RunError
+from tcam_cache.files import make_folder, storage_errors, write_json, write_text
+from tcam_cache.provenance import differences
+
+SETTINGS, ROWS, STAMPS, OVERLAYS = "predict.json", "boxes.csv", "frames.jsonl", "overlays"
+
+Row = list[str | float]
+
+
+class BoxesFolder:
+    """Boxes of one input, kept row by row; a context manager that holds its files open.
+
+    boxes.csv     a row a frame, for people
+    frames.jsonl  a line a finished frame: its name, and the stamp of its file
+    predict.json  what the boxes are of, and by which run and settings
+
+    Attributes:
+        path: the folder.
+        columns: of boxes.csv; the first is the frame's name.
+        stamps: what each frame's file is now, by the frame's name, in the order of the input.
+        rows: of finished frames whose files have not changed since, by name.
+        pictures: where the picture of each frame goes, below `path`; no two go to one place.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], stamps: Mapping[str, str]) -> None:
+        self.path, self.columns, self.stamps = path, columns, stamps
+        self.rows: dict[str, Row] = {}
+        self.pictures = {name: f"{OVERLAYS}/{file}" for name, file in file_names(stamps, ".jpg").items()}
+        self._files: list[IO[str]] = []
+
+    @classmethod
+    def begin(
+        cls,
+        path: Path,
+        columns: Sequence[str],
+        stamps: Mapping[str, str],
+        settings: Mapping[str, Any],
+        overwrite: bool = False,
+    ) -> Self:
+        """Start a folder of boxes, or go on with the one that is there.
+
+        Args:
+            path: absent, or holding boxes of the same input, run and settings; other files in it stay.
+            columns: of boxes.csv.
+            stamps: of each frame's file, by the frame's name, in the order of the input.
+            settings: what the boxes are of; JSON-able.
+            overwrite: remove boxes of another input, run or setting.
+
+        Raises:
+            RunError: the folder holds other boxes, and `overwrite` is not set.
+            StorageError: the file system refuses a write.
+        """
+        make_folder(path)
+        wanted, found = json.loads(json.dumps(settings)), _settings_of(path)
+        if found != wanted and (found is not None or (path / ROWS).exists()):
+            if not overwrite:
+                raise RunError(
+                    f"{path} holds boxes of another input, run or setting. Give another --out, or "
+                    "--overwrite to clear them.",
+                    differences(wanted, found or {}),
+                )
+            _clear(path)
+        folder = cls(path, columns, stamps)
+        if found == wanted:
+            folder.rows = _finished(path, stamps)
+        write_json(path / SETTINGS, wanted)
+        folder._write_in_order()
+        return folder
+
+    def __enter__(self) -> Self:
+        with storage_errors(self.path):
+            for name in (ROWS, STAMPS):
+                self._files.append((self.path / name).open("a", encoding="utf-8", newline=""))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files:
+            file.close()
+        self._files.clear()
+        self._write_in_order()
+
+    def add(self, row: Row) -> None:
+        """Write the row of a finished frame; it stays, whatever comes next."""
+        name = str(row[0])
+        with storage_errors(self.path):
+            for file, line in zip(self._files, (_line(row), self._stamp_line(name)), strict=True):
+                file.write(line)
+                file.flush()
+        self.rows[name] = row
+
+    def _write_in_order(self) -> None:
+        names = [name for name in self.stamps if name in self.rows]
+        write_text(self.path / ROWS, _line(self.columns) + "".join(_line(self.rows[name]) for name in names))
+        write_text(self.path / STAMPS, "".join(map(self._stamp_line, names)))
+
+    def _stamp_line(self, name: str) -> str:
+        return json.dumps([name, self.stamps[name]]) + "\n"
+
+
+def _settings_of(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads((path / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _finished(path: Path, stamps: Mapping[str, str]) -> dict[str, Row]:
+    """Return the rows of frames that both files hold whole and whose files are what they were."""
+    kept = set()
+    for line in _lines(path / STAMPS):
+        try:
+            name, stamp = json.loads(line)
+        except (ValueError, TypeError):
+            continue
+        if stamps.get(name) == stamp:
+            kept.add(name)
+    text = "".join(_lines(path / ROWS)[1:])
+    rows = ([from_csv_text(cell) for cell in row] for row in csv.reader(io.StringIO(text)) if row)
+    return {row[0]: row for row in rows if row[0] in kept}
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the lines of a file that were written whole; none where it is not there."""
+    try:
+        text = path.read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return [line + "\n" for line in text.split("\n")[:-1]]
+
+
+def _line(cells: Sequence[str | float]) -> str:
+    text = io.StringIO()
+    made = (csv_text(cell) if isinstance(cell, str) else cell for cell in cells)
+    csv.writer(text, lineterminator="\n").writerow(made)
+    return text.getvalue()
+
+
+def _clear(path: Path) -> None:
+    with storage_errors(path):
+        for name in (ROWS, STAMPS, SETTINGS):
+            (path / name).unlink(missing_ok=True)
+        if (path / OVERLAYS).is_dir() and not (path / OVERLAYS).is_symlink():
+            shutil.rmtree(path / OVERLAYS)

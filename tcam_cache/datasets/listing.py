@@ -20,6 +20,7 @@ _OWN_BOXES = b"frame,predicted_class,"
 logger = logging.getLogger(__name__)
 
 Notes = defaultdict[str, list[str]]
+ORDER_OPEN = "folder(s) whose names leave the order of the frames open"
 
 
 class Listing(NamedTuple):
@@ -109,13 +110,6 @@ def images_below(folder: Path) -> Iterator[Path]:
         yield from (place / name for name in listing.images)
 
 
-def warn_of_copies(folder: Path, listing: Listing) -> None:
-    """Log the conflicted copies of a folder, which are left out, if it has any."""
-    count = len(listing.copies)
-    if count:
-        logger.warning("%d conflicted cop(ies) in %s left out, such as %s", count, folder, listing.copies[0])
-
-
 def folders_below(folder: Path) -> Iterator[tuple[Path, Listing]]:
     """Yield a folder and all below with what lies in each, but for links."""
     listing = list_folder(folder)
@@ -146,6 +140,13 @@ def on_disk(root: Path, path: str) -> str:
         same = next((other for other in names if one_name(other) == one_name(name)), name)
         found = f"{found}/{same}" if found else same
     return found
+
+
+def note_frames(listing: Listing, folder: str, notes: Notes) -> None:
+    """Note what is odd about a folder of frames: conflicted copies, and names that leave their order open."""
+    notes["conflicted cop(ies) left out"] += (f"{folder}/{name}" for name in listing.copies)
+    if listing.doubt:
+        notes[ORDER_OPEN].append(f"{folder}: {listing.doubt}")
 
 
 def log_notes(notes: Notes, shots: Sequence[Shot]) -> None:

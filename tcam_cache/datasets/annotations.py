@@ -102,7 +102,9 @@ def parsed_box(corners: Sequence[str | float]) -> Box:
     try:
         box = Box(*map(float, corners))
     except (TypeError, ValueError):
-        raise ValueError(f"box {text} is not four numbers") from None
+        comma = any("," in str(corner) for corner in corners)
+        hint = "; decimals take a point" if comma else ""
+        raise ValueError(f"box {text} is not four numbers{hint}") from None
     if not all(map(math.isfinite, box)):
         raise ValueError(f"box {text} has a NaN or infinite corner")
     if not (box.x0 < box.x1 and box.y0 < box.y1):

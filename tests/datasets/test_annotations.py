@@ -99,6 +99,7 @@ def test_a_missing_file_is_named(tmp_path):
         ("bird,nan,2,8,9,val", "box nan,2,8,9 has a NaN or infinite corner"),
         ("bird,1,2,inf,9,val", "box 1,2,inf,9 has a NaN or infinite corner"),
         ("bird,one,2,8,9,val", "box one,2,8,9 is not four numbers"),
+        ('bird,"1,5",2,8,9,val', "box 1,5,2,8,9 is not four numbers; decimals take a point"),
         ("bird,1,2,8,,val", "box 1,2,8, is not four numbers"),
         ("bird,1,2", "box 1,2,, is not four numbers"),
         ("bird,8,2,1,9,val", "box 8,2,1,9 is inverted or empty; expected x0,y0,x1,y1, no width and height"),

@@ -23,7 +23,7 @@ def test_small_boxes_in_pixels_are_not(corners):
 @pytest.mark.parametrize(
     ("box", "beyond"),
     [
-        (Box(0, 0, 20, 20), False),
+        (Box(0, 0, 20, 10), False),
         (Box(-10, -5, 30, 15), False),
         (Box(0, 0, 31, 10), True),
         (Box(0, 0, 20, 16), True),

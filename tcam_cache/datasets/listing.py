@@ -73,6 +73,8 @@ def list_folder(folder: Path | str) -> Listing:
 def made_here(folder: Path | str) -> bool:
     """Return whether a folder is a cache, a run, a report or boxes that this program wrote."""
     folder = Path(folder)
+    if folder.name == "overlays" and made_here(folder.parent):
+        return True
     if any(all((folder / name).is_file() for name in names) for names in _OWN_FILES):
         return True
     try:

@@ -1,7 +1,6 @@
 """Annotations as CSV: boxes and splits, checked against the frames, every misfit reported at once."""
 
 import logging
-import math
 import posixpath
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from tcam_cache.datasets.box_units import checked_box, doubt_units, far_beyond
 from tcam_cache.datasets.images import image_sizes
 from tcam_cache.datasets.tables import read_table
 from tcam_cache.errors import AnnotationError, FrameError
@@ -17,13 +17,6 @@ from tcam_cache.records import SPLITS, Box, Shot
 
 COLUMNS = ("frame", "class", "xmin", "ymin", "xmax", "ymax")
 _CORNERS = COLUMNS[2:]
-# No object is so small: a box that ends there is in shares of the picture, 0 to 1, rounded up or not.
-_SUBPIXEL = 1.5
-# A box that reaches so far beyond its frame, in frames, was drawn on another one.
-_BEYOND = 0.5
-# Boxes may all lie within the first hundred pixels by chance, so that percentages are only warned of.
-_SCALES = {"percent": 100, "thousandths": 1000}
-_MANY = 8
 
 Sizes = Mapping[str, tuple[int, int] | FrameError]
 
@@ -80,39 +73,6 @@ def read_annotations(path: Path | str) -> Annotations:
     parsed = [_row(line, cells) for line, cells in table]
     rows = tuple(row for row in parsed if isinstance(row, Row))
     return Annotations(path, rows, tuple(fault for fault in parsed if isinstance(fault, str)))
-
-
-def checked_box(corners: Sequence[str | float]) -> Box:
-    """Return the box in pixels with these four corners, or raise a `ValueError` that says what is wrong.
-
-    >>> checked_box(["1", "2", "3", "4"])
-    Box(x0=1.0, y0=2.0, x1=3.0, y1=4.0)
-    """
-    box = parsed_box(corners)
-    if is_share(box):
-        raise ValueError(
-            f"box {_text(corners)} is smaller than a pixel, a share of the picture; expected pixels"
-        )
-    return box
-
-
-def parsed_box(corners: Sequence[str | float]) -> Box:
-    """Return the box with corners x0, y0, x1, y1 in any unit, or raise a `ValueError` that says why not."""
-    text = _text(corners)
-    try:
-        box = Box(*map(float, corners))
-    except (TypeError, ValueError):
-        raise ValueError(f"box {text} is not four numbers") from None
-    if not all(map(math.isfinite, box)):
-        raise ValueError(f"box {text} has a NaN or infinite corner")
-    if not (box.x0 < box.x1 and box.y0 < box.y1):
-        raise ValueError(f"box {text} is inverted or empty; expected x0,y0,x1,y1, no width and height")
-    return box
-
-
-def is_share(box: Box) -> bool:
-    """Return whether a box lies between 0 and 1, up to rounding, and so is in shares of its picture."""
-    return min(box) > -1 and max(box) <= _SUBPIXEL
 
 
 def attach(
@@ -194,10 +154,6 @@ def _places(shots: Sequence[Shot], rows: Sequence[Row]) -> tuple[dict[str, tuple
     ]
 
 
-def _text(corners: Sequence[str | float]) -> str:
-    return ",".join(f"{corner:g}" if isinstance(corner, float) else str(corner) for corner in corners)
-
-
 def _example(shots: Sequence[Shot]) -> str:
     return f", such as {shots[0].path(0)}" if shots else ""
 
@@ -258,7 +214,7 @@ def _boxes(rows: Sequence[Row], sizes: Sizes) -> tuple[dict[str, list[Box]], lis
         drawn = _scaled(row.box, row.drawn_on or size, size)
         box = _clip(drawn, *size)
         inside = box.x0 < box.x1 and box.y0 < box.y1
-        if inside and not _far_beyond(drawn, *size):
+        if inside and not far_beyond(drawn, *size):
             boxes[row.frame].append(box)
             clipped += box != drawn
         else:
@@ -270,28 +226,8 @@ def _boxes(rows: Sequence[Row], sizes: Sizes) -> tuple[dict[str, list[Box]], lis
             )
     if clipped:
         logger.warning("%d box(es) reached beyond their image and were clipped to it", clipped)
-    _doubt_units(boxes, sizes)
+    doubt_units(boxes, sizes)
     return boxes, faults
-
-
-def _far_beyond(box: Box, width: int, height: int) -> bool:
-    across, down = _BEYOND * width, _BEYOND * height
-    return box.x0 < -across or box.y0 < -down or box.x1 > width + across or box.y1 > height + down
-
-
-def _doubt_units(boxes: Mapping[str, Sequence[Box]], sizes: Sizes) -> None:
-    found = [box for frame in boxes.values() for box in frame]
-    sides = [side for frame in boxes for side in sizes[frame] if isinstance(side, int)]
-    for unit, scale in _SCALES.items():
-        if len(found) >= _MANY and max(map(max, found)) <= scale and min(sides) >= 2 * scale:
-            logger.warning(
-                "all %d boxes end within the first %d pixels of frames at least twice as large: are they %s? "
-                "Expected pixels",
-                len(found),
-                scale,
-                unit,
-            )
-            return
 
 
 def _scaled(box: Box, drawn_on: tuple[int, int], size: tuple[int, int]) -> Box:

@@ -47,7 +47,7 @@ def class_names(text: str, source: str) -> dict[int, str]:
     Raises:
         ManifestError: the text is no YAML, or no such mapping or list; `source` is named.
 
-    >>> class_names("{'1': 0, \"yes\": 1}  # no: 2", "class_id.yaml")
+    >>> class_names("{'1': 0, yes: 1}  # no: 2", "class_id.yaml")
     {0: '1', 1: 'yes'}
     """
     try:

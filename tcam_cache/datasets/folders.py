@@ -23,6 +23,7 @@ from tcam_cache.datasets.listing import (
     is_folder,
     list_folder,
     log_notes,
+    note_frames,
     refuse_repeated_folders,
 )
 from tcam_cache.datasets.manifest import Manifest
@@ -109,7 +110,8 @@ def _class_shots(root: Path, item: ClassFolder, notes: Notes) -> list[Shot]:
 
 def _video_shots(root: Path, tag: str, video: str, notes: Notes) -> Iterator[Shot]:
     listing = list_folder(root / video)
-    _note_frames(listing, video, notes)
+    note_frames(listing, video, notes)
+    note_videos(listing, f"{video}/", notes)
     if listing.images:
         yield _shot(root, tag, video, video, listing)
     elif not listing.folders:
@@ -117,7 +119,8 @@ def _video_shots(root: Path, tag: str, video: str, notes: Notes) -> Iterator[Sho
     for name in listing.folders:
         folder = f"{video}/{name}"
         below = list_folder(root / folder)
-        _note_frames(below, folder, notes)
+        note_frames(below, folder, notes)
+        note_videos(below, f"{folder}/", notes)
         notes["folder(s) below a shot ignored"] += (f"{folder}/{deeper}" for deeper in below.folders)
         if below.images:
             yield _shot(root, tag, video, folder, below)
@@ -128,13 +131,6 @@ def _video_shots(root: Path, tag: str, video: str, notes: Notes) -> Iterator[Sho
 def _shot(root: Path, tag: str, video: str, folder: str, listing: Listing) -> Shot:
     frames = frame_names(root / folder, listing.images)
     return Shot(one_name(folder), tag, one_name(video), "train", folder, frames)
-
-
-def _note_frames(listing: Listing, folder: str, notes: Notes) -> None:
-    notes["conflicted cop(ies) left out"] += (f"{folder}/{name}" for name in listing.copies)
-    if listing.doubt:
-        notes["folder(s) whose names leave the order of the frames open"].append(f"{folder}: {listing.doubt}")
-    note_videos(listing, f"{folder}/", notes)
 
 
 def _doubt_levels(root: Path, shots: Sequence[Shot]) -> None:

@@ -19,6 +19,7 @@ _OWN_BOXES = b"frame,predicted_class,"
 logger = logging.getLogger(__name__)
 
 Notes = defaultdict[str, list[str]]
+ORDER_OPEN = "folder(s) whose names leave the order of the frames open"
 
 
 class Listing(NamedTuple):
@@ -71,6 +72,8 @@ def list_folder(folder: Path | str) -> Listing:
 def made_here(folder: Path | str) -> bool:
     """Return whether a folder is a cache, a run, a report or boxes that this program wrote."""
     folder = Path(folder)
+    if folder.name == "overlays" and made_here(folder.parent):
+        return True
     if any(all((folder / name).is_file() for name in names) for names in _OWN_FILES):
         return True
     try:
@@ -119,13 +122,6 @@ def images_below(folder: Path, but: Path | None = None) -> Iterator[Path]:
         )
 
 
-def warn_of_copies(folder: Path, listing: Listing) -> None:
-    """Log the conflicted copies of a folder, which are left out, if it has any."""
-    count = len(listing.copies)
-    if count:
-        logger.warning("%d conflicted cop(ies) in %s left out, such as %s", count, folder, listing.copies[0])
-
-
 def folders_below(folder: Path, but: Path | None = None) -> Iterator[tuple[Path, Listing]]:
     """Yield a folder and all below, but for links and one to leave out, with what lies in each."""
     listing = list_folder(folder)
@@ -156,6 +152,13 @@ def on_disk(root: Path, path: str) -> str:
         same = next((other for other in names if one_name(other) == one_name(name)), name)
         found = f"{found}/{same}" if found else same
     return found
+
+
+def note_frames(listing: Listing, folder: str, notes: Notes) -> None:
+    """Note what is odd about a folder of frames: conflicted copies, and names that leave their order open."""
+    notes["conflicted cop(ies) left out"] += (f"{folder}/{name}" for name in listing.copies)
+    if listing.doubt:
+        notes[ORDER_OPEN].append(f"{folder}: {listing.doubt}")
 
 
 def log_notes(notes: Notes, shots: Sequence[Shot]) -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tcam_cache.datasets.annotations import is_share, parsed_box
+from tcam_cache.datasets.box_units import is_share, parsed_box
 from tcam_cache.datasets.listing import refuse_links_out
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.errors import ManifestError

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tcam_cache.datasets.annotations import Annotations, Row, Sizes, attach, checked_box
+from tcam_cache.datasets.annotations import Annotations, Row, Sizes, attach
+from tcam_cache.datasets.box_units import checked_box
 from tcam_cache.datasets.images import image_sizes
 from tcam_cache.datasets.listing import Notes, is_folder, log_notes
 from tcam_cache.datasets.manifest import Manifest

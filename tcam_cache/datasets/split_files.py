@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tcam_cache.datasets.annotations import checked_box
+from tcam_cache.datasets.box_units import checked_box
 from tcam_cache.datasets.class_names import read_class_names
 from tcam_cache.datasets.picture_files import is_picture
 from tcam_cache.datasets.tables import read_text

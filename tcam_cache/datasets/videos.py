@@ -142,6 +142,9 @@ def _listed_in_csv(path: Path, faults: list[str]) -> list[_Listed]:
     for line, row in read_table(path, COLUMNS, "split", ManifestError):
         name, tag, split = (row.get(key, "").strip() for key in (*COLUMNS, "split"))
         file = os.path.relpath(path.parent / name.replace("\\", "/"), path.parent).replace(os.sep, "/")
+        if file.startswith("../"):
+            faults.append(f"line {line}: {name} lies outside {path.parent}; put the CSV above its files")
+            continue
         file, tag = on_disk(path.parent, file), one_name(tag)
         if None in row or not name or not tag or (split and split not in SPLITS):
             faults.append(f"line {line}: expected a file, a class and a split of {', '.join(SPLITS)} or none")

@@ -8,7 +8,16 @@ from pathlib import Path
 from tcam_cache.datasets.annotations import Row, plain_path
 from tcam_cache.datasets.class_names import class_text, lies_in_split
 from tcam_cache.datasets.images import image_sizes
-from tcam_cache.datasets.listing import absent, is_folder, list_folder, on_disk, warn_of_copies
+from tcam_cache.datasets.listing import (
+    ORDER_OPEN,
+    Notes,
+    absent,
+    is_folder,
+    list_folder,
+    log_notes,
+    note_frames,
+    on_disk,
+)
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.datasets.picture_files import is_picture
 from tcam_cache.datasets.scan import Scan, open_root
@@ -52,7 +61,9 @@ def scan_wsol(root: Path | str, splits: Path | str, orientation: str = STORED) -
     root = open_root(root)
     files = read_split_files(splits)
     faults = list(files.faults)
-    shots = sorted(_shots(root, files, faults), key=lambda shot: natural_key(shot.id))
+    notes = Notes(list)
+    shots = sorted(_shots(root, files, faults, notes), key=lambda shot: natural_key(shot.id))
+    log_notes(notes, ())
     tags = {path: tag for ids in files.ids.values() for path, tag in ids.items()}
     there = {plain_path(shot.path(t)) for shot in shots for t in range(len(shot))}
     rows = [
@@ -91,11 +102,11 @@ def write_wsol(manifest: Manifest, folder: Path | str) -> None:
             write_text(folder / split / name, "".join(f"{row}\n" for row in rows))
 
 
-def _shots(root: Path, files: SplitFiles, faults: list[str]) -> Iterator[Shot]:
-    listed = [path for ids in files.ids.values() for path in ids]
-    alone = _are_pictures(listed)
+def _shots(root: Path, files: SplitFiles, faults: list[str], notes: Notes) -> Iterator[Shot]:
+    alone = _are_pictures(files.ids)
     if alone:
-        logger.info("%d pictures: each stands for itself, a video and a shot of its own", len(listed))
+        count = sum(map(len, files.ids.values()))
+        logger.info("%d pictures: each stands for itself, a video and a shot of its own", count)
     for split, ids in files.ids.items():
         # The images that are listed of each folder; a folder that is listed itself is a whole shot.
         folders: dict[str, list[str]] = defaultdict(list)
@@ -109,25 +120,33 @@ def _shots(root: Path, files: SplitFiles, faults: list[str]) -> Iterator[Shot]:
                 faults.append(f"{path} lies in no folder: its shot and video are not known")
         for folder, names in folders.items():
             place = on_disk(root, folder)
-            present = _images_in(root, place, names, faults)
-            wanted = set(present if folder in ids else names)
-            kept = {one_name(name): name for name in present if one_name(name) in wanted or folder in ids}
+            present = _images_in(root, place, names, faults, notes)
+            wanted = set(names)
+            kept = [name for name in present if folder in ids or one_name(name) in wanted]
             if alone:
-                yield from (_picture(place, name, ids, folder, split) for name in kept.values())
+                notes.pop(ORDER_OPEN, None)
+                yield from (_picture(place, name, ids, folder, split) for name in kept)
             elif kept:
                 paths = (folder, *(f"{folder}/{name}" for name in names))
                 tags = sorted({ids[path] for path in paths if path in ids})
                 if len(tags) > 1:
                     faults.append(f"shot {folder} has frames of {len(tags)} classes: {', '.join(tags)}")
                 else:
-                    yield Shot(folder, *tags, video_of(folder), split, place, tuple(kept.values()))
+                    yield Shot(folder, *tags, video_of(folder), split, place, tuple(kept))
 
 
-def _are_pictures(paths: Sequence[str]) -> bool:
+def _are_pictures(ids: Mapping[str, Mapping[str, str]]) -> bool:
     """Return whether the listed are still pictures: all images, as CLASS/IMAGE or below folders of splits."""
-    if not all(is_picture(path) for path in paths):
+    listed = [(path, tag, split) for split, paths in ids.items() for path, tag in paths.items()]
+    if not all(is_picture(path) for path, _, _ in listed):
         return False
-    return any(path.count("/") < 2 for path in paths) or all(map(lies_in_split, paths))
+    if all(lies_in_split(path) for path, _, _ in listed):
+        return True
+    places = {(path.rpartition("/")[0], tag, split) for path, tag, split in listed}
+    folders, tags = {folder for folder, _, _ in places}, {tag for _, tag, _ in places}
+    # VIDEO/FRAME: several folders a class, and each of one class and split.
+    videos = len(places) == len(folders) > len(tags)
+    return any(folder.count("/") < 1 for folder in folders) and not videos
 
 
 def _picture(place: str, name: str, ids: Mapping[str, str], folder: str, split: str) -> Shot:
@@ -135,15 +154,14 @@ def _picture(place: str, name: str, ids: Mapping[str, str], folder: str, split: 
     return Shot(path, ids[path], path, split, place or ".", (name,))
 
 
-def _images_in(root: Path, folder: str, names: Sequence[str], faults: list[str]) -> list[str]:
+def _images_in(root: Path, folder: str, names: Sequence[str], faults: list[str], notes: Notes) -> list[str]:
     above = f"{folder}/" if folder else ""
     if not is_folder(root / folder):
         faults += [f"{above}{name} is missing" for name in names] or [f"shot {folder} is missing"]
         return []
     listing = list_folder(root / folder)
     present = listing.images
-    if not names:
-        warn_of_copies(root / folder, listing)
+    note_frames(listing, folder, notes)
     known = set(map(one_name, present))
     faults += [f"{above}{absent(name, present)}" for name in names if name not in known]
     if not present and not names:

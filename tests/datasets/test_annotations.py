@@ -1,12 +1,9 @@
 import logging
-from pathlib import Path
 
 import pytest
 
-from tcam_cache.datasets import Annotations, attach, index_folders, read_annotations
-from tcam_cache.datasets.annotations import Row
+from tcam_cache.datasets import attach, index_folders, read_annotations
 from tcam_cache.errors import AnnotationError
-from tcam_cache.records import Box
 
 HEADER = "frame,class,xmin,ymin,xmax,ymax,split"
 
@@ -99,6 +96,7 @@ def test_a_missing_file_is_named(tmp_path):
         ("bird,nan,2,8,9,val", "box nan,2,8,9 has a NaN or infinite corner"),
         ("bird,1,2,inf,9,val", "box 1,2,inf,9 has a NaN or infinite corner"),
         ("bird,one,2,8,9,val", "box one,2,8,9 is not four numbers"),
+        ('bird,"1,5",2,8,9,val', "box 1,5,2,8,9 is not four numbers; decimals take a point"),
         ("bird,1,2,8,,val", "box 1,2,8, is not four numbers"),
         ("bird,1,2", "box 1,2,, is not four numbers"),
         ("bird,8,2,1,9,val", "box 8,2,1,9 is inverted or empty; expected x0,y0,x1,y1, no width and height"),
@@ -202,19 +200,6 @@ def test_a_frame_named_in_another_case_is_pointed_at(attached):
     assert offenders_of(attached, "bird/0002/Frame0001.JPG,bird,1,2,8,9,val") == (
         "line 2: bird/0002/Frame0001.JPG is not there; bird/0002/frame0001.jpg is, in another case",
     )
-
-
-@pytest.mark.parametrize(("scale", "unit"), [(100, "percent"), (1000, "thousandths"), (150, "")])
-def test_boxes_that_may_be_shares_of_a_hundred_or_a_thousand_are_warned_of(caplog, make_shot, scale, unit):
-    shot = make_shot(count=8)
-    rows = tuple(
-        Row(f"line {t}", shot.path(t), "bird", Box(0, 0, scale - t, scale - t), "") for t in range(len(shot))
-    )
-    side = 2 * scale if unit else 299
-    sizes = {row.frame: (side, side) for row in rows}
-    with caplog.at_level(logging.WARNING):
-        attach([shot], Annotations(Path("b.csv"), rows), Path(), lambda *_: sizes)
-    assert ("are they" in caplog.text) == bool(unit) and unit in caplog.text
 
 
 def test_a_table_of_a_spreadsheet_in_another_tongue_is_read(two_classes, tmp_path):

@@ -91,6 +91,13 @@ def test_the_programs_own_results_are_no_input(two_classes, add_frames, files, p
     assert image_names(two_classes) == images
 
 
+def test_overlays_written_beside_the_frames_are_no_input(two_classes, add_frames):
+    images = image_names(two_classes)
+    (two_classes / "boxes.csv").write_text("frame,predicted_class,probability\n")
+    add_frames(two_classes / "overlays/bird")
+    assert image_names(two_classes) == images
+
+
 def test_a_file_of_true_boxes_beside_the_frames_hides_nothing(two_classes):
     whole = index_folders(two_classes)
     (two_classes / "bird/boxes.csv").write_text("frame,class,xmin,ymin,xmax,ymax\n")

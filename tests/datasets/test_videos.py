@@ -120,6 +120,12 @@ def test_folders_of_splits_on_top_are_the_splits(tmp_path, write_video, make_sce
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["../1.mp4", "a/../../1.mp4", "/1.mp4"])
+def test_a_csv_names_no_file_outside_its_folder(tmp_path, name):
+    (tmp_path / "list.csv").write_text(f"file,class\n{name},bird\n")
+    assert "put the CSV above its files" in scan_videos(tmp_path / "list.csv").faults[0]
+
+
 def test_a_csv_of_windows_paths_in_another_unicode_form_finds_the_files(tmp_path, write_video, make_scene):
     write_video(tmp_path / "data/cafe\u0301/1.mp4", make_scene(1, 4))
     (tmp_path / "list.csv").write_text("file,class\ndata\\caf\u00e9\\1.mp4,caf\u00e9\n", encoding="utf-8")

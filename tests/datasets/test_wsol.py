@@ -222,6 +222,18 @@ def test_each_picture_of_the_protocols_data_sets_stands_for_itself(
     assert read_split_files(tmp_path / "again").ids["test"] == read_split_files(folds).ids["test"]
 
 
+def test_frames_of_several_folders_a_class_are_those_of_videos(tmp_path, write_lines, add_frames):
+    listed = {"train": ["1/frame0001.jpg", "1/frame0002.jpg", "2/frame0001.jpg"], "val": ["3/frame0001.jpg"]}
+    for video in "123":
+        add_frames(tmp_path / "data" / video, 2)
+    folds = written_folds(tmp_path / "folds", listed, write_lines, lambda path: 0)
+    (folds / "class_id.yaml").write_text("cat: 0")
+    manifest = scan_wsol(tmp_path / "data", folds).manifest()
+    assert [(shot.id, len(shot), shot.split) for shot in manifest.shots] == [
+        ("1", 2, "train"), ("2", 1, "train"), ("3", 1, "val"),
+    ]  # fmt: skip
+
+
 def test_masks_are_said_not_to_be_read(tmp_path, write_lines, caplog):
     for path in OPEN_IMAGES["val"]:
         (tmp_path / "data" / path).parent.mkdir(parents=True, exist_ok=True)
@@ -236,6 +248,14 @@ def test_masks_are_said_not_to_be_read(tmp_path, write_lines, caplog):
     manifest = scan_wsol(tmp_path / "data", folds).manifest()
     assert len(manifest.shots) == 3 and not any(shot.boxes for shot in manifest.shots)
     assert "val/localization.txt names masks, which are not read: val has no boxes" in caplog.text
+
+
+def test_what_is_odd_about_a_shot_is_said(two_classes, splits, caplog):
+    for name in ("frame2 (conflicted copy).jpg", "frame01.jpg", "frame1.jpg"):
+        Image.new("RGB", (16, 12)).save(two_classes / "bird/0001/001" / name)
+    assert len(scan_wsol(two_classes, splits).manifest().shot("bird/0001/001")) == 5
+    assert "1 conflicted cop(ies) left out, such as bird/0001/001/frame2" in caplog.text
+    assert "leave the order of the frames open, such as bird/0001/001: " in caplog.text
 
 
 def test_boxes_in_shares_of_the_picture_are_refused(two_classes, splits, write_lines):

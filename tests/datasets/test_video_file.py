@@ -35,6 +35,7 @@ KINDS = [
     ("a.h264", "libx264", {"bf": "2"}),
     ("a.hevc", "libx265", QUIET), ("a.m2v", "mpeg2video", {"bf": "2"}), ("a.mjpeg", "mjpeg", {}),
     ("a.y4m", "wrapped_avframe", {}),
+    ("a.webm", "libsvtav1", {"preset": "12"}),
 ]  # fmt: skip
 LENGTH = 40
 

@@ -193,6 +193,32 @@ def test_an_edit_list_hides_frames_and_nothing_is_missing(tmp_path):
     assert [number_of(pixels) for pixels in found] == list(range(18, LENGTH))
 
 
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [("libx264", {"bf": "2"}), ("libx264", OPEN_GOP), ("mpeg2video", {"bf": "2"}),
+     ("libx265", {"x265-params": "open-gop=1:keyint=12:log-level=none"})],
+    ids=["closed", "h264", "mpeg2", "hevc"],
+)  # fmt: skip
+def test_a_recording_that_begins_anywhere_begins_with_its_first_keyframe(tmp_path, codec, options):
+    whole = encode(tmp_path / "whole.ts", codec, options).read_bytes()
+    path = tmp_path / "a.ts"
+    path.write_bytes(whole[188 * 20 :])
+    numbers = [number_of(pixels) for pixels in assert_any_order_is_in_order(path)]
+    assert numbers == list(range(numbers[0], LENGTH)) and 0 < numbers[0] <= 12
+    assert frame_times(path)[0] == "00000000ms"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "container"),
+    [("a.mkv", {"bf": "2"}, {"live": "1"}), ("a.ts", {"x264-params": "intra-refresh=1:keyint=12"}, {}),
+     ("a.mp4", {"x264-params": "intra-refresh=1:keyint=12"}, {})],
+    ids=["no index", "intra refresh in ts", "intra refresh in mp4"],
+)  # fmt: skip
+def test_files_with_hardly_a_keyframe_or_an_index_are_read_in_any_order(tmp_path, name, options, container):
+    path = encode(tmp_path / name, "libx264", options, container_options=container)
+    assert [number_of(pixels) for pixels in assert_any_order_is_in_order(path)] == list(range(LENGTH))
+
+
 def add_packets(out, source, stream):
     for packet in source.demux(source.streams.video[0]):
         if packet.dts is not None:

@@ -23,7 +23,7 @@ _EXACT = ("mov", "matroska")
 _NO_TIMES = 0x80
 _ATTEMPTS = 4
 # FFmpeg's numbers: colour spaces and ranges of frames, and what the converter calls the former.
-_RGB_SPACE, _UNSPECIFIED, _FULL, _LIMITED = 0, 2, 2, 1
+_RGB_SPACE, _FULL, _LIMITED = 0, 2, 1
 _BT601, _KNOWN_SPACES = 5, {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 
 

@@ -77,7 +77,7 @@ def scan_videos(
         listed = _listed_in_folders(root)
     if not listed and not faults:
         raise ManifestError(
-            f"{source} holds no video. Expected CLASS/*{', CLASS/*'.join(SUFFIXES)}, or a CSV."
+            f"{source} holds no video. Expected CLASS/*.mp4 or a CSV; names end in {', '.join(SUFFIXES)}."
         )
     videos = dict(zip(listed, _decoded(root, listed, shots, workers, orientation), strict=True))
     faults += (video.fault for video in videos.values() if video.fault)

@@ -11,7 +11,9 @@ SPLITS = ("train", "val", "test")
 
 
 class Box(NamedTuple):
-    """A box in pixels of the original frame, right and bottom exclusive: width = x1 - x0."""
+    """A box in pixels of the original frame as it is read (see `manifest --orientation`), right and bottom
+    exclusive: width = x1 - x0.
+    """
 
     x0: float
     y0: float

@@ -9,14 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from tcam_cache.datasets.picture_files import as_rgb, file_and_frame, require_whole
 from tcam_cache.errors import FrameError
 from tcam_cache.records import Frame, Shot
 
 _HEADER_READERS = 16
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _ON_ITS_SIDE = (5, 6, 7, 8)
+# Where the header of a PNG file keeps an orientation; looking for more would decode the pixels.
+_PNG_TAGS = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,8 @@ def open_image(root: Path | str, name: str) -> Iterator[Image.Image]:
 
 def turned(image: Image.Image) -> Image.Image:
     """Return an image as its EXIF orientation says that it is shown; one that says nothing is itself."""
-    return ImageOps.exif_transpose(image) if _orientation(image) > 1 else image
+    turn = _TURNS.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
 
 
 def shown_size(image: Image.Image, upright: bool) -> tuple[int, int]:
@@ -108,6 +120,9 @@ def shown_size(image: Image.Image, upright: bool) -> tuple[int, int]:
 
 
 def _orientation(image: Image.Image) -> int:
+    # Pillow turns TIFF itself.
+    if image.format == "TIFF" or (image.format == "PNG" and not _PNG_TAGS & image.info.keys()):
+        return 1
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     # A tag that cannot be read turns nothing: the pixels may be whole.

@@ -33,9 +33,6 @@ def require_whole(file: VideoFile, times: Sequence[int], said: Sequence[tuple[st
     if not times:
         raise ValueError("no frame in it")
     name, counted = file.container.format.name, file.stream.frames
-    lost = [text for speaker, text in said if speaker == name and name.startswith(_LOSES_SILENTLY)]
-    if lost:
-        raise Damaged(f"damaged inside: {lost[0]}")
     if name in _COUNTED and len(times) < (1 - _SLACK) * counted:
         raise Damaged(f"truncated, {len(times)} of {counted} frames")
     if name == "mpegts":
@@ -46,6 +43,9 @@ def require_whole(file: VideoFile, times: Sequence[int], said: Sequence[tuple[st
     slack = max(min(_SLACK * announced, _MOST_SLACK_MS), 2 * max(np.diff(times), default=0), _LEAST_SLACK_MS)
     if times[-1] < announced - slack and _last_ms(file.path) < announced - slack:
         raise Damaged(f"truncated, it ends after {times[-1] / 1000:.2f} of {announced / 1000:.2f} s")
+    lost = [text for speaker, text in said if speaker == name and name.startswith(_LOSES_SILENTLY)]
+    if lost:
+        raise Damaged(f"damaged inside: {lost[0]}")
 
 
 @contextmanager

@@ -24,7 +24,7 @@ _EXACT = ("mov", "matroska")
 _NO_TIMES = 0x80
 _ATTEMPTS = 4
 # FFmpeg's numbers: colour spaces and ranges of frames, and what the converter calls the former.
-_RGB_SPACE, _UNSPECIFIED, _FULL, _LIMITED = 0, 2, 2, 1
+_RGB_SPACE, _FULL, _LIMITED = 0, 2, 1
 _BT601, _KNOWN_SPACES = 5, {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 
 
@@ -180,14 +180,26 @@ def open_video(path: Path) -> tuple[Any, Any]:
 
 
 def sound_frames(packets: Iterable[Any]) -> Iterator[Any]:
-    """Decode packets of one stream; a damaged packet or frame raises `Damaged`."""
+    """Decode packets of one stream, the first a keyframe; a damaged packet or frame raises `Damaged`.
+
+    What is shown before that keyframe may need pictures that lie before it: where it does, it is left out.
+    """
+    key = None
     for packet in packets:
-        if packet.is_corrupt:
-            raise Damaged(f"damaged or cut off{_place(packet)}")
-        for frame in _decoded(packet):
-            if frame.is_corrupt:
+        key = packet.pts if key is None else key
+        try:
+            if packet.is_corrupt:
+                raise Damaged(f"damaged or cut off{_place(packet)}")
+            frames = _decoded(packet)
+        except Damaged:
+            if not _is_before(packet, key):
+                raise
+            continue
+        for frame in frames:
+            if not frame.is_corrupt:
+                yield frame
+            elif not _is_before(frame, key):
                 raise Damaged(f"damaged{_place(frame)}")
-            yield frame
 
 
 def picture(frame: Any, upright: bool = True, side: int | None = None) -> np.ndarray:
@@ -268,6 +280,10 @@ def _decoded(packet: Any) -> list[Any]:
         return packet.decode()
     except Exception as error:
         raise Damaged(f"damaged{_place(packet)}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _is_before(timed: Any, key: int | None) -> bool:
+    return None not in (timed.pts, key) and timed.pts < key
 
 
 def _place(timed: Any) -> str:

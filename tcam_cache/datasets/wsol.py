@@ -80,7 +80,8 @@ def write_wsol(manifest: Manifest, folder: Path | str) -> None:
 
     A path is the shot's id, for a frame with its name below it: the published paths of both YouTube-Objects
     data sets. What the format cannot hold is left out and counted: frames of val and test without a box,
-    and boxes of train.
+    and boxes of train. Sizes and boxes are those of frames as the manifest has them, upright or stored;
+    the format does not say which.
 
     Args:
         manifest: the data set.

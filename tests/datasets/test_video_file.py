@@ -35,6 +35,7 @@ KINDS = [
     ("a.h264", "libx264", {"bf": "2"}),
     ("a.hevc", "libx265", QUIET), ("a.m2v", "mpeg2video", {"bf": "2"}), ("a.mjpeg", "mjpeg", {}),
     ("a.y4m", "wrapped_avframe", {}),
+    ("a.webm", "libsvtav1", {"preset": "12"}),
 ]  # fmt: skip
 LENGTH = 40
 
@@ -192,6 +193,32 @@ def test_an_edit_list_hides_frames_and_nothing_is_missing(tmp_path):
     assert [number_of(pixels) for pixels in found] == list(range(18, LENGTH))
 
 
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [("libx264", {"bf": "2"}), ("libx264", OPEN_GOP), ("mpeg2video", {"bf": "2"}),
+     ("libx265", {"x265-params": "open-gop=1:keyint=12:log-level=none"})],
+    ids=["closed", "h264", "mpeg2", "hevc"],
+)  # fmt: skip
+def test_a_recording_that_begins_anywhere_begins_with_its_first_keyframe(tmp_path, codec, options):
+    whole = encode(tmp_path / "whole.ts", codec, options).read_bytes()
+    path = tmp_path / "a.ts"
+    path.write_bytes(whole[188 * 20 :])
+    numbers = [number_of(pixels) for pixels in assert_any_order_is_in_order(path)]
+    assert numbers == list(range(numbers[0], LENGTH)) and 0 < numbers[0] <= 12
+    assert frame_times(path)[0] == "00000000ms"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "container"),
+    [("a.mkv", {"bf": "2"}, {"live": "1"}), ("a.ts", {"x264-params": "intra-refresh=1:keyint=12"}, {}),
+     ("a.mp4", {"x264-params": "intra-refresh=1:keyint=12"}, {})],
+    ids=["no index", "intra refresh in ts", "intra refresh in mp4"],
+)  # fmt: skip
+def test_files_with_hardly_a_keyframe_or_an_index_are_read_in_any_order(tmp_path, name, options, container):
+    path = encode(tmp_path / name, "libx264", options, container_options=container)
+    assert [number_of(pixels) for pixels in assert_any_order_is_in_order(path)] == list(range(LENGTH))
+
+
 def add_packets(out, source, stream):
     for packet in source.demux(source.streams.video[0]):
         if packet.dts is not None:
@@ -238,7 +265,7 @@ def test_each_frame_has_its_own_size_and_boxes_are_clipped_to_it(tmp_path, write
             out.mux(packet)
     table = write_lines(
         tmp_path / "boxes.csv", "frame,class,xmin,ymin,xmax,ymax",
-        "car/a.mkv/00000200ms,car,10,10,90,60", "car/a.mkv/00000600ms,car,10,10,90,60",
+        "car/a.mkv/00000200ms,car,10,10,90,60", "car/a.mkv/00000600ms,car,10,10,60,40",
     )  # fmt: skip
     (shot,) = scan_videos(tmp_path / "clips", table, shots=False, workers=0).manifest().shots
     assert shot.boxes == {5: ((10, 10, 90, 60),), 15: ((10, 10, 48, 32),)}
@@ -280,10 +307,9 @@ def test_a_display_matrix_turns_frames_and_the_boxes_are_upright(tmp_path, turn,
     assert stored.pixels.shape == (48, 96, 3) and number_of(stored.pixels) == 3
     assert np.array_equal(upright.pixels, shown(stored.pixels))
     assert (upright.height, upright.width) == upright.pixels.shape[:2]
-    table = write_lines(
-        tmp_path / "b.csv", "frame,class,xmin,ymin,xmax,ymax", "car/a.mp4/00000000ms,car,1,1,999,999"
-    )
     for orientation, frame in (("upright", upright), ("stored", stored)):
+        beyond = f"car/a.mp4/00000000ms,car,1,1,{frame.width + 9},{frame.height + 9}"
+        table = write_lines(tmp_path / "b.csv", "frame,class,xmin,ymin,xmax,ymax", beyond)
         scan = scan_videos(tmp_path / "clips", table, workers=0, orientation=orientation)
         assert scan.manifest().shots[0].boxes == {0: ((1, 1, frame.width, frame.height),)}
 
@@ -347,25 +373,35 @@ def test_half_a_download_is_a_fault_with_a_name(tmp_path, name, share):
     assert fault.startswith(f"car/{name}: ")
 
 
+def damage(path, share):
+    data = bytearray(path.read_bytes())
+    place = int(len(data) * share)
+    data[place : place + 400] = bytes(400)
+    path.write_bytes(data)
+
+
 @pytest.mark.parametrize(
-    ("name", "codec"),
+    ("name", "codec", "share"),
     [
-        ("a.mp4", "libx264"),
-        ("a.mkv", "libx264"),
-        ("a.mpg", "mpeg2video"),
-        ("a.avi", "mpeg4"),
-        ("a.ts", "libx264"),
+        ("a.mp4", "libx264", 0.5),
+        ("a.mkv", "libx264", 0.5),
+        ("a.mpg", "mpeg2video", 0.5),
+        ("a.avi", "mpeg4", 0.67),
+        ("a.ts", "libx264", 0.5),
+        ("a.ts", "libx264", 0.67),
+        ("a.flv", "flv", 0.5),
     ],
 )
-def test_damage_inside_is_named_and_no_frame_is_made_up(tmp_path, name, codec):
-    path = encode(tmp_path / name, codec)
-    shot, whole = shot_of(path), in_order(path)
-    data = bytearray(path.read_bytes())
-    middle = len(data) * 2 // 3
-    data[middle : middle + 400] = bytes(400)
-    path.write_bytes(data)
+def test_damage_inside_is_a_fault_with_a_name(tmp_path, name, codec, share):
+    damage(encode(tmp_path / name, codec), share)
     with pytest.raises(FrameError, match=f"{name}: damaged"):
-        frame_times(path)
+        frame_times(tmp_path / name)
+
+
+def test_of_a_damaged_file_the_frames_that_lean_on_the_damage_are_not_made_up(tmp_path):
+    path = encode(tmp_path / "a.mp4", "libx264")
+    shot, whole = shot_of(path), in_order(path)
+    damage(path, 0.5)
     source, broken = VideoFrames(tmp_path), 0
     for t in range(LENGTH):
         try:
@@ -373,7 +409,7 @@ def test_damage_inside_is_named_and_no_frame_is_made_up(tmp_path, name, codec):
         except FrameError:
             broken += 1
         else:
-            assert np.array_equal(pixels, whole[t]) or name in ("a.ts", "a.mpg", "a.mkv")
+            assert np.array_equal(pixels, whole[t])
     assert 0 < broken < LENGTH
 
 

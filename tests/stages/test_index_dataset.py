@@ -3,9 +3,10 @@
 import json
 
 import pytest
+from PIL import Image
 
 from tcam_cache.config import ManifestConfig
-from tcam_cache.datasets import read_manifest
+from tcam_cache.datasets import frame_source, read_manifest
 from tcam_cache.errors import AnnotationError, FrameError, ManifestError
 from tcam_cache.stages.index_dataset import index_dataset
 
@@ -80,3 +81,57 @@ def test_links_out_of_the_root_are_taken_on_request_alone(config, data_copy, tmp
     report = index_dataset(config(follow_links=True))
     assert report.classes == ("bird", "car", "dog")
     assert read_manifest(report.manifest).facts["follow_links"] is True
+
+
+@pytest.fixture
+def lying(tmp_path):
+    """One folder of images 16 x 12 as stored, that are shown 12 x 16, and a box that fills the latter."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for video in ("0001", "0002", "0003"):
+        folder = tmp_path / "data/bird" / video
+        folder.mkdir(parents=True)
+        Image.new("RGB", (16, 12), (90, 60, 30)).save(folder / "1.jpg", exif=exif)
+    rows = ["frame,class,xmin,ymin,xmax,ymax", "bird/0001/1.jpg,bird,0,0,12,16"]
+    (tmp_path / "boxes.csv").write_text("\n".join(rows))
+    return tmp_path
+
+
+@pytest.mark.parametrize(("asked", "size"), [(None, (12, 16)), ("upright", (12, 16)), ("stored", (16, 12))])
+def test_frames_and_boxes_are_upright_unless_stored_pixels_are_asked_for(lying, asked, size):
+    given = {"source": lying / "data", "layout": "folders", "out": lying / "m.jsonl", "workers": 0}
+    report = index_dataset(
+        ManifestConfig(**given, annotations=lying / "boxes.csv", orientation=asked, check=True)
+    )
+    manifest = read_manifest(lying / "m.jsonl")
+    assert manifest.facts["orientation"] == (asked or "upright") and report.check.broken == {}
+    frame = frame_source(manifest).read(manifest.shots[0], 0)
+    assert (frame.width, frame.height) == size and frame.pixels.shape[:2] == size[::-1]
+    assert manifest.shots[0].boxes == {0: ((0, 0, 12, min(16, size[1])),)}
+
+
+@pytest.mark.parametrize(("asked", "height"), [(None, 12), ("upright", 16)])
+def test_split_files_are_about_stored_pixels_unless_upright_is_asked_for(lying, asked, height):
+    folder = lying / "splits/test"
+    folder.mkdir(parents=True)
+    (lying / "splits/class_id.yaml").write_text("{bird: 0}\n")
+    name = "bird/0001/1.jpg"
+    width = 28 - height
+    for file, line in (
+        ("image_ids", name),
+        ("class_labels", f"{name},0"),
+        ("image_sizes", f"{name},{width},{height}"),
+        ("localization", f"{name},0,0,{width},{height}"),
+    ):
+        (folder / f"{file}.txt").write_text(f"{line}\n")
+    given = {"source": lying / "data", "layout": "wsol", "splits": lying / "splits", "out": lying / "m.jsonl"}
+    index_dataset(ManifestConfig(**given, orientation=asked))
+    manifest = read_manifest(lying / "m.jsonl")
+    assert manifest.facts["orientation"] == (asked or "stored")
+    assert manifest.shots[0].boxes == {0: ((0, 0, width, height),)}
+    assert frame_source(manifest).read(manifest.shots[0], 0).height == height
+
+
+@pytest.mark.parametrize("layout", ["ytov1", "ytov2.2"])
+def test_published_layouts_have_pixels_as_stored(layout):
+    assert ManifestConfig(source="x", layout=layout, out="m.jsonl").pixels_are == "stored"

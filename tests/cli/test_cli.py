@@ -240,9 +240,31 @@ def test_a_path_that_is_empty_in_a_config_file_is_wrong_usage(config_of, tcam, t
     assert result.exit_code == 2 and "--out" in result.stderr and "got nothing" in result.stderr
 
 
-def test_a_command_that_is_none_ends_with_2(tcam):
-    result = tcam("trian")
-    assert result.exit_code == 2 and "trian" in result.stderr
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("trian", "train"),
+        ("Build", "build"),
+        ("manifset", "manifest"),
+        ("evalute", "evaluate"),
+        ("verfy", "verify"),
+    ],
+)
+def test_a_command_that_is_none_ends_with_2_and_the_near_one_is_suggested(tcam, word, near):
+    result = tcam(word, "m.jsonl", "--out", "run")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"there is no command '{word}'. Did you mean {near}" in result.stderr
+
+
+def test_to_a_command_that_is_near_to_none_all_are_named(tcam):
+    result = tcam("xyzzy")
+    assert result.exit_code == 2 and f"Those that exist: {', '.join(OPTIONS)}." in result.stderr
+
+
+@pytest.mark.parametrize("word", ["", "--trian"])
+def test_what_cannot_be_a_command_ends_with_2(tcam, word):
+    result = tcam(word)
+    assert (result.exit_code, result.stdout) == (2, "") and "Traceback" not in result.stderr
 
 
 @every_command

@@ -118,6 +118,17 @@ def test_the_installed_program_is_this_one_and_loads_no_torch_for_its_help():
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_python_m_is_the_same_program_and_carries_its_exit_code():
+    def run(*args):
+        return subprocess.run([sys.executable, "-m", "tcam_cache", *args], capture_output=True, text=True)
+
+    assert run("--version").stdout == f"tcam-cache, version {__version__}\n"
+    usage = run("train", "--help").stdout
+    assert usage.startswith("Usage: python -m tcam_cache train ")
+    wrong = run("trian")
+    assert (wrong.returncode, wrong.stdout) == (2, "") and "Did you mean train" in wrong.stderr
+
+
 @every_command
 def test_the_result_is_text_or_with_json_parseable(config_of, tcam, command):
     config_of(command, *LEAST[command])

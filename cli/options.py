@@ -8,7 +8,7 @@ import sys
 import tomllib
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,24 @@ from tcam_cache.torchrun import require_alone
 
 class StageCommand(click.Command):
     """A command whose named errors become one message and exit code 1, and Ctrl-C exit code 130."""
+
+    def __init__(self, *args: Any, sections: Mapping[str, tuple[str, ...]], **kwargs: Any) -> None:
+        """Make a command whose help has its options in sections; what is in none stands first."""
+        super().__init__(*args, **kwargs)
+        self.sections = sections
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, section by section."""
+        titles = {name: title for title, names in self.sections.items() for name in names}
+        first = "Everyday" if titles else "Options"
+        records: dict[str, list[tuple[str, str]]] = {title: [] for title in (first, *self.sections)}
+        for param in self.get_params(ctx):
+            # Some releases of click describe arguments, too; the first line of the help has them.
+            if isinstance(param, click.Option) and (record := param.get_help_record(ctx)):
+                records[titles.get(param.name or "", first)].append(record)
+        for title, rows in records.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -47,6 +65,7 @@ def stage_command(
     *arguments: str,
     make: Callable[..., Config] | None = None,
     alone: bool = True,
+    sections: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Callable[[Callable[[Any], Any]], click.Command]:
     """Turn a function of a config into a command: its options, its progress, its result on stdout.
 
@@ -55,6 +74,7 @@ def stage_command(
         arguments: fields that are positional instead.
         make: builds the config from the fields the user gave; default: the class itself.
         alone: several processes, as torchrun starts them, would each do all of the work.
+        sections: titles of the help, and the settings that stand under each.
     """
 
     def decorate(stage: Callable[[Any], Any]) -> click.Command:
@@ -81,7 +101,7 @@ def stage_command(
         for parameter in reversed([*found, _CONFIG, _QUIET, _JSON]):
             run = parameter(run)
         name = stage.__module__.rpartition(".")[2]
-        return click.command(name, cls=StageCommand, help=stage.__doc__)(run)
+        return click.command(name, cls=StageCommand, sections=sections or {}, help=stage.__doc__)(run)
 
     return decorate
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -96,6 +97,40 @@ def test_help_lists_a_command_s_own_options_before_those_it_shares_with_others()
     names = [param.name for param in options_of("search")]
     order = ["cache", "grid", "second_cache", "preset", "lr", "crf", "epochs", "resume", "root", "device"]
     assert sorted(order, key=names.index) == order
+
+
+def options_by_section(text):
+    """Return the flags under each title of a help text."""
+    title, found = "", {}
+    for line in text.splitlines():
+        if line and line[0] != " " and line.endswith(":"):
+            title = line[:-1]
+        elif title and (flag := re.match(r"  (?:-h, )?([\w-]+)", line)):
+            found.setdefault(title, []).append(flag[1])
+    return found
+
+
+@pytest.mark.parametrize("command", ["train", "search"])
+def test_help_of_training_is_divided_and_every_option_stands_in_one_section(tcam, command):
+    sections = options_by_section(tcam(command, "--help").stdout)
+    assert list(sections) == ["Everyday", "Method (Eq. 1 to 5)", "Optimiser", "Beyond the paper"]
+    shown = [flag for flags in sections.values() for flag in flags]
+    assert sorted(shown) == sorted([*(param.opts[0] for param in options_of(command)), "--help"])
+    assert {"--cache", "--out", "--preset", "--epochs", "--resume", "--help"} <= set(sections["Everyday"])
+    assert sections["Method (Eq. 1 to 5)"][0] == "--neighbours"
+    assert "--lr" in sections["Optimiser"] and "--frames-together" in sections["Beyond the paper"]
+
+
+@pytest.mark.parametrize("command", sorted(set(OPTIONS) - {"train", "search"}))
+def test_help_of_any_other_command_has_one_list_of_options(tcam, command):
+    assert list(options_by_section(tcam(command, "--help").stdout)) == ["Options"]
+
+
+def test_every_setting_that_a_section_names_exists():
+    from tcam_cache_cli.train import SECTIONS
+
+    names = [name for names in SECTIONS.values() for name in names]
+    assert len(names) == len(set(names)) and set(names) <= {param.name for param in options_of("train")}
 
 
 @every_command

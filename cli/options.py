@@ -19,7 +19,7 @@ from tqdm import tqdm
 from tcam_cache.errors import ConfigError, TcamCacheError
 from tcam_cache.place import Place, place
 from tcam_cache.progress import QUIET, is_speaker
-from tcam_cache.settings import Config
+from tcam_cache.settings import Settings
 from tcam_cache.torchrun import require_alone
 
 
@@ -61,9 +61,9 @@ class StageCommand(click.Command):
 
 
 def stage_command(
-    config_class: type[Config],
+    config_class: type[Settings],
     *arguments: str,
-    make: Callable[..., Config] | None = None,
+    make: Callable[..., Settings] | None = None,
     alone: bool = True,
     sections: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Callable[[Callable[[Any], Any]], click.Command]:
@@ -106,7 +106,7 @@ def stage_command(
     return decorate
 
 
-def _in_order(config_class: type[Config]) -> list[Field]:
+def _in_order(config_class: type[Settings]) -> list[Field]:
     """Return a config's settings as its help lists them: required, its own, then what it shares."""
     homes = [list(inspect.get_annotations(kind)) for kind in config_class.__mro__]
 
@@ -123,7 +123,7 @@ def _error_json(error: TcamCacheError) -> dict[str, Any]:
     return {"error": type(error).__name__, "message": error.message, "offenders": list(error.offenders)}
 
 
-def _config(make: Callable[..., Config], given: dict[str, Any]) -> Config:
+def _config(make: Callable[..., Settings], given: dict[str, Any]) -> Settings:
     # Settings that have no meaning are wrong usage; what a stage finds wrong with files is not.
     try:
         return make(**given)
@@ -137,14 +137,14 @@ def _given(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if ctx.get_parameter_source(key) not in untouched}
 
 
-def _argument(config_class: type[Config], spec: Field) -> Callable:
+def _argument(config_class: type[Settings], spec: Field) -> Callable:
     required = spec.default is MISSING
     name = spec.metadata["shown"] or spec.name.upper()
     metavar = name if required else f"[{name}]"
     return click.argument(spec.name, type=_type_of(config_class, spec), metavar=metavar, required=required)
 
 
-def _option(config_class: type[Config], spec: Field) -> Callable:
+def _option(config_class: type[Settings], spec: Field) -> Callable:
     flag = "--" + spec.name.replace("_", "-")
     required = spec.default is MISSING
     common: dict[str, Any] = {"help": spec.metadata["help"], "required": required}
@@ -157,7 +157,7 @@ def _option(config_class: type[Config], spec: Field) -> Callable:
     return click.option(flag, spec.name, type=_type_of(config_class, spec), **common)
 
 
-def _type_of(config_class: type[Config], spec: Field) -> Any:
+def _type_of(config_class: type[Settings], spec: Field) -> Any:
     if spec.metadata["choices"]:
         return click.Choice(spec.metadata["choices"])
     hint = typing.get_type_hints(config_class)[spec.name]

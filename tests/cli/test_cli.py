@@ -15,7 +15,9 @@ from tcam_cache.errors import CacheError
 from tcam_cache.version import __version__
 
 EXECUTABLE = Path(sys.executable).with_name("tcam-cache")
-SHARED = ["--config", "--device", "--seed", "--quiet", "--json", "--help"]
+SHARED = ["--config", "--quiet", "--json", "--help"]
+# These compute nothing and draw nothing at random.
+WITHOUT_DEVICE_AND_SEED = ("verify", "export", "import")
 FITTED = [
     "--train-split", "--val-split", "--epochs", "--batch-size", "--lr", "--frames-per-shot", "--select",
     "--validate-every", "--resume", "--root", "--out", "--image-size",
@@ -61,6 +63,9 @@ def options_of(command):
 
 
 every_command = pytest.mark.parametrize("command", OPTIONS)
+with_device_and_seed = pytest.mark.parametrize(
+    "command", [name for name in OPTIONS if name not in WITHOUT_DEVICE_AND_SEED]
+)
 
 
 def test_help_lists_every_command_with_what_it_does(tcam):
@@ -90,7 +95,11 @@ def test_help_lists_what_is_required_first_and_what_every_command_has_last(comma
     names = [param.name for param in options_of(command)]
     required = [param.name for param in options_of(command) if param.required]
     assert names[: len(required)] == required
-    assert names[-5:] == ["device", "seed", "config", "quiet", "as_json"]
+    assert names[-3:] == ["config", "quiet", "as_json"]
+    if command in WITHOUT_DEVICE_AND_SEED:
+        assert not {"device", "seed"} & set(names)
+    else:
+        assert names[-5:-3] == ["device", "seed"]
 
 
 def test_help_lists_a_command_s_own_options_before_those_it_shares_with_others():
@@ -224,12 +233,17 @@ def test_wrong_usage_ends_with_2_and_names_the_wrong_word(config_of, tcam, comma
     config_of(command, *LEAST[command])
     unknown = tcam(command, *LEAST[command], "--colour", "red")
     assert unknown.exit_code == 2 and "--colour" in unknown.stderr
+    without = tcam(command, *LEAST[command][1:])
+    assert without.exit_code == 2 and "Usage:" in without.stderr
+
+
+@with_device_and_seed
+def test_a_seed_that_is_none_is_wrong_usage(config_of, tcam, command):
+    assert config_of(command, *LEAST[command], "--seed", 3).seed == 3
     not_a_number = tcam(command, *LEAST[command], "--seed", "red")
     assert not_a_number.exit_code == 2 and "--seed" in not_a_number.stderr and "red" in not_a_number.stderr
     out_of_range = tcam(command, *LEAST[command], "--seed", "-1")
     assert out_of_range.exit_code == 2 and "seed: got -1, expected at least 0" in out_of_range.stderr
-    without = tcam(command, *LEAST[command][1:])
-    assert without.exit_code == 2 and "Usage:" in without.stderr
 
 
 REQUIRED = [
@@ -313,7 +327,7 @@ def test_what_cannot_be_a_command_ends_with_2(tcam, word):
     assert (result.exit_code, result.stdout) == (2, "") and "Traceback" not in result.stderr
 
 
-@every_command
+@with_device_and_seed
 def test_values_of_a_config_file_are_used_and_a_flag_wins(config_of, command, tmp_path):
     (tmp_path / "c.toml").write_text('seed = 5\ndevice = "cpu"\n')
     config = config_of(command, *LEAST[command], "--config", tmp_path / "c.toml")
@@ -365,7 +379,7 @@ def test_json_may_stand_in_a_config_file(config_of, tcam, tmp_path):
 @every_command
 def test_unknown_names_in_a_config_file_are_all_named(config_of, tcam, command, tmp_path):
     config_of(command, *LEAST[command])
-    (tmp_path / "c.toml").write_text("colour = 1\nseed = 1\nshape = 2\n[train]\nepochs = 3\n")
+    (tmp_path / "c.toml").write_text("colour = 1\nquiet = true\nshape = 2\n[train]\nepochs = 3\n")
     result = tcam(command, *LEAST[command], "--config", tmp_path / "c.toml")
     assert result.exit_code == 2 and "colour, shape, train" in result.stderr
 

@@ -189,16 +189,28 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     if path is None:
         return
     try:
-        values = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        values = _run_settings(path) if path.suffix == ".json" else tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
         raise click.BadParameter(f"cannot read {path}: {error}", ctx, param) from error
     known = {param.opts[0].lstrip("-").replace("-", "_"): param.name for param in ctx.command.params}
     known.pop("config")
+    if path.suffix == ".json":
+        # A switch of an older version that was off changes nothing.
+        values = {key: value for key, value in values.items() if key in known or value is not False}
     unknown = sorted(key for key in values if key.replace("-", "_") not in known)
     if unknown:
         raise click.BadParameter(f"{path} sets what this command has not: {', '.join(unknown)}", ctx, param)
     # As text, as if typed: click would take 1.5 epochs for one, and true for the number 1.
     ctx.default_map = {known[key.replace("-", "_")]: str(value) for key, value in values.items()}
+
+
+def _run_settings(path: Path) -> dict[str, Any]:
+    """Return the settings that a run's config.json holds; where it was written to, and how, are its own."""
+    values = json.loads(path.read_text())
+    if not isinstance(values, dict):
+        raise ValueError("expected the config.json of a run")
+    own = ("out", "resume", "inputs")
+    return {key: value for key, value in values.items() if key not in own and value is not None}
 
 
 _CONFIG = click.option(
@@ -207,7 +219,7 @@ _CONFIG = click.option(
     is_eager=True,
     expose_value=False,
     callback=_read_config,
-    help="TOML file with values for these options; a flag wins",
+    help="TOML file with values for these options, or the config.json of a run; a flag wins",
 )
 _QUIET = click.option("--quiet", is_flag=True, help="no progress, only warnings and the result")
 _JSON = click.option("--json", "as_json", is_flag=True, help="the result, or the error, as JSON on stdout")

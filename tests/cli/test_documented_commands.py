@@ -30,7 +30,11 @@ def documented_commands(text):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_command_of_a_page_has_settings_with_a_meaning(config_of, page):
+def test_every_command_of_a_page_has_settings_with_a_meaning(
+    config_of, page, small_run, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").symlink_to(small_run)
     for words in documented_commands(page.read_text()):
         assert config_of(*words)
 

@@ -15,6 +15,7 @@ QUICK = {
     "classifier": "--weights none --epochs 1 --image-size 64 --workers 0",
     "build": "--image-size 64 --workers 0",
     "train": "--epochs 1 --validate-every 1 --image-size 64 --decoder-width 0.125 --landmarks 16 --workers 0",
+    "evaluate": "--workers 0 --overlays 1",
     "predict": "--workers 0",
 }
 
@@ -99,6 +100,37 @@ def test_forty_tagged_videos_become_boxes_as_the_readme_says(tcam, small_data, t
     header, *rows = (tmp_path / "boxes/car/0003.mp4/boxes.csv").read_text().splitlines()
     assert header in README.read_text() and len(rows) == 4
     assert len(list((tmp_path / "boxes/car/0003.mp4/overlays").iterdir())) == 4
+
+
+def test_real_video_is_measured_with_the_commands_of_its_page(tcam, small_data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "davis").symlink_to(small_data)
+    calls = documented_commands((ROOT / "docs/real_video.md").read_text())
+    assert [words[0] for words in calls] == [
+        "manifest",
+        "classifier",
+        "build",
+        "evaluate",
+        "train",
+        "evaluate",
+    ]
+    for words in calls:
+        result = tcam(*words, *QUICK.get(words[0], "").split())
+        assert result.exit_code == 0, result.output
+    assert (tmp_path / "report/index.html").is_file() and (tmp_path / "report_layercam/index.html").is_file()
+
+
+def test_the_commands_on_a_cache_do_what_its_page_says(tcam, small_cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cache").symlink_to(small_cache)
+    calls = documented_commands((ROOT / "docs/cache.md").read_text())
+    here = [words for words in calls if words[0] in ("inspect", "verify", "export")]
+    assert len(here) == 7
+    for words in here:
+        result = tcam(*words)
+        assert result.exit_code == 0, result.output
+    made = {path.name for path in tmp_path.iterdir()}
+    assert made == {"cache", "classes.png", "shot.gif", "cache.h5", "cache2", "shot.npz"}
 
 
 def write_video(path, images):

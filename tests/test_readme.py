@@ -142,13 +142,14 @@ def test_shell_completion_is_switched_on_by_the_line_of_the_readme(tmp_path):
     assert complete(**asked).split() == ["plain,train"]
 
 
-def test_the_papers_numbers_are_the_published_ones():
+@pytest.mark.parametrize("name", ["README.md", "docs/reproduce.md"])
+def test_the_papers_numbers_are_the_published_ones(name):
     rows = [
         [cell.strip() for cell in row.split("|")[1:4]]
-        for row in README.read_text().splitlines()
+        for row in (ROOT / name).read_text().splitlines()
         if row[:1] == "|"
     ]
-    shown = {name: (v1, v2) for name, v1, v2 in rows if re.fullmatch(r"\d\d\.\d", v1)}
+    shown = {row: (v1, v2) for row, v1, v2 in rows if re.fullmatch(r"\d\d\.\d", v1)}
     files = resources.files("tcam_cache_data")
     ablation = list(csv.DictReader((files / "published_ablation.csv").read_text().splitlines()))
     corloc = list(csv.DictReader((files / "published_corloc.csv").read_text().splitlines()))

@@ -1,5 +1,6 @@
 """`tcam-cache`: the group of commands, each loaded when it is asked for."""
 
+import difflib
 import importlib
 
 import click
@@ -24,6 +25,19 @@ class Stages(click.Group):
         if name not in COMMANDS:
             return None
         return importlib.import_module(f"tcam_cache_cli.{name}").command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the first word names, or name those that it may have meant."""
+        name = args[0]
+        if name not in COMMANDS and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(name.lower(), COMMANDS, n=2, cutoff=0.5)
+            hint = (
+                f"Did you mean {' or '.join(near)}?" if near else f"Those that exist: {', '.join(COMMANDS)}."
+            )
+            ctx.fail(f"there is no command {name!r}. {hint}")
+        return super().resolve_command(ctx, args)
 
 
 @click.command(cls=Stages, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

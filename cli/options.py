@@ -9,7 +9,7 @@ import sys
 import tomllib
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,30 @@ from tqdm import tqdm
 from tcam_cache.errors import ConfigError, TcamCacheError
 from tcam_cache.place import Place, place
 from tcam_cache.progress import QUIET, is_speaker
-from tcam_cache.settings import Config, usual_default
+from tcam_cache.settings import Settings, usual_default
 from tcam_cache.torchrun import require_alone
 
 
 class StageCommand(click.Command):
     """A command whose named errors become one message and exit code 1, and Ctrl-C exit code 130."""
+
+    def __init__(self, *args: Any, sections: Mapping[str, tuple[str, ...]], **kwargs: Any) -> None:
+        """Make a command whose help has its options in sections; what is in none stands first."""
+        super().__init__(*args, **kwargs)
+        self.sections = sections
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, section by section."""
+        titles = {name: title for title, names in self.sections.items() for name in names}
+        first = "Everyday" if titles else "Options"
+        records: dict[str, list[tuple[str, str]]] = {title: [] for title in (first, *self.sections)}
+        for param in self.get_params(ctx):
+            # Some releases of click describe arguments, too; the first line of the help has them.
+            if isinstance(param, click.Option) and (record := param.get_help_record(ctx)):
+                records[titles.get(param.name or "", first)].append(record)
+        for title, rows in records.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -44,10 +62,11 @@ class StageCommand(click.Command):
 
 
 def stage_command(
-    config_class: type[Config],
+    config_class: type[Settings],
     *arguments: str,
-    make: Callable[..., Config] | None = None,
+    make: Callable[..., Settings] | None = None,
     alone: bool = True,
+    sections: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Callable[[Callable[[Any], Any]], click.Command]:
     """Turn a function of a config into a command: its options, its progress, its result on stdout.
 
@@ -56,6 +75,7 @@ def stage_command(
         arguments: fields that are positional instead.
         make: builds the config from the fields the user gave; default: the class itself.
         alone: several processes, as torchrun starts them, would each do all of the work.
+        sections: titles of the help, and the settings that stand under each.
     """
 
     def decorate(stage: Callable[[Any], Any]) -> click.Command:
@@ -82,12 +102,12 @@ def stage_command(
         for parameter in reversed([*found, _CONFIG, _QUIET, _JSON]):
             run = parameter(run)
         name = stage.__module__.rpartition(".")[2]
-        return click.command(name, cls=StageCommand, help=stage.__doc__)(run)
+        return click.command(name, cls=StageCommand, sections=sections or {}, help=stage.__doc__)(run)
 
     return decorate
 
 
-def _in_order(config_class: type[Config]) -> list[Field]:
+def _in_order(config_class: type[Settings]) -> list[Field]:
     """Return a config's settings as its help lists them: required, its own, then what it shares."""
     homes = [list(inspect.get_annotations(kind)) for kind in config_class.__mro__]
 
@@ -104,7 +124,7 @@ def _error_json(error: TcamCacheError) -> dict[str, Any]:
     return {"error": type(error).__name__, "message": error.message, "offenders": list(error.offenders)}
 
 
-def _config(make: Callable[..., Config], given: dict[str, Any]) -> Config:
+def _config(make: Callable[..., Settings], given: dict[str, Any]) -> Settings:
     # Settings that have no meaning are wrong usage; what a stage finds wrong with files is not.
     try:
         return make(**given)
@@ -118,14 +138,14 @@ def _given(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if ctx.get_parameter_source(key) not in untouched}
 
 
-def _argument(config_class: type[Config], spec: Field) -> Callable:
+def _argument(config_class: type[Settings], spec: Field) -> Callable:
     required = spec.default is MISSING
     name = spec.metadata["shown"] or spec.name.upper()
     metavar = name if required else f"[{name}]"
     return click.argument(spec.name, type=_type_of(config_class, spec), metavar=metavar, required=required)
 
 
-def _option(config_class: type[Config], spec: Field) -> Callable:
+def _option(config_class: type[Settings], spec: Field) -> Callable:
     flag = "--" + spec.name.replace("_", "-")
     required = spec.default is MISSING
     common: dict[str, Any] = {"help": spec.metadata["help"], "required": required}
@@ -140,7 +160,7 @@ def _option(config_class: type[Config], spec: Field) -> Callable:
     return click.option(flag, spec.name, type=_type_of(config_class, spec), **common)
 
 
-def _type_of(config_class: type[Config], spec: Field) -> Any:
+def _type_of(config_class: type[Settings], spec: Field) -> Any:
     if spec.metadata["choices"]:
         return click.Choice(spec.metadata["choices"])
     hint = typing.get_type_hints(config_class)[spec.name]
@@ -172,13 +192,17 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     if path is None:
         return
     try:
-        values = tomllib.loads(_decoded(path.read_bytes()))
+        text = _decoded(path.read_bytes())
+        values = _run_settings(text) if path.suffix == ".json" else tomllib.loads(text)
     except UnicodeError as error:
         raise click.BadParameter(f"cannot read {path}: {error}. Save it as UTF-8", ctx, param) from error
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise click.BadParameter(f"cannot read {path}: {error}", ctx, param) from error
     known = {one.opts[0].lstrip("-").replace("-", "_"): one for one in ctx.command.params}
     known.pop("config")
+    if path.suffix == ".json":
+        # A switch of an older version that was off changes nothing.
+        values = {key: value for key, value in values.items() if key in known or value is not False}
     given = {key: known.get(key.replace("-", "_")) for key in values}
     unknown = sorted(key for key, option in given.items() if option is None)
     if unknown:
@@ -210,13 +234,22 @@ def _may_be_typed(value: Any, option: click.Parameter) -> bool:
     return isinstance(value, str | int | float)
 
 
+def _run_settings(text: str) -> dict[str, Any]:
+    """Return the settings that a run's config.json holds; where it was written to, and how, are its own."""
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError("expected the config.json of a run")
+    own = ("out", "resume", "inputs")
+    return {key: value for key, value in values.items() if key not in own and value is not None}
+
+
 _CONFIG = click.option(
     "--config",
     type=_PathType(),
     is_eager=True,
     expose_value=False,
     callback=_read_config,
-    help="TOML file with values for these options; a flag wins",
+    help="TOML file with values for these options, or the config.json of a run; a flag wins",
 )
 _QUIET = click.option("--quiet", is_flag=True, help="no progress, only warnings and the result")
 _JSON = click.option("--json", "as_json", is_flag=True, help="the result, or the error, as JSON on stdout")

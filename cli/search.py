@@ -4,6 +4,7 @@ from typing import Any
 
 from tcam_cache.config import SearchConfig
 from tcam_cache_cli.options import stage_command
+from tcam_cache_cli.train import SECTIONS
 
 
 def _with_grid(**given: Any) -> SearchConfig:
@@ -15,7 +16,7 @@ def _with_grid(**given: Any) -> SearchConfig:
     return config
 
 
-@stage_command(SearchConfig, "manifest", make=_with_grid)
+@stage_command(SearchConfig, "manifest", make=_with_grid, sections=SECTIONS)
 def command(config: SearchConfig) -> Any:
     """Stage 2 for every point of a grid; the best on val is named.
 

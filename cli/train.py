@@ -5,8 +5,18 @@ from typing import Any
 from tcam_cache.config import TrainConfig
 from tcam_cache_cli.options import stage_command
 
+# How the help of `train` and `search` is divided; what is named nowhere is for every day.
+SECTIONS = {
+    "Method (Eq. 1 to 5)": (
+        "neighbours", "window", "fg_top", "bg_low", "pixels", "dilate", "cross_entropy", "crf", "crf_weight",
+        "lattice_gain", "landmarks", "asc", "asc_weight", "barrier_t", "barrier_growth", "barrier_cap",
+    ),
+    "Optimiser": ("lr", "optimiser", "momentum", "weight_decay", "lr_step", "lr_decay", "lr_floor"),
+    "Beyond the paper": ("frames_together", "fg_level", "colour_crf_weight"),
+}  # fmt: skip
 
-@stage_command(TrainConfig, "manifest", alone=False)
+
+@stage_command(TrainConfig, "manifest", alone=False, sections=SECTIONS)
 def command(config: TrainConfig) -> Any:
     """Stage 2: train the decoder on the cached CAMs of MANIFEST.
 

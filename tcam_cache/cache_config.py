@@ -6,7 +6,7 @@ from pathlib import Path
 from tcam_cache.config import PRECISIONS, SPLIT_CHOICES, DataConfig
 from tcam_cache.errors import ConfigError
 from tcam_cache.place import Place
-from tcam_cache.settings import Config, setting
+from tcam_cache.settings import Config, Settings, setting
 
 METHODS = ("cam", "gradcam", "gradcam++", "smooth-gradcam++", "xgradcam", "layercam", "activation")
 TARGETS = ("tag", "prediction")
@@ -124,7 +124,7 @@ class InspectConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportConfig(Config):
+class ExportConfig(Settings):
     """Write a cache, or one shot of it, in another form."""
 
     cache: Place = setting(help="the cache: a folder, a URL, or an HDF5 file that was exported")
@@ -147,7 +147,7 @@ class ExportConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportConfig(Config):
+class ImportConfig(Settings):
     """Make a cache of CAMs that others stored, one .pt file a frame."""
 
     manifest: Path = setting(help="manifest written by `tcam-cache manifest`")
@@ -160,7 +160,7 @@ class ImportConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyConfig(Config):
+class VerifyConfig(Settings):
     """Check every byte of a cache."""
 
     cache: Place = setting(help="the cache: a folder, or a URL")

@@ -57,11 +57,8 @@ def usual_default(spec: Field) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """What every stage's settings share."""
-
-    device: str = setting("auto", help="auto, cpu, cuda, cuda:N or mps")
-    seed: int = setting(0, help="same seed, same result", least=0, most=2**63 - 1)
+class Settings:
+    """Checked settings of a stage; paths may be given as text."""
 
     def __post_init__(self) -> None:
         for spec in fields(self):
@@ -86,6 +83,14 @@ class Config:
         if missing:
             raise ConfigError(f"{cls.__name__} needs settings that have no default. Give them.", missing)
         return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Settings):
+    """What every stage that computes or draws at random shares."""
+
+    device: str = setting("auto", help="auto, cpu, cuda, cuda:N or mps")
+    seed: int = setting(0, help="same seed, same result", least=0, most=2**63 - 1)
 
 
 def _fault(spec: Any, value: Any) -> str | None:

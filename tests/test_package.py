@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import tcam_cache
-from tcam_cache.settings import Config
+from tcam_cache.settings import Settings
 from tcam_cache_cli.main import COMMANDS
 
 TWINS = {
@@ -31,7 +31,7 @@ TWINS = {
 def test_every_command_has_a_function_of_its_config_here(command):
     config = getattr(tcam_cache, f"{command.capitalize()}Config")
     twin = getattr(tcam_cache, TWINS[command])
-    assert issubclass(config, Config) and inspect.isfunction(twin)
+    assert issubclass(config, Settings) and inspect.isfunction(twin)
     assert next(iter(inspect.signature(twin).parameters.values())).annotation is config
     # That which the command calls.
     body = inspect.getsource(importlib.import_module(f"tcam_cache_cli.{command}"))

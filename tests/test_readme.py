@@ -1,60 +1,123 @@
-"""The README says what is true: its commands exist, its Python runs, CI calls its test command."""
+"""README and docs say what is true: their Python runs, their links lead somewhere, their options exist.
+
+Their commands are run in tests/cli/test_documented_commands.py.
+"""
 
 import ast
+import configparser
+import csv
 import importlib
+import os
 import re
+import subprocess
+import sys
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
+import tcam_cache
 from tcam_cache_cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[1]
-# Options of click's own and of other programs that the README calls.
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+# The log tells of options of the past, too.
+CURRENT = [page for page in PAGES if page.name != "log.md"]
+# Options of click's own and of other programs that the pages call.
 OTHERS_OPTIONS = {"--help", "--version", "--no-python", "--nproc-per-node"}
+pytestmark = pytest.mark.skipif(not README.is_file(), reason="no checkout around these tests")
+each_page = pytest.mark.parametrize("page", CURRENT, ids=lambda page: page.name)
 
 
-@pytest.fixture(scope="module")
-def readme():
-    path = ROOT / "README.md"
-    if not path.is_file():
-        pytest.skip("no checkout around these tests")
-    return path.read_text()
+def blocks(text, language):
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_is_in_the_readme(readme, command):
-    assert re.search(rf"^\| `{command}[ `]", readme, re.MULTILINE)
+def test_every_command_is_in_the_readme(command):
+    assert re.search(rf"^\| `{command}[ `]", README.read_text(), re.MULTILINE)
 
 
-def test_the_python_of_the_readme_runs(readme, small_cache, small_classifier, capsys):
-    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    assert len(blocks) == 2
-    for block in blocks:
-        block = block.replace("demo/cache", str(small_cache)).replace("demo/g.pt", str(small_classifier))
-        exec(compile(block.replace("cat/0001/001", "bird/0001/001"), "README.md", "exec"), {})
-    said = capsys.readouterr().out
-    assert "bird/0001/001" in said and "torch.Size([4, 3, 27, 27])" in said
+def test_every_python_twin_that_the_readme_names_is_in_the_package():
+    rows = re.findall(
+        r"^\| `[^|]*\|[^|]*\| (.*) \|$", README.read_text().split("## From Python")[0], re.MULTILINE
+    )
+    named = {name for row in rows for name in re.findall(r"\b([a-z]\w+|[A-Z]\w+Config)\b(?=[()`])", row)}
+    assert len(named) == 2 * len(COMMANDS) + 2
+    assert named <= set(tcam_cache.__all__)
 
 
-def test_ci_calls_exactly_the_test_command_of_the_readme(readme):
-    command = readme.split("<!-- test command -->", 1)[1].split("```sh\n")[1].split("\n```")[0]
+def test_the_readme_is_short():
+    assert len(README.read_text().splitlines()) <= 220
+
+
+def test_the_readme_leads_to_every_page():
+    linked = set(re.findall(r"\(docs/([\w.]+\.md)\)", README.read_text()))
+    assert {page.name for page in PAGES[1:]} <= linked
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+def test_a_page_opens_with_what_it_answers(page):
+    title, blank, first = page.read_text().splitlines()[:3]
+    assert title.startswith("# ") and not blank and first[:1].isalpha()
+
+
+def anchors(page):
+    titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_within_the_pages_leads_somewhere(page):
+    for target in re.findall(r"\]\(((?!https?:)[^)]+)\)", page.read_text()):
+        name, _, anchor = target.partition("#")
+        place = page.parent / name if name else page
+        assert place.is_file(), target
+        assert not anchor or anchor in anchors(place), target
+
+
+@each_page
+def test_every_extra_that_a_page_installs_exists(page):
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    named = re.findall(r"pip install (?:-e )?\"[\w.-]+\[([\w,]+)\]", page.read_text())
+    assert {extra for names in named for extra in names.split(",")} <= set(setup["options.extras_require"])
+
+
+@each_page
+def test_every_program_of_the_repository_that_a_page_names_exists(page):
+    for name in re.findall(r"\btests/[\w/]+\.py", page.read_text()):
+        assert (ROOT / name).is_file(), name
+
+
+@each_page
+def test_the_python_of_a_page_runs(
+    page, small_data, small_cache, small_classifier, small_run, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    made = {"data": small_data, "cache": small_cache, "g.pt": small_classifier, "run": small_run}
+    for name, place in made.items():
+        (tmp_path / "demo" / name).symlink_to(place)
+    for block in blocks(page.read_text(), "python"):
+        exec(compile(block.replace("cat/0001/001", "bird/0001/001"), page.name, "exec"), {})
+        assert capsys.readouterr().out
+
+
+def test_python_is_shown_where_it_is_asked_for():
+    shown = {page.name for page in PAGES if blocks(page.read_text(), "python")}
+    assert {"README.md", "cams.md", "cache.md"} <= shown
+
+
+def test_ci_calls_exactly_the_test_command_of_the_readme():
+    command = README.read_text().split("<!-- test command -->", 1)[1].split("```sh\n")[1].split("\n```")[0]
     assert command.endswith("pytest")
     assert command in (ROOT / ".ci" / "run").read_text().splitlines()
 
 
-def test_every_option_that_the_readme_shows_exists(readme):
-    shown = set()
-    for line in re.findall(r"^tcam-cache .*(?:\\\n.*)*", readme, re.MULTILINE):
-        command, *words = line.replace("\\\n", " ").split("#")[0].split()[1:]
-        shown |= {(command, word) for word in words if word.startswith("--")}
-    assert shown
-    for command, option in sorted(shown):
-        known = importlib.import_module(f"tcam_cache_cli.{command}").command.params
-        assert any(option in parameter.opts for parameter in known), (command, option)
-
-
-def test_every_option_that_the_readme_names_in_passing_exists(readme):
+@each_page
+def test_every_option_that_a_page_names_in_passing_exists(page):
     commands = [importlib.import_module(f"tcam_cache_cli.{name}").command for name in COMMANDS]
     known = {
         option
@@ -62,9 +125,44 @@ def test_every_option_that_the_readme_names_in_passing_exists(readme):
         for parameter in command.params
         for option in (*parameter.opts, *parameter.secondary_opts)
     }
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", readme))
-    assert {"--out", "--no-crf"} <= named
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", page.read_text()))
     assert named - known <= OTHERS_OPTIONS
+
+
+def test_shell_completion_is_switched_on_by_the_line_of_the_readme(tmp_path):
+    (line,) = re.findall(r"`eval \"\$\(_TCAM_CACHE_COMPLETE=(\w+) tcam-cache\)\"`", README.read_text())
+    program = Path(sys.executable).with_name("tcam-cache")
+
+    def complete(**variables):
+        variables = os.environ | {"_TCAM_CACHE_COMPLETE": line} | variables
+        return subprocess.run([program], env=variables, capture_output=True, text=True, cwd=tmp_path).stdout
+
+    assert "complete " in complete()
+    asked = {"_TCAM_CACHE_COMPLETE": "bash_complete", "COMP_WORDS": "tcam-cache tr", "COMP_CWORD": "1"}
+    assert complete(**asked).split() == ["plain,train"]
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/reproduce.md"])
+def test_the_papers_numbers_are_the_published_ones(name):
+    rows = [
+        [cell.strip() for cell in row.split("|")[1:4]]
+        for row in (ROOT / name).read_text().splitlines()
+        if row[:1] == "|"
+    ]
+    shown = {row: (v1, v2) for row, v1, v2 in rows if re.fullmatch(r"\d\d\.\d", v1)}
+    files = resources.files("tcam_cache_data")
+    ablation = list(csv.DictReader((files / "published_ablation.csv").read_text().splitlines()))
+    corloc = list(csv.DictReader((files / "published_corloc.csv").read_text().splitlines()))
+    average = {
+        method: tuple(
+            row["avg"] for dataset in ("ytov1", "ytov2.2") for row in corloc
+            if (row["dataset"], row["method"]) == (dataset, method)
+        )
+        for method in ("LayerCAM", "TCAM")
+    }  # fmt: skip
+    assert shown.pop("Table 1, LayerCAM") == average["LayerCAM"]
+    assert shown.pop("Table 1, TCAM") == average["TCAM"]
+    assert [v1 for v1, _ in shown.values()] == [row["ytov1"] for row in ablation[1:]]
 
 
 def literals(path):
@@ -76,9 +174,10 @@ def literals(path):
             yield node.value
 
 
-def test_every_message_that_the_readme_explains_is_one_that_the_library_says(readme):
-    section = readme.split("## When something fails\n", 1)[1].split("\n## ", 1)[0]
-    cells = [row.split("|")[1] for row in section.splitlines() if row.startswith("| `")]
+def test_every_message_that_is_explained_is_one_that_the_library_says():
+    cells = [
+        row.split("|")[1] for row in (ROOT / "docs/errors.md").read_text().splitlines() if row[:3] == "| `"
+    ]
     messages = [text for cell in cells for text in re.findall("`([^`]+)`", cell)]
     assert len(messages) > 5
     said = [text for path in (ROOT / "tcam_cache").rglob("*.py") for text in literals(path)]

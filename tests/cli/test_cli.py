@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from tcam_cache.errors import CacheError
 from tcam_cache.version import __version__
 
 EXECUTABLE = Path(sys.executable).with_name("tcam-cache")
-SHARED = ["--config", "--device", "--seed", "--quiet", "--json", "--help"]
+SHARED = ["--config", "--quiet", "--json", "--help"]
+# These compute nothing and draw nothing at random.
+WITHOUT_DEVICE_AND_SEED = ("verify", "export", "import")
 FITTED = [
     "--train-split", "--val-split", "--epochs", "--batch-size", "--lr", "--frames-per-shot", "--select",
     "--validate-every", "--resume", "--root", "--out", "--image-size",
@@ -60,6 +63,9 @@ def options_of(command):
 
 
 every_command = pytest.mark.parametrize("command", OPTIONS)
+with_device_and_seed = pytest.mark.parametrize(
+    "command", [name for name in OPTIONS if name not in WITHOUT_DEVICE_AND_SEED]
+)
 
 
 def test_help_lists_every_command_with_what_it_does(tcam):
@@ -89,13 +95,51 @@ def test_help_lists_what_is_required_first_and_what_every_command_has_last(comma
     names = [param.name for param in options_of(command)]
     required = [param.name for param in options_of(command) if param.required]
     assert names[: len(required)] == required
-    assert names[-5:] == ["device", "seed", "config", "quiet", "as_json"]
+    assert names[-3:] == ["config", "quiet", "as_json"]
+    if command in WITHOUT_DEVICE_AND_SEED:
+        assert not {"device", "seed"} & set(names)
+    else:
+        assert names[-5:-3] == ["device", "seed"]
 
 
 def test_help_lists_a_command_s_own_options_before_those_it_shares_with_others():
     names = [param.name for param in options_of("search")]
     order = ["cache", "grid", "second_cache", "preset", "lr", "crf", "epochs", "resume", "root", "device"]
     assert sorted(order, key=names.index) == order
+
+
+def options_by_section(text):
+    """Return the flags under each title of a help text."""
+    title, found = "", {}
+    for line in text.splitlines():
+        if line and line[0] != " " and line.endswith(":"):
+            title = line[:-1]
+        elif title and (flag := re.match(r"  (?:-h, )?([\w-]+)", line)):
+            found.setdefault(title, []).append(flag[1])
+    return found
+
+
+@pytest.mark.parametrize("command", ["train", "search"])
+def test_help_of_training_is_divided_and_every_option_stands_in_one_section(tcam, command):
+    sections = options_by_section(tcam(command, "--help").stdout)
+    assert list(sections) == ["Everyday", "Method (Eq. 1 to 5)", "Optimiser", "Beyond the paper"]
+    shown = [flag for flags in sections.values() for flag in flags]
+    assert sorted(shown) == sorted([*(param.opts[0] for param in options_of(command)), "--help"])
+    assert {"--cache", "--out", "--preset", "--epochs", "--resume", "--help"} <= set(sections["Everyday"])
+    assert sections["Method (Eq. 1 to 5)"][0] == "--neighbours"
+    assert "--lr" in sections["Optimiser"] and "--frames-together" in sections["Beyond the paper"]
+
+
+@pytest.mark.parametrize("command", sorted(set(OPTIONS) - {"train", "search"}))
+def test_help_of_any_other_command_has_one_list_of_options(tcam, command):
+    assert list(options_by_section(tcam(command, "--help").stdout)) == ["Options"]
+
+
+def test_every_setting_that_a_section_names_exists():
+    from tcam_cache_cli.train import SECTIONS
+
+    names = [name for names in SECTIONS.values() for name in names]
+    assert len(names) == len(set(names)) and set(names) <= {param.name for param in options_of("train")}
 
 
 @every_command
@@ -116,6 +160,17 @@ def test_the_installed_program_is_this_one_and_loads_no_torch_for_its_help():
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", script, *OPTIONS], capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_python_m_is_the_same_program_and_carries_its_exit_code():
+    def run(*args):
+        return subprocess.run([sys.executable, "-m", "tcam_cache", *args], capture_output=True, text=True)
+
+    assert run("--version").stdout == f"tcam-cache, version {__version__}\n"
+    usage = run("train", "--help").stdout
+    assert usage.startswith("Usage: python -m tcam_cache train ")
+    wrong = run("trian")
+    assert (wrong.returncode, wrong.stdout) == (2, "") and "Did you mean train" in wrong.stderr
 
 
 @every_command
@@ -178,12 +233,17 @@ def test_wrong_usage_ends_with_2_and_names_the_wrong_word(config_of, tcam, comma
     config_of(command, *LEAST[command])
     unknown = tcam(command, *LEAST[command], "--colour", "red")
     assert unknown.exit_code == 2 and "--colour" in unknown.stderr
+    without = tcam(command, *LEAST[command][1:])
+    assert without.exit_code == 2 and "Usage:" in without.stderr
+
+
+@with_device_and_seed
+def test_a_seed_that_is_none_is_wrong_usage(config_of, tcam, command):
+    assert config_of(command, *LEAST[command], "--seed", 3).seed == 3
     not_a_number = tcam(command, *LEAST[command], "--seed", "red")
     assert not_a_number.exit_code == 2 and "--seed" in not_a_number.stderr and "red" in not_a_number.stderr
     out_of_range = tcam(command, *LEAST[command], "--seed", "-1")
     assert out_of_range.exit_code == 2 and "seed: got -1, expected at least 0" in out_of_range.stderr
-    without = tcam(command, *LEAST[command][1:])
-    assert without.exit_code == 2 and "Usage:" in without.stderr
 
 
 REQUIRED = [
@@ -240,12 +300,34 @@ def test_a_path_that_is_empty_in_a_config_file_is_wrong_usage(config_of, tcam, t
     assert result.exit_code == 2 and "--out" in result.stderr and "got nothing" in result.stderr
 
 
-def test_a_command_that_is_none_ends_with_2(tcam):
-    result = tcam("trian")
-    assert result.exit_code == 2 and "trian" in result.stderr
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("trian", "train"),
+        ("Build", "build"),
+        ("manifset", "manifest"),
+        ("evalute", "evaluate"),
+        ("verfy", "verify"),
+    ],
+)
+def test_a_command_that_is_none_ends_with_2_and_the_near_one_is_suggested(tcam, word, near):
+    result = tcam(word, "m.jsonl", "--out", "run")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"there is no command '{word}'. Did you mean {near}" in result.stderr
 
 
-@every_command
+def test_to_a_command_that_is_near_to_none_all_are_named(tcam):
+    result = tcam("xyzzy")
+    assert result.exit_code == 2 and f"Those that exist: {', '.join(OPTIONS)}." in result.stderr
+
+
+@pytest.mark.parametrize("word", ["", "--trian"])
+def test_what_cannot_be_a_command_ends_with_2(tcam, word):
+    result = tcam(word)
+    assert (result.exit_code, result.stdout) == (2, "") and "Traceback" not in result.stderr
+
+
+@with_device_and_seed
 def test_values_of_a_config_file_are_used_and_a_flag_wins(config_of, command, tmp_path):
     (tmp_path / "c.toml").write_text('seed = 5\ndevice = "cpu"\n')
     config = config_of(command, *LEAST[command], "--config", tmp_path / "c.toml")
@@ -297,7 +379,7 @@ def test_json_may_stand_in_a_config_file(config_of, tcam, tmp_path):
 @every_command
 def test_unknown_names_in_a_config_file_are_all_named(config_of, tcam, command, tmp_path):
     config_of(command, *LEAST[command])
-    (tmp_path / "c.toml").write_text("colour = 1\nseed = 1\nshape = 2\n[train]\nepochs = 3\n")
+    (tmp_path / "c.toml").write_text("colour = 1\nquiet = true\nshape = 2\n[train]\nepochs = 3\n")
     result = tcam(command, *LEAST[command], "--config", tmp_path / "c.toml")
     assert result.exit_code == 2 and "colour, shape, train" in result.stderr
 

@@ -48,3 +48,15 @@ def test_a_classifier_is_fitted_and_its_epochs_said(tcam, small_manifest, tmp_pa
     assert "epoch 1: loss" in result.stderr and (tmp_path / "g.pt").is_file()
     again = tcam(*given, "--out", tmp_path / "g.pt", "--epochs", 1, "--image-size", 32)
     assert again.exit_code == 1 and "g.pt is there already" in again.stderr
+
+
+def test_the_settings_of_a_fit_are_taken_again(config_of, small_classifier, tmp_path):
+    config = config_of(
+        "classifier", "--config", small_classifier.with_suffix(".fit") / "config.json", "--out", "h.pt"
+    )
+    assert (config.arch, config.epochs, config.weights, config.out) == (
+        "squeezenet1_1",
+        2,
+        "none",
+        Path("h.pt"),
+    )

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,48 @@ def test_a_run_is_trained_refused_again_and_resumed(tcam, given, tmp_path):
     changed = tcam(*given, "--no-asc", "--lr", 0.5, "--resume")
     assert changed.exit_code == 1 and "asc: False, not True\n  lr: 0.5, not 0.01" in changed.stderr
     assert json.loads(tcam(*given, "--epochs", 2, "--resume", "--json").stdout)["epochs"] == 2
+
+
+def test_the_settings_of_a_run_are_taken_again_and_a_flag_wins(config_of, tcam, small_run, tmp_path):
+    before = TrainConfig.from_json(
+        {
+            key: value
+            for key, value in json.loads((small_run / "config.json").read_text()).items()
+            if key != "inputs"
+        }
+    )
+    again = config_of("train", "--config", small_run / "config.json", "--out", tmp_path)
+    assert again == replace(before, out=tmp_path)
+    assert before.decoder_width == 0.125
+    other = config_of("train", "m", "--config", small_run / "config.json", "--out", tmp_path, "--lr", 0.5)
+    assert other == replace(before, manifest=Path("m"), out=tmp_path, lr=0.5)
+    # Or else it would be the very run.
+    forgotten = tcam("train", "--config", small_run / "config.json")
+    assert forgotten.exit_code == 2 and "Missing option '--out'" in forgotten.stderr
+
+
+@pytest.mark.parametrize("preset", ["paper", "authors"])
+def test_the_settings_of_a_resumed_run_under_a_preset_are_taken_again(config_of, tmp_path, preset):
+    before = config_of(*LEAST, "--preset", preset, "--no-crf", "--pixels", 7, "--resume")
+    (tmp_path / "config.json").write_text(json.dumps(before.to_json()))
+    again = config_of("train", "--config", tmp_path / "config.json", "--out", "run2")
+    assert again == replace(before, out=Path("run2"), resume=False)
+
+
+def test_what_an_older_version_could_switch_is_ignored_where_it_was_off_and_refused_where_it_was_on(
+    config_of, tcam, tmp_path
+):
+    values = TrainConfig(**PLACES).to_json()
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(values | {"once": False, "another": None}))
+    assert config_of("train", "--config", path, "--out", "run") == TrainConfig(**PLACES)
+    path.write_text(json.dumps(values | {"once": True, "level": 0.0}))
+    refused = tcam("train", "--config", path, "--out", "run")
+    assert refused.exit_code == 2 and "sets what this command has not: level, once" in refused.stderr
+
+
+@pytest.mark.parametrize("content", ["[1]", "{", '"m"'])
+def test_a_json_file_that_is_of_no_run_is_named(tcam, tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    refused = tcam(*LEAST, "--config", tmp_path / "config.json")
+    assert refused.exit_code == 2 and f"cannot read {tmp_path / 'config.json'}" in refused.stderr

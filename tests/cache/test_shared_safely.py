@@ -10,7 +10,7 @@ from tcam_cache.cache import CamCache, CamWriter
 from tcam_cache.cache.marker import is_attachment_name
 from tcam_cache.errors import CacheError
 
-OUTSIDE = ["../victim.txt", "/tmp/victim.txt", "a/b", "..\\victim.txt", "C:victim", "", ".", "..", "a\0b"]
+OUTSIDE = ["../victim.txt", "/victim.txt", "a/b", "..\\victim.txt", "C:victim", "", ".", "..", "a\0b"]
 OWN = ["cache.json", "commits", "frames", "pack", "cams.zarr"]
 
 

@@ -1,12 +1,24 @@
 """Names in tables and files that others read: no formula to a spreadsheet, no mark-up to Markdown."""
 
+import csv
 import hashlib
+import io
 import re
 from collections.abc import Iterable
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#&~])")
 _LONGEST_NAME = 255
+
+
+def csv_line(cells: Iterable[str | float]) -> str:
+    """Return a line of a CSV with its end: texts as `csv_text`, numbers as they are."""
+    made = [csv_text(cell) if isinstance(cell, str) else cell for cell in cells]
+    # Python's writer leaves a carriage return bare, which readers take for the end of a line.
+    quoting = csv.QUOTE_ALL if any("\r" in str(cell) for cell in made) else csv.QUOTE_MINIMAL
+    line = io.StringIO(newline="")
+    csv.writer(line, lineterminator="\n", quoting=quoting).writerow(made)
+    return line.getvalue()
 
 
 def csv_text(text: str) -> str:

@@ -1,6 +1,6 @@
 """Tagged video on disk: indexed into a manifest, annotated, split by video, and decoded in time order."""
 
-from tcam_cache.datasets.annotations import Annotations, attach, read_annotations
+from tcam_cache.datasets.annotations import Annotations, attach, read_annotations, without_frames
 from tcam_cache.datasets.check import CheckReport, check_frames
 from tcam_cache.datasets.demo_set import demo_tags, write_demo
 from tcam_cache.datasets.expected import deviations, expected_data
@@ -56,6 +56,7 @@ __all__ = [
     "scan_ytov1",
     "scan_ytov2_2",
     "seeded_splits",
+    "without_frames",
     "write_demo",
     "write_manifest",
     "write_wsol",

@@ -3,7 +3,7 @@
 import logging
 import posixpath
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -73,6 +73,12 @@ def read_annotations(path: Path | str) -> Annotations:
     parsed = [_row(line, cells) for line, cells in table]
     rows = tuple(row for row in parsed if isinstance(row, Row))
     return Annotations(path, rows, tuple(fault for fault in parsed if isinstance(fault, str)))
+
+
+def without_frames(annotations: Annotations, paths: Collection[str]) -> Annotations:
+    """Return annotations without those of some frames, or of all frames of some videos, by their paths."""
+    rows = (row for row in annotations.rows if not {row.frame, row.frame.rpartition("/")[0]} & set(paths))
+    return replace(annotations, rows=tuple(rows))
 
 
 def attach(

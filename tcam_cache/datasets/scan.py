@@ -79,6 +79,7 @@ class Scan:
         classes: the tags, in the classifier's order.
         shots: those that can be read, in a fixed order.
         faults: one text each; none when the data set is whole.
+        broken: those of the faults that are video files which cannot be read; they have no shots.
         facts: what the manifest's header remembers, such as how many empty shots were left out.
     """
 
@@ -88,6 +89,7 @@ class Scan:
     shots: tuple[Shot, ...]
     faults: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    broken: tuple[str, ...] = ()
 
     def with_boxes(
         self, rows: Sequence[Row], sizes_of: Callable[[Path, Iterable[str]], Sizes] | None = None
@@ -129,6 +131,35 @@ class Scan:
         if unnamed:
             logger.warning("%d video(s) not in %s are train, such as %s", len(unnamed), source, unnamed[0])
         return replace(self, shots=with_splits(self.shots, dict(splits)), faults=(*self.faults, *unknown))
+
+    def without(self, broken: Mapping[str, str]) -> "Scan":
+        """Leave out frames that cannot be read, shots and classes that are empty then, and unreadable videos.
+
+        Args:
+            broken: what is wrong with each, by its path.
+        """
+        kept = (
+            shot.only([t for t in range(len(shot)) if shot.path(t) not in broken]) if broken else shot
+            for shot in self.shots
+        )
+        shots = tuple(shot for shot in kept if shot.frames)
+        if not shots:
+            raise ManifestError(f"{self.root} holds no frame that can be read. Fetch the data set again.")
+        tags = {shot.tag for shot in shots}
+        # A box on such a frame is a fault of the frame, not of the list of boxes.
+        faults = tuple(
+            fault
+            for fault in self.faults
+            if fault not in self.broken and not any(path in fault for path in broken)
+        )
+        return replace(
+            self,
+            classes=tuple(tag for tag in self.classes if tag in tags),
+            shots=shots,
+            faults=faults,
+            facts={**self.facts, "left_out": len(broken) + len(self.broken)},
+            broken=(),
+        )
 
     @property
     def frame_count(self) -> int:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tcam_cache.datasets.annotations import read_annotations
+from tcam_cache.datasets.annotations import read_annotations, without_frames
 from tcam_cache.datasets.class_folders import class_folders
 from tcam_cache.datasets.cuts import THUMBNAIL, find_cuts
 from tcam_cache.datasets.listing import Notes, folders_below, list_folder, log_notes, on_disk
@@ -81,13 +81,14 @@ def scan_videos(
     if not listed and not faults:
         raise _no_videos(source)
     videos = dict(zip(listed, _decoded(root, listed, shots, workers, orientation), strict=True))
-    faults += (video.fault for video in videos.values() if video.fault)
+    broken = {item.file: video.fault for item, video in videos.items() if video.fault}
+    faults += broken.values()
     found = [shot for item, video in videos.items() for shot in _shots(item, video)]
     given = {one_name(item.file): item.split for item in listed if item.split}
     found = with_splits(found, given or seeded_splits(found, seed))
     classes = tuple(dict.fromkeys(item.tag for item in listed))
     facts = {"orientation": orientation, **FROM_FIRST, "shots": "cut" if shots else "whole videos"}
-    scan = Scan(root, LAYOUT, classes, found, tuple(faults), facts)
+    scan = Scan(root, LAYOUT, classes, found, tuple(faults), facts, tuple(broken.values()))
     if annotations is None:
         return scan
     sizes = {
@@ -95,9 +96,8 @@ def scan_videos(
         for item, video in videos.items()
         for frame, size in zip(video.frames, video.sizes, strict=True)
     }
-    return scan.annotated(
-        read_annotations(annotations), lambda _, names: {name: sizes[name] for name in names}
-    )
+    rows = without_frames(read_annotations(annotations), broken)
+    return scan.annotated(rows, lambda _, names: {name: sizes[name] for name in names})
 
 
 def _listed_in_folders(root: Path) -> list[_Listed]:

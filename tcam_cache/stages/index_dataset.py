@@ -13,6 +13,7 @@ from tcam_cache.datasets import (
     check_frames,
     deviations,
     index_folders,
+    read_annotations,
     read_video_splits,
     refuse_links_out,
     sample,
@@ -20,6 +21,7 @@ from tcam_cache.datasets import (
     scan_wsol,
     scan_ytov1,
     scan_ytov2_2,
+    without_frames,
     write_manifest,
     write_wsol,
 )
@@ -37,6 +39,7 @@ class ManifestReport:
         classes: tags.
         splits: for each split the number of videos, shots, frames and boxes.
         check: what looking at every frame found, or None.
+        left_out: videos and frames that cannot be read, one text each, where these were to be skipped.
     """
 
     manifest: str
@@ -44,6 +47,7 @@ class ManifestReport:
     classes: tuple[str, ...]
     splits: dict[str, dict[str, int]]
     check: CheckReport | None
+    left_out: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON-able values."""
@@ -54,20 +58,25 @@ class ManifestReport:
         lines = [f"{self.manifest}: {len(self.classes)} classes ({', '.join(self.classes)})"]
         for split, counts in self.splits.items():
             lines.append(f"  {split:5}  " + ", ".join(f"{count} {what}" for what, count in counts.items()))
+        if self.left_out:
+            lines.append(f"  {len(self.left_out)} broken video(s) and frame(s) left out:")
+            lines += [f"    {text}" for text in self.left_out]
         return "\n".join([*lines, *([self.check.to_text()] if self.check else [])])
 
 
 def index_dataset(config: ManifestConfig) -> ManifestReport:
     """Write the manifest of a data set, sampled as asked; with `check`, decode every frame first.
 
+    With `skip_broken`, every frame is decoded as well, and what cannot be read is left out and listed.
+
     Raises:
         ManifestError: the folder is missing, empty, not whole, contradicts itself or holds links out of it
-            that are not to be followed; with `check`, it
-            differs from what is published of its layout, and the manifest is written all the same.
+            that are not to be followed; with `check`, it differs from what is published of its layout, and
+            the manifest is written all the same.
         AnnotationError: boxes do not fit the frames.
         FrameError: `check` found frames that cannot be read; all are listed, the manifest is written.
     """
-    scan = _scan(config)
+    scan, left_out = _readable(config) if config.skip_broken else (_scan(config, config.annotations), ())
     if config.follow_links:
         scan = replace(scan, facts={**scan.facts, FOLLOW_LINKS: True})
     else:
@@ -87,11 +96,24 @@ def index_dataset(config: ManifestConfig) -> ManifestReport:
     if check:
         check.raise_if_broken()
     return ManifestReport(
-        str(Path(config.out)), manifest.digest(), manifest.classes, split_counts(manifest), check
+        str(Path(config.out)), manifest.digest(), manifest.classes, split_counts(manifest), check, left_out
     )
 
 
-def _scan(config: ManifestConfig) -> Scan:
+def _readable(config: ManifestConfig) -> tuple[Scan, tuple[str, ...]]:
+    """Return what can be read of a data set, with its boxes, and one text for everything else."""
+    if config.layout == "videos":
+        scan = _scan(config, config.annotations)
+        return scan.without({}), scan.broken
+    scan = _scan(config, None)
+    broken = check_frames(scan, config.workers).broken
+    scan = scan.without(broken)
+    if config.annotations:
+        scan = scan.annotated(without_frames(read_annotations(config.annotations), broken))
+    return scan, tuple(f"{path}: {reason}" for path, reason in broken.items())
+
+
+def _scan(config: ManifestConfig, annotations: Path | None) -> Scan:
     orientation = config.pixels_are
     if config.layout == "ytov1":
         return scan_ytov1(config.source, orientation)
@@ -100,12 +122,10 @@ def _scan(config: ManifestConfig) -> Scan:
     if config.layout == "wsol":
         return scan_wsol(config.source, config.splits, orientation)
     if config.layout == "videos":
-        return scan_videos(
-            config.source, config.annotations, config.shots, config.seed, config.workers, orientation
-        )
+        return scan_videos(config.source, annotations, config.shots, config.seed, config.workers, orientation)
     faults: tuple[str, ...] = ()
     try:
-        manifest = index_folders(config.source, config.annotations, config.seed, orientation)
+        manifest = index_folders(config.source, annotations, config.seed, orientation)
     except AnnotationError as error:
         if not config.check:
             raise

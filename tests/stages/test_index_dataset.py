@@ -135,3 +135,50 @@ def test_split_files_are_about_stored_pixels_unless_upright_is_asked_for(lying, 
 @pytest.mark.parametrize("layout", ["ytov1", "ytov2.2"])
 def test_published_layouts_have_pixels_as_stored(layout):
     assert ManifestConfig(source="x", layout=layout, out="m.jsonl").pixels_are == "stored"
+
+
+def test_broken_frames_are_left_out_on_request_listed_and_counted(config, data_copy, tmp_path):
+    (data_copy / "bird/0001/001/frame0002.jpg").write_bytes(b"")
+    (data_copy / "car/0001/002/frame0001.jpg").write_text("no image")
+    (data_copy / "car/0001/002/frame0002.jpg").write_text("no image")
+    annotated = config(annotations=data_copy / "annotations.csv", skip_broken=True)
+    report = index_dataset(annotated)
+    assert report.left_out == (
+        "bird/0001/001/frame0002.jpg: empty file",
+        "car/0001/002/frame0001.jpg: not an image",
+        "car/0001/002/frame0002.jpg: not an image",
+    )
+    assert "3 broken video(s) and frame(s) left out" in report.to_text()
+    manifest = read_manifest(report.manifest)
+    lengths = {shot.id: len(shot) for shot in manifest.shots}
+    assert lengths["bird/0001/001"] == 5 and "car/0001/002" not in lengths
+    assert manifest.facts["left_out"] == 3
+    whole = index_dataset(config(annotations=data_copy / "annotations.csv", skip_broken=True, check=True))
+    assert whole.check.broken == {} and sorted(manifest.shot("bird/0001/001").boxes) == [0, 1, 3]
+
+
+def test_a_class_that_is_broken_as_a_whole_goes_and_nothing_left_is_an_error(config, data_copy):
+    for path in (data_copy / "dog").rglob("*.jpg"):
+        path.write_bytes(b"")
+    assert index_dataset(config(skip_broken=True)).classes == ("bird", "car")
+    for path in data_copy.rglob("*.jpg"):
+        path.write_bytes(b"")
+    with pytest.raises(ManifestError, match="holds no frame that can be read"):
+        index_dataset(config(skip_broken=True))
+
+
+def test_broken_videos_are_left_out_with_their_boxes(tmp_path):
+    pytest.importorskip("av")
+    for tag in ("cat", "dog"):
+        (tmp_path / "clips" / tag).mkdir(parents=True)
+        frames = [Image.new("RGB", (64, 48), (90 + 40 * n, 60, 30)) for n in range(3)]
+        frames[0].save(tmp_path / f"clips/{tag}/a.gif", save_all=True, append_images=frames[1:])
+    (tmp_path / "clips/dog/b.mp4").write_bytes(b"no video")
+    rows = ["frame,class,xmin,ymin,xmax,ymax", "dog/b.mp4/00000000ms,dog,1,1,9,9"]
+    (tmp_path / "boxes.csv").write_text("\n".join(rows))
+    given = {"source": tmp_path / "clips", "layout": "videos", "out": tmp_path / "m.jsonl", "workers": 0}
+    with pytest.raises(ManifestError, match=r"dog/b\.mp4"):
+        index_dataset(ManifestConfig(**given, annotations=tmp_path / "boxes.csv"))
+    report = index_dataset(ManifestConfig(**given, annotations=tmp_path / "boxes.csv", skip_broken=True))
+    assert [text.split(":")[0] for text in report.left_out] == ["dog/b.mp4"]
+    assert {shot.video for shot in read_manifest(report.manifest).shots} == {"cat/a.gif", "dog/a.gif"}

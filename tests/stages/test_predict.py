@@ -9,6 +9,7 @@ from PIL import Image
 
 from tcam_cache.config import EvaluateConfig, PredictConfig
 from tcam_cache.errors import ConfigError, FrameError, RunError
+from tcam_cache.stages import predict as stage
 from tcam_cache.stages.evaluate import evaluate
 from tcam_cache.stages.fit_classifier import fit_folder
 from tcam_cache.stages.predict import predict
@@ -64,13 +65,13 @@ def test_one_image_is_enough_and_pictures_can_be_left_out(config, small_data):
     one = config(source=small_data / "car/0002/frame0002.jpg", overlays=False)
     assert predict(one).frames == 1
     assert [row["frame"] for row in rows_of(one)] == ["frame0002.jpg"]
-    assert [path.name for path in one.out.iterdir()] == ["boxes.csv"]
+    assert sorted(path.name for path in one.out.iterdir()) == ["boxes.csv", "frames.jsonl", "predict.json"]
 
 
 def test_a_higher_threshold_gives_a_smaller_box(config):
     areas = []
     for tau in (0.2, 0.999):
-        assert predict(config(threshold=tau)).threshold == tau
+        assert predict(config(threshold=tau, overwrite=True)).threshold == tau
         corners = [[float(row[side]) for side in ("x0", "y0", "x1", "y1")] for row in rows_of(config())]
         areas.append([(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in corners])
     assert all(high < low for low, high in zip(*areas, strict=True))
@@ -91,13 +92,16 @@ def test_without_an_image_there_is_a_frame_error(config, tmp_path, source):
 def test_every_unreadable_image_is_named(config, data_copy):
     (data_copy / "dog/0001/frame0002.jpg").write_bytes(b"")
     (data_copy / "dog/0002/frame0003.jpg").write_text("no image")
-    with pytest.raises(FrameError) as caught:
+    with pytest.raises(FrameError, match=r"2 of 7 frame.s. cannot be read.*of all others are in") as caught:
         predict(config(source=data_copy / "dog"))
     assert [offender.split("/", 1)[-1] for offender in caught.value.offenders] == [
         "0001/frame0002.jpg: empty file",
         "0002/frame0003.jpg: not an image",
     ]
-    assert not (config().out / "boxes.csv").exists()
+    assert [row["frame"] for row in rows_of(config())] == [
+        "0001/frame0001.jpg", "0001/frame0003.jpg", "0001/frame0004.jpg", "0002/frame0001.jpg",
+        "0002/frame0002.jpg",
+    ]  # fmt: skip
 
 
 def test_a_file_that_is_no_image_is_named(config, small_data):
@@ -160,3 +164,100 @@ def test_files_of_two_runs_are_not_mixed(config, small_run, small_classifier, tm
     shutil.copy(fit_folder(small_classifier) / "last.pt", run / "best.pt")
     with pytest.raises(RunError, match=r"best\.pt is no decoder on the encoder in classifier\.pt"):
         predict(config(run=run))
+
+
+def files_of(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("stop", [0, 1, 4])
+def test_an_interrupted_call_keeps_its_rows_and_goes_on_to_the_same_files(
+    config, monkeypatch, tmp_path, stop
+):
+    whole = config(out=tmp_path / "whole", batch_size=2)
+    predict(whole)
+    half = config(out=tmp_path / "half", batch_size=2)
+    draw, seen = stage._draw, []
+
+    def interrupted(*given):
+        if len(seen) == stop:
+            raise KeyboardInterrupt
+        seen.append(draw(*given))
+
+    monkeypatch.setattr(stage, "_draw", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predict(half)
+    assert len(rows_of(half)) == stop
+    again = []
+    monkeypatch.setattr(stage, "_draw", lambda *given: again.append(draw(*given)))
+    assert predict(half).frames == 7
+    assert len(again) == 7 - stop
+    assert files_of(half.out) == files_of(whole.out)
+
+
+def test_a_row_that_was_cut_in_the_middle_is_made_again(config):
+    predict(config())
+    whole = files_of(config().out)
+    rows = config().out / "boxes.csv"
+    rows.write_bytes(rows.read_bytes()[:-9])
+    predict(config())
+    assert files_of(config().out) == whole
+
+
+def test_a_frame_whose_file_has_changed_is_looked_at_again(config, data_copy):
+    ours = config(source=data_copy / "dog")
+    predict(ours)
+    before = rows_of(ours)
+    shutil.copy(data_copy / "car/0002/frame0001.jpg", data_copy / "dog/0001/frame0003.jpg")
+    predict(ours)
+    after = rows_of(ours)
+    assert [row["frame"] for row in after] == [row["frame"] for row in before]
+    assert [one != other for one, other in zip(before, after, strict=True)] == [n == 2 for n in range(7)]
+
+
+def test_boxes_of_another_input_are_refused_or_cleared_on_request(config, small_data):
+    predict(config())
+    (config().out / "mine.txt").write_text("keep")
+    other = config(source=small_data / "car")
+    with pytest.raises(RunError, match="--overwrite") as caught:
+        predict(other)
+    assert [text.split(":")[0] for text in caught.value.offenders] == ["input"]
+    assert len(rows_of(config())) == 7
+    predict(config(source=small_data / "car", overwrite=True))
+    assert all(row["frame"].startswith("000") for row in rows_of(config())) and len(rows_of(config())) == 14
+    assert (config().out / "mine.txt").read_text() == "keep"
+    assert not (config().out / "overlays/0001/frame0004.jpg").exists()
+
+
+def test_boxes_of_before_that_say_nothing_of_their_input_are_not_overwritten(config):
+    config().out.mkdir()
+    (config().out / "boxes.csv").write_text("frame,predicted_class\nmine.jpg,bird\n")
+    with pytest.raises(RunError, match="--overwrite"):
+        predict(config())
+    assert "mine.jpg" in (config().out / "boxes.csv").read_text()
+
+
+@pytest.mark.parametrize("inside", ["out", "deep/er", "."])
+def test_what_it_wrote_below_its_input_is_no_input(config, data_copy, inside):
+    ours = config(source=data_copy / "dog", out=data_copy / "dog" / inside)
+    for _ in range(2):
+        assert predict(ours).frames == 7
+    assert predict(config(source=data_copy / "dog")).frames == 7
+
+
+def test_a_film_in_a_picture_has_a_row_a_frame(config, tmp_path):
+    frames = [Image.new("RGB", (64, 48), (90 + 20 * n, 60, 30)) for n in range(6)]
+    frames[0].save(tmp_path / "clip.gif", save_all=True, append_images=frames[1:], duration=40)
+    assert predict(config(source=tmp_path / "clip.gif")).frames == 6
+
+
+def test_long_names_keep_their_rows_and_their_pictures(config, tmp_path):
+    (tmp_path / "in").mkdir()
+    names = ["a" * 250 + ".png", "ü" * 120 + ".png", "b.png", "b.png.jpg", "=cmd.png"]
+    for name in names:
+        Image.new("RGB", (64, 48), (90, 60, 30)).save(tmp_path / "in" / name)
+    ours = config(source=tmp_path / "in")
+    assert predict(ours).frames == 5
+    assert {row["frame"] for row in rows_of(ours)} == {*names[:4], "'=cmd.png"}
+    assert len([path for path in (ours.out / "overlays").iterdir() if path.suffix == ".jpg"]) == 5
+    assert predict(ours).frames == 5

@@ -19,12 +19,22 @@ from tqdm import tqdm
 from tcam_cache.errors import ConfigError, TcamCacheError
 from tcam_cache.place import Place, place
 from tcam_cache.progress import QUIET, is_speaker
-from tcam_cache.settings import Config
+from tcam_cache.settings import Config, mark_removed
 from tcam_cache.torchrun import require_alone
 
 
 class StageCommand(click.Command):
     """A command whose named errors become one message and exit code 1, and Ctrl-C exit code 130."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the command line; an option that was removed is named as such."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            (name,) = mark_removed([error.option_name])
+            if name == error.option_name:
+                raise
+            raise click.UsageError(f"No such option: {name}", ctx) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -174,7 +184,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
         raise click.BadParameter(f"cannot read {path}: {error}", ctx, param) from error
     known = {param.opts[0].lstrip("-").replace("-", "_"): param.name for param in ctx.command.params}
     known.pop("config")
-    unknown = sorted(key for key in values if key.replace("-", "_") not in known)
+    unknown = mark_removed(sorted(key for key in values if key.replace("-", "_") not in known))
     if unknown:
         raise click.BadParameter(f"{path} sets what this command has not: {', '.join(unknown)}", ctx, param)
     # As text, as if typed: click would take 1.5 epochs for one, and true for the number 1.

@@ -118,9 +118,6 @@ class TrainConfig(FitConfig):
     """Stage 2: train the decoder f on pseudo-labels from CAM-TMP (TCAM Eq. 1-5)."""
 
     cache: Place = setting(help="cache written by `tcam-cache build`: a folder, or a URL")
-    second_cache: Place | None = setting(
-        None, help="another cache of the same manifest: every CAM is the mean of the two"
-    )
     out: Path = setting(help="the run folder to write")
     preset: str = setting(
         "recommended",
@@ -141,7 +138,6 @@ class TrainConfig(FitConfig):
         least=1,
     )
     cached_frames: bool = setting(False, help="read the frames that `build --frames` stored")
-    align: bool = setting(False, help="neighbours' CAMs follow the motion of their frames")
     fg_top: float = setting(
         0.1, help="foreground seeds come from this top fraction of C+ (1 = all)", least=0, most=1
     )
@@ -152,7 +148,6 @@ class TrainConfig(FitConfig):
     fg_level: float = setting(
         0.0, help="foreground seeds are at least this share of the map's maximum", least=0, most=1
     )
-    seeds_by_area: bool = setting(False, help="share a frame's seeds between C+ and C- by their areas")
     dilate: bool = setting(False, help="grow each seed to 3x3")
     cross_entropy: str = setting(
         "batch-mean",
@@ -178,7 +173,6 @@ class TrainConfig(FitConfig):
     barrier_growth: float = setting(1.01, help="t grows by this factor every epoch", least=1)
     barrier_cap: float = setting(10.0, help="t never exceeds this", least=0)
     decoder_width: float = setting(1.0, help="factor on the decoder's channels", least=0)
-    image_skip: bool = setting(False, help="the decoder's last block sees the frame itself, too")
     amp: str = setting(
         "auto",
         help="precision of encoder and decoder in a step: auto is bf16 on CUDA, none elsewhere",

@@ -4,7 +4,6 @@ from tcam_cache.training.board import require_board
 from tcam_cache.training.curves import draw_search
 from tcam_cache.training.decoder import Decoder
 from tcam_cache.training.fitting import FitReport, fit
-from tcam_cache.training.mean_cams import MeanCams
 from tcam_cache.training.ranks import ALONE, Ranks, joined_ranks
 from tcam_cache.training.run_folder import FREE_ON_RESUME, VAL_LOSS, RunFolder
 from tcam_cache.training.samples import START_METHOD, EpochBatches, TrainingSamples, resize_maps
@@ -22,7 +21,6 @@ __all__ = [
     "DecoderTask",
     "EpochBatches",
     "FitReport",
-    "MeanCams",
     "Ranks",
     "RunFolder",
     "TrainingSamples",

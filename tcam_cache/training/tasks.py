@@ -159,7 +159,6 @@ class DecoderTask:
             pixels=config.pixels,
             dilate=config.dilate,
             fg_level=config.fg_level,
-            by_area=config.seeds_by_area,
         )
         with autocast(self.device, config.amp):
             logits = self.logits(images)

@@ -188,7 +188,7 @@ class _Loop:
             return
         self.task.model().load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.best, self.sums = state["best"], EpochSums(**state.get("sums", {})).of(self.ranks)
+        self.best, self.sums = state["best"], EpochSums(**state.get("sums", {})).for_rank(self.ranks)
         self.log = log
         logger.info(
             "going on after epoch %d of %d, step %d", state["epoch"], self.config.epochs, self.sums.step
@@ -224,7 +224,7 @@ class _Loop:
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["scale"]
         said = self.task.start_epoch(epoch)
-        self.sums.give_back(self.task.counts)
+        self.sums.restore_counts(self.task.counts)
         with held_interrupts() as interrupted:
             asked = time.perf_counter()
             for batch in self.batches.epoch(epoch, self.sums.step):
@@ -257,7 +257,7 @@ class _Loop:
         self.sums.add(terms)
 
     def _sum_up(self, epoch: int) -> None:
-        self.whole = self.sums.over(self.ranks, self.task.counts)
+        self.whole = self.sums.reduce(self.ranks, self.task.counts)
         require_finite(self.whole, self.task.model(), epoch)
 
     def validated(self, validate: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from tcam_cache.errors import ConfigError, TcamCacheError
 from tcam_cache.place import Place, place
-from tcam_cache.progress import QUIET, is_speaker
+from tcam_cache.progress import QUIET, is_main_process
 from tcam_cache.settings import Config, mark_removed
 from tcam_cache.torchrun import require_alone
 
@@ -43,7 +43,7 @@ class StageCommand(click.Command):
         except TcamCacheError as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
-            if is_speaker():
+            if is_main_process():
                 click.echo(
                     "\nInterrupted. Everything finished so far is kept; run the same command again to go on "
                     "(classifier, train and search: with --resume).",
@@ -70,7 +70,7 @@ def stage_command(
     def decorate(stage: Callable[[Any], Any]) -> click.Command:
         @click.pass_context
         def run(ctx: click.Context, /, quiet: bool, as_json: bool, **values: Any) -> None:
-            QUIET.set(quiet or not is_speaker())
+            QUIET.set(quiet or not is_main_process())
             _log_to_stderr(quiet)
             config = _config(make or config_class, _given(ctx, values))
             try:
@@ -78,10 +78,10 @@ def stage_command(
                     require_alone(ctx.command.name)
                 report = stage(config)
             except TcamCacheError as error:
-                if as_json and is_speaker():
+                if as_json and is_main_process():
                     click.echo(json.dumps(_error_json(error), indent=2))
                 raise
-            if is_speaker():
+            if is_main_process():
                 click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.to_text())
 
         run = functools.wraps(stage)(run)
@@ -210,6 +210,6 @@ class _AboveTheBar(logging.Handler):
 
 def _log_to_stderr(quiet: bool) -> None:
     logger = logging.getLogger("tcam_cache")
-    logger.handlers = [_AboveTheBar() if is_speaker() else logging.NullHandler()]
+    logger.handlers = [_AboveTheBar() if is_main_process() else logging.NullHandler()]
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     logger.propagate = False

@@ -16,7 +16,7 @@ from tcam_cache.errors import RunError, TcamCacheError
 from tcam_cache.progress import progress_bar
 from tcam_cache.training.board import open_board
 from tcam_cache.training.curves import draw_curves
-from tcam_cache.training.interrupts import Every, held_interrupts
+from tcam_cache.training.interrupts import Timer, held_interrupts
 from tcam_cache.training.ranks import ALONE, Ranks
 from tcam_cache.training.run_folder import VAL_LOSS, RunFolder
 from tcam_cache.training.samples import Sample
@@ -113,7 +113,7 @@ def fit(
     loop = _Loop(task, batches, config, run, keep, ranks)
     loop.restore()
     always = config.select == "last" or validate is None
-    draw = Every(_SECONDS_BETWEEN_CURVES)
+    draw = Timer(_SECONDS_BETWEEN_CURVES)
     steps = config.epochs * len(batches)
     with (
         progress_bar(steps, run.path.name, "step", done=loop.steps_done()) as bar,
@@ -174,7 +174,7 @@ class _Loop:
         self.log: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
         self.sums, self.whole = EpochSums(), EpochSums()
-        self.save_now = Every(60 * config.save_minutes)
+        self.save_now = Timer(60 * config.save_minutes)
 
     def steps_done(self) -> int:
         """Return how many steps are taken, those of the epoch under way included."""

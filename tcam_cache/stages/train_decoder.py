@@ -21,7 +21,7 @@ from tcam_cache.stages.maps import FrameMap, annotated_frames, decoder_maps
 from tcam_cache.stages.scoring import Validation
 from tcam_cache.stages.setup import find_device, open_data, sampled_as, split_hashes, worker_count
 from tcam_cache.training import (
-    ALONE,
+    SINGLE_PROCESS,
     VAL_LOSS,
     DecoderTask,
     EpochBatches,
@@ -111,7 +111,7 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
     }
     run = _begin(config, inputs, cache, ranks)
 
-    def batches_of(shots: Sequence[Shot], ranks: Ranks = ALONE) -> EpochBatches:
+    def batches_of(shots: Sequence[Shot], ranks: Ranks = SINGLE_PROCESS) -> EpochBatches:
         """Return the batches of some shots, of which each rank takes its share."""
         index = {name: number for number, name in enumerate(file.classes)}
         window = (config.neighbours, config.window)

@@ -17,7 +17,7 @@ from tcam_cache.progress import progress_bar
 from tcam_cache.training.board import open_board
 from tcam_cache.training.curves import draw_curves
 from tcam_cache.training.interrupts import Timer, held_interrupts
-from tcam_cache.training.ranks import ALONE, Ranks
+from tcam_cache.training.ranks import SINGLE_PROCESS, Ranks
 from tcam_cache.training.run_folder import VAL_LOSS, RunFolder
 from tcam_cache.training.samples import Sample
 from tcam_cache.training.sums import EpochSums, require_finite
@@ -86,7 +86,7 @@ def fit(
     run: RunFolder,
     validate: Callable[[], Mapping[str, float]] | None,
     keep: Mapping[str, str],
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
 ) -> FitReport:
     """Minimise a task's losses, epoch by epoch, and keep the best checkpoints.
 

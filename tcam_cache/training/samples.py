@@ -13,7 +13,7 @@ from tcam_cache.config import FitConfig
 from tcam_cache.errors import TcamCacheError
 from tcam_cache.records import CamSource, FrameSource, Shot
 from tcam_cache.training.draws import Draw, clips_of_shot, draw_crop, draw_epoch
-from tcam_cache.training.ranks import ALONE, Ranks
+from tcam_cache.training.ranks import SINGLE_PROCESS, Ranks
 from tcam_cache.window import cam_tmp
 
 # Named, because inside a joblib worker the default is joblib's own method, which DataLoader cannot use.
@@ -92,7 +92,7 @@ class EpochBatches:
         samples: TrainingSamples,
         config: FitConfig,
         workers: int,
-        ranks: Ranks = ALONE,
+        ranks: Ranks = SINGLE_PROCESS,
         together: int = 1,
     ) -> None:
         self.lengths = [len(shot) for shot in samples.shots]

@@ -15,7 +15,7 @@ from tcam_cache.config import FitConfig
 from tcam_cache.errors import CacheError, FrameError, TcamCacheError
 from tcam_cache.records import Frame, Shot
 from tcam_cache.training.draws import Draw, draw_crop, draw_epoch
-from tcam_cache.training.ranks import ALONE, Ranks
+from tcam_cache.training.ranks import SINGLE_PROCESS, Ranks
 from tcam_cache.training.samples import EpochBatches, TrainingSamples, resize_maps
 from tcam_cache.window import MODES, window_indices
 
@@ -143,7 +143,7 @@ def cams_of_time():
     return ListedCams(maps)
 
 
-def epochs_of(workers, epochs=(0, 1), ranks=ALONE, together=1, **given):
+def epochs_of(workers, epochs=(0, 1), ranks=SINGLE_PROCESS, together=1, **given):
     given = {"batch_size": 3, "frames_per_shot": 2, **given}
     samples = samples_of(cams_of_time(), neighbours=1)
     batches = EpochBatches(samples, config(**given), workers, ranks, together)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tcam_cache.errors import RunError
-from tcam_cache.training.ranks import ALONE, Ranks
+from tcam_cache.training.ranks import SINGLE_PROCESS, Ranks
 from tcam_cache.training.sums import EpochSums, require_finite
 
 
@@ -21,7 +21,7 @@ def sums_of(**steps):
 def test_a_line_holds_the_mean_of_every_term_their_sum_counts_and_seconds():
     sums = sums_of(crf=(-1.0, -3.0), size=(0.5, 1.5))
     sums.seconds_data, sums.seconds_compute = 0.12345, 2.0
-    assert sums.reduce(ALONE, {"flat_frames": torch.tensor(3)}).line() == {
+    assert sums.reduce(SINGLE_PROCESS, {"flat_frames": torch.tensor(3)}).line() == {
         "flat_frames": 3,
         "losses": {"crf": -2.0, "size": 1.0},
         "loss": -1.0,
@@ -33,7 +33,7 @@ def test_a_line_holds_the_mean_of_every_term_their_sum_counts_and_seconds():
 def test_kept_and_taken_up_again_it_goes_on_as_if_it_had_not_been():
     whole = sums_of(crf=(0.1, 0.2, 0.7))
     counts = {"flat_frames": torch.tensor(2)}
-    state = sums_of(crf=(0.1, 0.2)).reduce(ALONE, counts).to_state()
+    state = sums_of(crf=(0.1, 0.2)).reduce(SINGLE_PROCESS, counts).to_state()
     counts["flat_frames"] += 5  # what is kept does not follow
     again, counted = EpochSums(**state), {"flat_frames": torch.tensor(0)}
     again.restore_counts(counted)
@@ -109,12 +109,12 @@ def test_sums_over_ranks_add_up_and_name_the_first_step_that_broke_on_any():
 
 def test_one_rank_alone_has_all_of_the_sums():
     sums, counts = sums_of(crf=(1.0, 2.0)), {"flat_frames": torch.tensor(3)}
-    whole = sums.reduce(ALONE, counts)
+    whole = sums.reduce(SINGLE_PROCESS, counts)
     assert whole == replace(sums, counts=counts)
 
 
 def test_the_first_rank_takes_up_what_was_kept_and_the_others_begin_at_nothing():
     sums = sums_of(crf=(1.0, 2.0))
     sums.counts = {"flat_frames": torch.tensor(3)}
-    assert sums.for_rank(ALONE) is sums and sums.for_rank(Ranks(0, 2)) is sums
+    assert sums.for_rank(SINGLE_PROCESS) is sums and sums.for_rank(Ranks(0, 2)) is sums
     assert sums.for_rank(Ranks(1, 2)) == EpochSums(step=2)

@@ -223,7 +223,7 @@ class _Loop:
         rate = learning_rate(self.config, epoch)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["scale"]
-        said = self.task.start_epoch(epoch)
+        schedule = self.task.start_epoch(epoch)
         self.sums.restore_counts(self.task.counts)
         with held_interrupts() as interrupted:
             asked = time.perf_counter()
@@ -245,7 +245,7 @@ class _Loop:
         self._sum_up(epoch)
         # A device that works behind the host's back was waited for just now.
         self.whole.seconds_compute += time.perf_counter() - ended
-        return {"epoch": epoch + 1, "lr": rate, **said, **self.whole.line()}
+        return {"epoch": epoch + 1, "lr": rate, **schedule, **self.whole.line()}
 
     def _take_step(self, batch: Sample, epoch: int) -> None:
         terms = self.task.losses(batch, step_generator(self.config.seed, epoch, self.sums.step))
@@ -305,5 +305,5 @@ def _summary(line: Mapping[str, Any]) -> str:
     scores = " ".join(f"{key} {line[key]:.4g}" for key in ("cl_accuracy", "corloc", VAL_LOSS) if key in line)
     terms = " ".join(f"{name} {value:.4g}" for name, value in line["losses"].items())
     waited = line["seconds_data"] / max(1e-9, line["seconds_data"] + line["seconds_compute"])
-    said = f"epoch {line['epoch']}: loss {line['loss']:.4g} ({terms}) {scores}".rstrip()
-    return f"{said}; {waited:.1%} of the time waiting for data"
+    text = f"epoch {line['epoch']}: loss {line['loss']:.4g} ({terms}) {scores}".rstrip()
+    return f"{text}; {waited:.1%} of the time waiting for data"

@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from tcam_cache.errors import ConfigError, TcamCacheError
 from tcam_cache.place import Place, place
-from tcam_cache.progress import QUIET, is_speaker
-from tcam_cache.settings import Settings, usual_default
+from tcam_cache.progress import QUIET, is_main_process
+from tcam_cache.settings import Settings, mark_removed, usual_default
 from tcam_cache.torchrun import require_alone
 
 
@@ -45,6 +45,16 @@ class StageCommand(click.Command):
             with formatter.section(title):
                 formatter.write_dl(rows)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the command line; an option that was removed is named as such."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            (name,) = mark_removed([error.option_name])
+            if name == error.option_name:
+                raise
+            raise click.UsageError(f"No such option: {name}", ctx) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
@@ -52,7 +62,7 @@ class StageCommand(click.Command):
         except TcamCacheError as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
-            if is_speaker():
+            if is_main_process():
                 click.echo(
                     "\nInterrupted. Everything finished so far is kept; run the same command again to go on "
                     "(classifier, train and search: with --resume).",
@@ -81,7 +91,7 @@ def stage_command(
     def decorate(stage: Callable[[Any], Any]) -> click.Command:
         @click.pass_context
         def run(ctx: click.Context, /, quiet: bool, as_json: bool, **values: Any) -> None:
-            QUIET.set(quiet or not is_speaker())
+            QUIET.set(quiet or not is_main_process())
             _log_to_stderr(quiet)
             config = _config(make or config_class, _given(ctx, values))
             try:
@@ -89,10 +99,10 @@ def stage_command(
                     require_alone(ctx.command.name)
                 report = stage(config)
             except TcamCacheError as error:
-                if as_json and is_speaker():
+                if as_json and is_main_process():
                     click.echo(json.dumps(_error_json(error), indent=2))
                 raise
-            if is_speaker():
+            if is_main_process():
                 click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.to_text())
 
         run = functools.wraps(stage)(run)
@@ -204,7 +214,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
         # A switch of an older version that was off changes nothing.
         values = {key: value for key, value in values.items() if key in known or value is not False}
     given = {key: known.get(key.replace("-", "_")) for key in values}
-    unknown = sorted(key for key, option in given.items() if option is None)
+    unknown = mark_removed(sorted(key for key, option in given.items() if option is None))
     if unknown:
         raise click.BadParameter(f"{path} sets what this command has not: {', '.join(unknown)}", ctx, param)
     wrong = [
@@ -262,6 +272,6 @@ class _AboveTheBar(logging.Handler):
 
 def _log_to_stderr(quiet: bool) -> None:
     logger = logging.getLogger("tcam_cache")
-    logger.handlers = [_AboveTheBar() if is_speaker() else logging.NullHandler()]
+    logger.handlers = [_AboveTheBar() if is_main_process() else logging.NullHandler()]
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     logger.propagate = False

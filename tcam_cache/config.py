@@ -137,9 +137,6 @@ class TrainConfig(FitConfig):
     """
 
     cache: Place = setting(help="cache written by `tcam-cache build`: a folder, or a URL")
-    second_cache: Place | None = setting(
-        None, help="another cache of the same manifest: every CAM is the mean of the two"
-    )
     out: Path = setting(help="the run folder to write")
     preset: str = setting(
         "recommended",
@@ -160,7 +157,6 @@ class TrainConfig(FitConfig):
         least=1,
     )
     cached_frames: bool = setting(False, help="read the frames that `build --frames` stored")
-    align: bool = setting(False, help="neighbours' CAMs follow the motion of their frames")
     fg_top: float = setting(
         by_preset(recommended=0.1, paper=1.0, authors=0.6),
         help="foreground seeds come from this top fraction of C+ (1 = all)",
@@ -179,7 +175,6 @@ class TrainConfig(FitConfig):
     fg_level: float = setting(
         0.0, help="foreground seeds are at least this share of the map's maximum", least=0, most=1
     )
-    seeds_by_area: bool = setting(False, help="share a frame's seeds between C+ and C- by their areas")
     dilate: bool = setting(
         by_preset(recommended=False, paper=False, authors=True), help="grow each seed to 3x3"
     )
@@ -207,7 +202,6 @@ class TrainConfig(FitConfig):
     barrier_growth: float = setting(1.01, help="t grows by this factor every epoch", least=1)
     barrier_cap: float = setting(10.0, help="t never exceeds this", least=0)
     decoder_width: float = setting(1.0, help="factor on the decoder's channels", least=0)
-    image_skip: bool = setting(False, help="the decoder's last block sees the frame itself, too")
     amp: str = setting(
         "auto",
         help="precision of encoder and decoder in a step: auto is bf16 on CUDA, none elsewhere",

@@ -9,7 +9,7 @@ from tqdm import tqdm
 QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
-def is_speaker() -> bool:
+def is_main_process() -> bool:
     """Tell whether this process speaks for all: it is the first that torchrun started, or has no torchrun."""
     return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["RANK"] == "0"
 

@@ -1,13 +1,21 @@
 """How a config declares its settings: a default, a one-line help, and which values have a meaning."""
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
 from tcam_cache.errors import ConfigError
 from tcam_cache.place import place, was_url
+
+# Settings of `train` that were removed, each with the value that switched it off.
+REMOVED: Mapping[str, Any] = {
+    "align": False,
+    "image_skip": False,
+    "second_cache": None,
+    "seeds_by_area": False,
+}
 
 
 def setting(
@@ -75,7 +83,12 @@ class Settings:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Return the config that `to_json` wrote; unknown and missing names are a `ConfigError`."""
+        """Return the config that `to_json` wrote, in this version or an earlier one.
+
+        Raises:
+            ConfigError: names are unknown or missing, or a setting that was removed is on.
+        """
+        values = without_removed(values)
         unknown = sorted(set(values) - {spec.name for spec in fields(cls)})
         if unknown:
             raise ConfigError(f"{cls.__name__} has no such setting. Remove it or correct its name.", unknown)
@@ -91,6 +104,37 @@ class Config(Settings):
 
     device: str = setting("auto", help="auto, cpu, cuda, cuda:N or mps")
     seed: int = setting(0, help="same seed, same result", least=0, most=2**63 - 1)
+
+
+def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return stored settings without those that were removed since, which must be off.
+
+    Raises:
+        ConfigError: some are on (all named).
+
+    >>> without_removed({"epochs": 3, "align": False})
+    {'epochs': 3}
+    """
+    used = [f"{name}: {values[name]}" for name, off in REMOVED.items() if values.get(name, off) != off]
+    if used:
+        raise ConfigError(
+            "it has settings on that were removed. Train anew without them in another folder, or go on "
+            "with the version of tcam_cache that wrote it.",
+            used,
+        )
+    return {name: value for name, value in values.items() if name not in REMOVED}
+
+
+def mark_removed(names: Iterable[str]) -> list[str]:
+    """Return unknown names of settings or options, those that were removed marked as such.
+
+    >>> mark_removed(["epohcs", "image-skip"])
+    ['epohcs', 'image-skip (was removed: leave it out)']
+    """
+    return [
+        f"{name} (was removed: leave it out)" if name.lstrip("-").replace("-", "_") in REMOVED else name
+        for name in names
+    ]
 
 
 def _fault(spec: Any, value: Any) -> str | None:

@@ -21,6 +21,7 @@ from tcam_cache.config import (
 )
 from tcam_cache.errors import ConfigError
 from tcam_cache.presets import PRESETS, search_config, train_config
+from tcam_cache.settings import REMOVED
 
 CONFIGS = [kind for _, kind in inspect.getmembers(config, inspect.isclass) if issubclass(kind, Config)]
 PLACES = {"manifest": Path("m.jsonl"), "cache": Path("cache"), "out": Path("run")}
@@ -168,6 +169,14 @@ def test_unknown_settings_are_all_named():
     with pytest.raises(ConfigError) as caught:
         BuildConfig.from_json({**with_required(BuildConfig).to_json(), "epohcs": 3, "colour": "red"})
     assert caught.value.offenders == ("colour", "epohcs")
+
+
+def test_removed_settings_are_read_where_they_are_off_and_all_named_where_they_are_on():
+    stored = train_config(**PLACES).to_json()
+    assert TrainConfig.from_json({**stored, **REMOVED}) == train_config(**PLACES)
+    with pytest.raises(ConfigError, match="removed") as caught:
+        TrainConfig.from_json({**stored, **REMOVED, "align": True, "second_cache": "other"})
+    assert caught.value.offenders == ("align: True", "second_cache: other")
 
 
 def test_missing_settings_are_all_named():

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from tcam_cache.progress import QUIET, is_speaker, progress_bar
+from tcam_cache.progress import QUIET, is_main_process, progress_bar
 
 
 class Terminal(io.StringIO):
@@ -58,8 +58,8 @@ def test_an_error_inside_passes_through():
 def test_of_what_torchrun_starts_the_first_process_speaks(monkeypatch):
     monkeypatch.setenv("RANK", "1")  # that of something else
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
-    assert is_speaker()
+    assert is_main_process()
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "7")
-    assert not is_speaker()
+    assert not is_main_process()
     monkeypatch.setenv("RANK", "0")
-    assert is_speaker()
+    assert is_main_process()

@@ -183,12 +183,12 @@ def measure(
 
 
 def _corloc(rows: Sequence[FrameRow]) -> dict[str, Any]:
-    found = np.array([row.hit for row in rows])
-    per_class = by_class(found, [row.tag for row in rows])
-    per_video = by_class(found, [row.video for row in rows])
+    correct = np.array([row.hit for row in rows])
+    per_class = by_class(correct, [row.tag for row in rows])
+    per_video = by_class(correct, [row.video for row in rows])
     return {
         "mean_over_classes": _percent(list(per_class.values())),
-        "mean_over_frames": _percent(found),
+        "mean_over_frames": _percent(correct),
         "per_class": {tag: _percent(share) for tag, share in per_class.items()},
         "per_video": {video: _percent(share) for video, share in per_video.items()},
     }
@@ -203,8 +203,8 @@ def _classification(rows: Sequence[FrameRow]) -> dict[str, float | None]:
     if any(row.predicted_tag is None for row in rows):
         return {"cl_accuracy": None, "top1_localization": None}
     right = np.array([row.predicted_tag == row.tag for row in rows])
-    found = np.array([row.hit for row in rows])
-    return {"cl_accuracy": _percent(right), "top1_localization": _percent(right & found)}
+    correct = np.array([row.hit for row in rows])
+    return {"cl_accuracy": _percent(right), "top1_localization": _percent(right & correct)}
 
 
 def _stability(rows: Sequence[FrameRow]) -> float | None:

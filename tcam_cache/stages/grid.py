@@ -10,6 +10,7 @@ from typing import Any
 from tcam_cache.config import SearchConfig, TrainConfig, preset_of
 from tcam_cache.errors import ConfigError
 from tcam_cache.presets import with_preset
+from tcam_cache.settings import REMOVED
 from tcam_cache.training import FREE_ON_RESUME
 
 RUNS_NAME = "runs"
@@ -77,6 +78,8 @@ def grid_runs(config: SearchConfig) -> dict[str, tuple[dict[str, Any], TrainConf
 
 
 def _reason(name: str, known: bool, again: bool) -> str:
+    if name in REMOVED:
+        return f"the option {name!r} was removed"
     if not known:
         return f"`train` has no option {name!r}"
     if again:

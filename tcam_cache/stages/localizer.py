@@ -41,8 +41,7 @@ def new_networks(file: ClassifierFile, config: TrainConfig) -> tuple[Classifier,
     classifier = file.classifier("best_classification")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        shape = (classifier.channels, config.decoder_width, classifier.full_resolution)
-        return classifier, Decoder(*shape, config.image_skip)
+        return classifier, Decoder(classifier.channels, config.decoder_width, classifier.full_resolution)
 
 
 def open_localizer(path: Path, device: torch.device) -> Localizer:

@@ -11,7 +11,7 @@ from tcam_cache.evaluation import GRID, FrameSweep, choose_tau, corloc_curve, sw
 from tcam_cache.processes import in_processes
 from tcam_cache.stages.loading import ShotFrame, in_batches, unreadable
 from tcam_cache.stages.maps import FrameMap
-from tcam_cache.training import ALONE, Ranks
+from tcam_cache.training import SINGLE_PROCESS, Ranks
 
 # Upstream validates at every 0.004; the final tau is chosen on the full grid.
 VALIDATION_GRID = GRID[::4]
@@ -66,7 +66,7 @@ class Validation:
         classes: Sequence[str],
         batch_size: int,
         workers: int,
-        ranks: Ranks = ALONE,
+        ranks: Ranks = SINGLE_PROCESS,
     ) -> None:
         self.maps, self.frames, self.classes = maps, frames, classes
         self.batch_size, self.workers, self.ranks = batch_size, workers, ranks

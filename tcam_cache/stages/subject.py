@@ -12,7 +12,6 @@ from tcam_cache.config import EvaluateConfig, TrainConfig
 from tcam_cache.datasets import Manifest
 from tcam_cache.errors import CacheError, StorageError
 from tcam_cache.records import FrameSource
-from tcam_cache.stages.cam_sources import as_one, open_caches, sampled_as_all
 from tcam_cache.stages.loading import ShotFrame
 from tcam_cache.stages.localizer import open_localizer
 from tcam_cache.stages.maps import FrameMap, cached_maps, decoder_maps
@@ -32,7 +31,7 @@ class Subject:
         maps: yields the maps of given frames.
         val_split: the split that chooses tau.
         val_tau: the tau a run carries, or None where it must be chosen now.
-        caches: where the cached CAMs are, which stand for their mean; none where they are out of reach.
+        cache: where the cached CAMs are, or None where they are out of reach.
         neighbours: n of the CAM-TMP that a decoder was trained on; 0 for a cache.
         window: where those neighbours lie.
         facts: recorded in the report's provenance.
@@ -43,7 +42,7 @@ class Subject:
     maps: Callable[[Sequence[ShotFrame]], Iterator[FrameMap]]
     val_split: str
     val_tau: float | None
-    caches: Sequence[CamCache]
+    cache: CamCache | None
     neighbours: int
     window: str
     facts: dict[str, Any]
@@ -55,13 +54,12 @@ class Subject:
 
     def cams_of(self, shot_id: str, t: int) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Return the cached CAM of a frame and its CAM-TMP, each None where there is none to show."""
-        if not self.caches or not all(cache.shot(shot_id).complete for cache in self.caches):
+        if self.cache is None or not self.cache.shot(shot_id).complete:
             return None, None
-        cams = as_one(self.caches)
-        cam = cams.window(shot_id, t, 0)[0]
+        cam = self.cache.window(shot_id, t, 0)[0]
         if not self.neighbours:
             return cam, None
-        return cam, cam_tmp(cams.window(shot_id, t, self.neighbours, self.window))
+        return cam, cam_tmp(self.cache.window(shot_id, t, self.neighbours, self.window))
 
 
 def find_subject(
@@ -92,7 +90,7 @@ def _cache_subject(
         maps=partial(cached_maps, cache, source=source, map_size=config.map_size, workers=workers),
         val_split=config.val_split,
         val_tau=None,
-        caches=[cache],
+        cache=cache,
         neighbours=0,
         window="before",
         facts={"cache": cache.fingerprint},
@@ -106,7 +104,7 @@ def _run_subject(
     localizer = open_localizer(config.run, find_device(config.device))
     trained, carried = localizer.config, localizer.threshold or {}
     fits = (carried.get("boxes"), carried.get("map_size")) == (config.boxes, config.map_size)
-    caches, manifest = _caches_of_run(trained, manifest)
+    cache, manifest = _cache_of_run(trained, manifest)
     if config.cached_frames:
         source = CamCache.open(trained.cache).frames(
             source, [shot.id for shot in manifest.split(config.split)]
@@ -126,7 +124,7 @@ def _run_subject(
         ),
         val_split=trained.val_split,
         val_tau=carried["value"] if fits else None,
-        caches=caches,
+        cache=cache,
         neighbours=trained.neighbours,
         window=trained.window,
         facts={"run": trained.to_json()},
@@ -134,10 +132,10 @@ def _run_subject(
     return subject, manifest
 
 
-def _caches_of_run(trained: TrainConfig, manifest: Manifest) -> tuple[list[CamCache], Manifest]:
+def _cache_of_run(trained: TrainConfig, manifest: Manifest) -> tuple[CamCache | None, Manifest]:
     # The CAMs are only shown beside the decoder's maps: a run is scored just as well without them.
     try:
-        caches = open_caches(trained)
-        return caches, sampled_as_all(caches, manifest)
+        cache = CamCache.open(trained.cache)
+        return cache, sampled_as(cache, manifest)
     except (CacheError, StorageError):
-        return [], manifest
+        return None, manifest

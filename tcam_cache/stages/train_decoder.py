@@ -15,14 +15,13 @@ from tcam_cache.evaluation import GRID, choose_tau
 from tcam_cache.files import write_json
 from tcam_cache.records import FrameSource, Shot
 from tcam_cache.stages.attached import CLASSIFIER_NAME
-from tcam_cache.stages.cam_sources import cam_source, open_caches, run_inputs, sampled_as_all
 from tcam_cache.stages.loading import ShotFrame
 from tcam_cache.stages.localizer import BEST, THRESHOLD_NAME, new_networks
 from tcam_cache.stages.maps import FrameMap, annotated_frames, decoder_maps
 from tcam_cache.stages.scoring import Validation
-from tcam_cache.stages.setup import find_device, open_data, split_hashes, worker_count
+from tcam_cache.stages.setup import find_device, open_data, sampled_as, split_hashes, worker_count
 from tcam_cache.training import (
-    ALONE,
+    SINGLE_PROCESS,
     VAL_LOSS,
     DecoderTask,
     EpochBatches,
@@ -93,31 +92,30 @@ def train_decoder(config: TrainConfig) -> TrainReport:
 
 def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
     began = time.perf_counter()
-    caches = open_caches(config)
-    cache = caches[0]
+    cache = CamCache.open(config.cache)
     manifest, source = open_data(config)
-    manifest = sampled_as_all(caches, manifest)
+    manifest = sampled_as(cache, manifest)
     shots = manifest.split(config.train_split)
     _check_shots(shots, config)
-    for one in caches:
-        one.require_complete([shot.id for shot in shots])
+    cache.require_complete([shot.id for shot in shots])
     if config.cached_frames:
         source = cache.frames(source, [shot.id for shot in shots])
     device = find_device(config.device, ranks.local_rank, ranks.local_size)
     workers = worker_count(config.workers, ranks.local_size)
     file = parse_classifier_file(cache.attachment(CLASSIFIER_NAME), f"{config.cache}/{CLASSIFIER_NAME}")
     classifier, decoder = new_networks(file, config)
-    inputs = run_inputs(caches) | {
+    inputs = {
+        "cache": dict(cache.settings),
         "encoder": file.hashes()["best_classification"],
         "splits": split_hashes(manifest, config),
     }
     run = _begin(config, inputs, cache, ranks)
 
-    def batches_of(shots: Sequence[Shot], ranks: Ranks = ALONE) -> EpochBatches:
+    def batches_of(shots: Sequence[Shot], ranks: Ranks = SINGLE_PROCESS) -> EpochBatches:
         """Return the batches of some shots, of which each rank takes its share."""
         index = {name: number for number, name in enumerate(file.classes)}
-        windows = (config.neighbours, config.window, config.align)
-        samples = TrainingSamples(shots, index, source, config, cam_source(caches), *windows)
+        window = (config.neighbours, config.window)
+        samples = TrainingSamples(shots, index, source, config, cache.pack(), *window)
         return EpochBatches(samples, config, workers, ranks, config.frames_together)
 
     task = DecoderTask(classifier, decoder, config, device, ranks)
@@ -125,7 +123,7 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
         maps = partial(_val_maps, task, source, workers)
         validation = Validation(maps, val, file.classes, config.batch_size, workers, ranks)
     else:
-        seen = _with_cams(caches, manifest.split(config.val_split), config.val_split)
+        seen = _with_cams(cache, manifest.split(config.val_split), config.val_split)
         validation = ValidationLoss(task, batches_of(seen), ranks) if seen else None
     keep = {BEST: "corloc" if val else VAL_LOSS}
     report = fit(task, batches_of(shots, ranks), config, run, validation, keep, ranks)
@@ -153,10 +151,9 @@ def _check_shots(shots: Sequence[Shot], config: TrainConfig) -> None:
         )
 
 
-def _with_cams(caches: Sequence[CamCache], shots: Sequence[Shot], split: str) -> list[Shot]:
+def _with_cams(cache: CamCache, shots: Sequence[Shot], split: str) -> list[Shot]:
     """Return the shots of a split without boxes, if the loss on them can choose the epoch, and say so."""
-    missing = {name for cache in caches for name in cache.missing()}
-    if shots and not missing & {shot.id for shot in shots}:
+    if shots and not set(cache.missing()) & {shot.id for shot in shots}:
         logger.warning(
             "split %r has no boxes to choose by: the epoch of the lowest loss there is kept", split
         )

@@ -16,16 +16,14 @@ class Decoder(nn.Module):
     """Turn the encoder's features into two logit maps, background and foreground.
 
     From the deepest stage to the shallowest, each block resizes to the next stage and takes it in as a skip;
-    one more block, without a skip or with the input itself, goes from the shallowest stage to the input's
-    size. Channels halve from block to block and end at 16: 256, 128, 64, 32, 16 for the five stages of a
-    ResNet.
+    one more block, without a skip, goes from the shallowest stage to the input's size. Channels halve from
+    block to block and end at 16: 256, 128, 64, 32, 16 for the five stages of a ResNet.
 
     Args:
         encoder_channels: channels of the encoder's stages, shallow to deep, at least two.
         width: factor on the decoder's channels, which stay at least 8.
         full_resolution: the shallowest stage already has the input's size (VGG), so that the block without a
             skip is left out.
-        image_skip: the last block takes the input in as a skip.
 
     Raises:
         ConfigError: there are fewer than two stages.
@@ -36,11 +34,7 @@ class Decoder(nn.Module):
     """
 
     def __init__(
-        self,
-        encoder_channels: Sequence[int],
-        width: float = 1.0,
-        full_resolution: bool = False,
-        image_skip: bool = False,
+        self, encoder_channels: Sequence[int], width: float = 1.0, full_resolution: bool = False
     ) -> None:
         super().__init__()
         if len(encoder_channels) < 2:
@@ -49,9 +43,7 @@ class Decoder(nn.Module):
                 "Choose another architecture."
             )
         *skips, channels = encoder_channels
-        last = [3] if image_skip else [] if full_resolution else [0]
-        skips = [*skips[::-1], *last]
-        self.image_skip = image_skip
+        skips = [*skips[::-1], *([] if full_resolution else [0])]
         blocks = []
         for position, skip in enumerate(skips, start=1):
             out = max(LEAST_CHANNELS, round(width * LAST_CHANNELS * 2 ** (len(skips) - position)))
@@ -72,7 +64,7 @@ class Decoder(nn.Module):
         Returns:
             (B, 2, H, W): channel 0 is background, channel 1 foreground.
         """
-        *skips, x = [images, *features] if self.image_skip else features
+        *skips, x = features
         for block in self.blocks:
             skip = skips.pop() if skips else None
             x = _resized(x, (images if skip is None else skip).shape[-2:])

@@ -16,8 +16,8 @@ from tcam_cache.errors import RunError, TcamCacheError
 from tcam_cache.progress import progress_bar
 from tcam_cache.training.board import open_board
 from tcam_cache.training.curves import draw_curves
-from tcam_cache.training.interrupts import Every, held_interrupts
-from tcam_cache.training.ranks import ALONE, Ranks
+from tcam_cache.training.interrupts import Timer, held_interrupts
+from tcam_cache.training.ranks import SINGLE_PROCESS, Ranks
 from tcam_cache.training.run_folder import VAL_LOSS, RunFolder
 from tcam_cache.training.samples import Sample
 from tcam_cache.training.sums import EpochSums, require_finite
@@ -86,7 +86,7 @@ def fit(
     run: RunFolder,
     validate: Callable[[], Mapping[str, float]] | None,
     keep: Mapping[str, str],
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
 ) -> FitReport:
     """Minimise a task's losses, epoch by epoch, and keep the best checkpoints.
 
@@ -113,7 +113,7 @@ def fit(
     loop = _Loop(task, batches, config, run, keep, ranks)
     loop.restore()
     always = config.select == "last" or validate is None
-    draw = Every(_SECONDS_BETWEEN_CURVES)
+    draw = Timer(_SECONDS_BETWEEN_CURVES)
     steps = config.epochs * len(batches)
     with (
         progress_bar(steps, run.path.name, "step", done=loop.steps_done()) as bar,
@@ -174,7 +174,7 @@ class _Loop:
         self.log: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
         self.sums, self.whole = EpochSums(), EpochSums()
-        self.save_now = Every(60 * config.save_minutes)
+        self.save_now = Timer(60 * config.save_minutes)
 
     def steps_done(self) -> int:
         """Return how many steps are taken, those of the epoch under way included."""
@@ -188,7 +188,7 @@ class _Loop:
             return
         self.task.model().load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.best, self.sums = state["best"], EpochSums(**state.get("sums", {})).of(self.ranks)
+        self.best, self.sums = state["best"], EpochSums(**state.get("sums", {})).for_rank(self.ranks)
         self.log = log
         logger.info(
             "going on after epoch %d of %d, step %d", state["epoch"], self.config.epochs, self.sums.step
@@ -223,8 +223,8 @@ class _Loop:
         rate = learning_rate(self.config, epoch)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["scale"]
-        said = self.task.start_epoch(epoch)
-        self.sums.give_back(self.task.counts)
+        schedule = self.task.start_epoch(epoch)
+        self.sums.restore_counts(self.task.counts)
         with held_interrupts() as interrupted:
             asked = time.perf_counter()
             for batch in self.batches.epoch(epoch, self.sums.step):
@@ -245,7 +245,7 @@ class _Loop:
         self._sum_up(epoch)
         # A device that works behind the host's back was waited for just now.
         self.whole.seconds_compute += time.perf_counter() - ended
-        return {"epoch": epoch + 1, "lr": rate, **said, **self.whole.line()}
+        return {"epoch": epoch + 1, "lr": rate, **schedule, **self.whole.line()}
 
     def _take_step(self, batch: Sample, epoch: int) -> None:
         terms = self.task.losses(batch, step_generator(self.config.seed, epoch, self.sums.step))
@@ -257,7 +257,7 @@ class _Loop:
         self.sums.add(terms)
 
     def _sum_up(self, epoch: int) -> None:
-        self.whole = self.sums.over(self.ranks, self.task.counts)
+        self.whole = self.sums.reduce(self.ranks, self.task.counts)
         require_finite(self.whole, self.task.model(), epoch)
 
     def validated(self, validate: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:
@@ -305,5 +305,5 @@ def _summary(line: Mapping[str, Any]) -> str:
     scores = " ".join(f"{key} {line[key]:.4g}" for key in ("cl_accuracy", "corloc", VAL_LOSS) if key in line)
     terms = " ".join(f"{name} {value:.4g}" for name, value in line["losses"].items())
     waited = line["seconds_data"] / max(1e-9, line["seconds_data"] + line["seconds_compute"])
-    said = f"epoch {line['epoch']}: loss {line['loss']:.4g} ({terms}) {scores}".rstrip()
-    return f"{said}; {waited:.1%} of the time waiting for data"
+    text = f"epoch {line['epoch']}: loss {line['loss']:.4g} ({terms}) {scores}".rstrip()
+    return f"{text}; {waited:.1%} of the time waiting for data"

@@ -39,10 +39,10 @@ def held_interrupts() -> Iterator[Callable[[], bool]]:
         raise KeyboardInterrupt
 
 
-class Every:
+class Timer:
     """Tell when so many seconds have passed since it last did, or since it was made.
 
-    >>> Every(0.0).is_due(), Every(1e9).is_due()
+    >>> Timer(0.0).is_due(), Timer(1e9).is_due()
     (True, False)
     """
 

@@ -36,7 +36,6 @@ def draw_pseudo_labels(
     pixels: int,
     dilate: bool,
     fg_level: float = 0.0,
-    by_area: bool = False,
 ) -> PseudoLabels:
     """Draw foreground pixels by activation, background pixels uniformly, without replacement (TCAM Eq. 3).
 
@@ -51,8 +50,6 @@ def draw_pseudo_labels(
         pixels: draws per sample and class.
         dilate: grow every drawn pixel to 3x3; pixels claimed by both classes are dropped.
         fg_level: foreground comes from pixels of at least this share of the map's maximum.
-        by_area: of a sample's 2 `pixels` draws, each class gets a share by the area of its region, C+ or C-,
-            and at least one.
 
     >>> cams = torch.tensor([[[0.0, 0.1], [0.1, 1.0]]])
     >>> drawn = draw_pseudo_labels(
@@ -62,7 +59,7 @@ def draw_pseudo_labels(
     """
     noise = _noise(rng_seeds, cams.shape[1:], cams.device)
     areas = seed_regions(cams, noise, fg_top=fg_top, bg_low=bg_low, fg_level=fg_level)
-    taken = _first_of_race(cams, areas, noise, _quotas(cams, pixels, by_area), pixels << by_area)
+    taken = _first_of_race(cams, areas, noise, pixels)
     if dilate:
         taken = functional.max_pool2d(taken.float(), 3, stride=1, padding=1) > 0
     taken = taken & ~taken.flip(1)
@@ -107,23 +104,13 @@ def _lowest(order: Tensor, region: Tensor, ties: Tensor, fraction: float) -> Ten
     return (keys <= cut).view_as(region) & region
 
 
-def _quotas(cams: Tensor, pixels: int, by_area: bool) -> Tensor:
-    """Return (B, 2) int64, how many pixels of background and foreground a sample draws."""
-    if not by_area:
-        return torch.full((len(cams), 2), pixels, device=cams.device)
-    covered = regions(cams).foreground.flatten(1).float().mean(1)
-    foreground = (2 * pixels * covered).round().long().clamp(1, 2 * pixels - 1)
-    return torch.stack([2 * pixels - foreground, foreground], 1)
-
-
-def _first_of_race(cams: Tensor, areas: Tensor, noise: Tensor, quotas: Tensor, most: int) -> Tensor:
+def _first_of_race(cams: Tensor, areas: Tensor, noise: Tensor, pixels: int) -> Tensor:
     uniform = ((noise.float() + 0.5) * 2.0**-_BITS).clamp(max=1 - 2.0**-24)
     weights = torch.stack([torch.ones_like(cams, dtype=torch.float32), cams.float()], 1)
     finish = (torch.log1p(-uniform) / weights).masked_fill(~areas, -torch.inf).flatten(2)
-    first = finish.topk(min(most, finish.shape[2]), dim=2)
-    wanted = torch.arange(first.values.shape[2], device=cams.device) < quotas[:, :, None]
+    first = finish.topk(min(pixels, finish.shape[2]), dim=2)
     taken = torch.zeros_like(areas).flatten(2)
-    return taken.scatter_(2, first.indices, wanted & (first.values > -torch.inf)).view_as(areas)
+    return taken.scatter_(2, first.indices, first.values > -torch.inf).view_as(areas)
 
 
 def _noise(rng_seeds: Tensor, size: tuple[int, ...], device: torch.device) -> Tensor:

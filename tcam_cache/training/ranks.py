@@ -101,7 +101,7 @@ class Ranks:
         return made[0]
 
 
-ALONE = Ranks()
+SINGLE_PROCESS = Ranks()
 
 
 @contextmanager
@@ -128,7 +128,7 @@ def joined_ranks() -> Iterator[Ranks]:
 
 def _started() -> Ranks:
     if process_count() == 1:
-        return ALONE
+        return SINGLE_PROCESS
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     return Ranks(*(int(os.environ[name]) for name in names))
 

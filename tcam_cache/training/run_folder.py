@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from tcam_cache.errors import RunError
+from tcam_cache.errors import ConfigError, RunError
 from tcam_cache.files import make_folder, write_bytes, write_json
 from tcam_cache.names import left_behind
 from tcam_cache.provenance import differences
+from tcam_cache.settings import without_removed
 
 # What may change between an interrupted run and the one that goes on: where things lie and how long it lasts.
 FREE_ON_RESUME = frozenset(
@@ -23,7 +24,6 @@ FREE_ON_RESUME = frozenset(
         "epochs",
         "manifest",
         "cache",
-        "second_cache",
         "out",
         "save_minutes",
         "tensorboard",
@@ -58,7 +58,7 @@ class RunFolder:
 
         Raises:
             RunError: the folder holds a run and `resume` is not set, holds something else, holds no run to go
-                on with, or holds one with other settings (named).
+                on with, or holds one with other settings (named) or with settings that were removed.
         """
         run = cls(path)
         if run.path.is_file():
@@ -89,10 +89,9 @@ class RunFolder:
         """Return the settings the run was started with.
 
         Raises:
-            RunError: they cannot be read.
+            RunError: they cannot be read, or settings that were removed are on.
         """
-        values = self._parsed("config.json", _json_object)
-        return {key: value for key, value in values.items() if key != "inputs"}
+        return {key: value for key, value in self._stored().items() if key != "inputs"}
 
     def save(self, name: str, state: Mapping[str, Any]) -> None:
         """Write `name`.pt atomically."""
@@ -139,6 +138,12 @@ class RunFolder:
     def _file(self, name: str) -> Path:
         return self.path / name
 
+    def _stored(self) -> dict[str, Any]:
+        try:
+            return without_removed(self._parsed("config.json", _json_object))
+        except ConfigError as error:
+            raise RunError(f"{self._file('config.json')}: {error.message}", error.offenders) from error
+
     def _parsed(self, name: str, parse: Callable[[str], Any]) -> Any:
         try:
             return parse(self._file(name).read_text())
@@ -151,8 +156,7 @@ class RunFolder:
     def _check_resumable(self, config: Mapping[str, Any], resume: bool) -> None:
         if not resume:
             raise RunError(f"{self.path} already holds a run. Add --resume to go on, or give another folder.")
-        stored = self._parsed("config.json", _json_object)
-        then = {key: value for key, value in stored.items() if key not in FREE_ON_RESUME}
+        then = {key: value for key, value in self._stored().items() if key not in FREE_ON_RESUME}
         now = {key: value for key, value in config.items() if key not in FREE_ON_RESUME}
         changed = differences(now, then)
         if changed:

@@ -10,11 +10,10 @@ from torch.utils.data import Dataset, default_collate
 from tcam_cache.config import FitConfig
 from tcam_cache.errors import TcamCacheError
 from tcam_cache.records import CamSource, FrameSource, Shot
-from tcam_cache.training.align import COMPARED_SIZE, align_maps
 from tcam_cache.training.draws import Draw, clips_of_shot, draw_crop, draw_epoch
 from tcam_cache.training.loaders import loaded, loader_of
-from tcam_cache.training.ranks import ALONE, Ranks
-from tcam_cache.window import cam_tmp, window_indices
+from tcam_cache.training.ranks import SINGLE_PROCESS, Ranks
+from tcam_cache.window import cam_tmp
 
 
 class Sample(NamedTuple):
@@ -36,10 +35,7 @@ class Sample(NamedTuple):
 
 
 class TrainingSamples(Dataset):
-    """Load the sample of a `Draw`: frame and CAM-TMP under the same squash, crop and flip.
-
-    With `align`, neighbours' CAMs follow the motion of their frames before the maximum.
-    """
+    """Load the sample of a `Draw`: frame and CAM-TMP under the same squash, crop and flip."""
 
     def __init__(
         self,
@@ -50,11 +46,10 @@ class TrainingSamples(Dataset):
         cams: CamSource | None = None,
         neighbours: int = 0,
         window: str = "before",
-        align: bool = False,
     ) -> None:
         self.shots, self.class_index, self.frames, self.cams = tuple(shots), class_index, frames, cams
         self.resize_size, self.size = config.resize_size, config.image_size
-        self.neighbours, self.window, self.align = neighbours, window, align
+        self.neighbours, self.window = neighbours, window
 
     def __getitem__(self, draw: Draw) -> Sample:
         shot = self.shots[draw.shot]
@@ -72,10 +67,6 @@ class TrainingSamples(Dataset):
     def _temporal_cam(self, shot: Shot, t: int) -> torch.Tensor:
         # The maximum is taken at native resolution, before resizing: the two do not commute (Eq. 1).
         maps = self.cams.window(shot.id, t, self.neighbours, self.window)
-        if self.align:
-            times = window_indices(t, self.neighbours, len(shot), self.window)
-            frames = [self.frames.read(shot, time, COMPARED_SIZE).pixels for time in times]
-            maps = align_maps(maps, frames, times.index(t))
         return resize_maps(torch.from_numpy(cam_tmp(maps))[None], self.resize_size)[0]
 
 
@@ -97,7 +88,7 @@ class EpochBatches:
         samples: TrainingSamples,
         config: FitConfig,
         workers: int,
-        ranks: Ranks = ALONE,
+        ranks: Ranks = SINGLE_PROCESS,
         together: int = 1,
     ) -> None:
         self.lengths = [len(shot) for shot in samples.shots]

@@ -63,12 +63,12 @@ class EpochSums:
         """Return what a checkpoint keeps: the fields."""
         return dict(vars(self))
 
-    def give_back(self, counts: Mapping[str, torch.Tensor]) -> None:
+    def restore_counts(self, counts: Mapping[str, torch.Tensor]) -> None:
         """Set a task's counts to what they were when these sums were kept."""
         for name, value in self.counts.items():
             counts[name].copy_(value)
 
-    def over(self, ranks: Ranks, counts: Mapping[str, torch.Tensor]) -> "EpochSums":
+    def reduce(self, ranks: Ranks, counts: Mapping[str, torch.Tensor]) -> "EpochSums":
         """Return the sums over all ranks, which must all call it, with what their tasks have counted.
 
         Seconds are this rank's.
@@ -85,7 +85,7 @@ class EpochSums:
             counts=_merged(counted, torch.add),
         )
 
-    def of(self, ranks: Ranks) -> "EpochSums":
+    def for_rank(self, ranks: Ranks) -> "EpochSums":
         """Return a rank's part of the sums that a checkpoint keeps: the first takes them all."""
         return self if ranks.is_first else EpochSums(self.step)
 

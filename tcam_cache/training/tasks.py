@@ -12,7 +12,7 @@ from tcam_cache.errors import ConfigError
 from tcam_cache.training.decoder import Decoder
 from tcam_cache.training.losses import shared_terms, tcam_terms
 from tcam_cache.training.pseudo_labels import PseudoLabels, draw_pseudo_labels
-from tcam_cache.training.ranks import ALONE, Ranks
+from tcam_cache.training.ranks import SINGLE_PROCESS, Ranks
 from tcam_cache.training.samples import Sample
 from tcam_cache.training.size import barrier_t
 from tcam_cache.training.transfer import as_images, on_device
@@ -81,7 +81,7 @@ class DecoderTask:
         decoder: Decoder,
         config: TrainConfig,
         device: torch.device,
-        ranks: Ranks = ALONE,
+        ranks: Ranks = SINGLE_PROCESS,
     ) -> None:
         self.encoder = encoder.to(device, memory_format=torch.channels_last).eval()
         self.decoder = decoder.to(device, memory_format=torch.channels_last)
@@ -159,7 +159,6 @@ class DecoderTask:
             pixels=config.pixels,
             dilate=config.dilate,
             fg_level=config.fg_level,
-            by_area=config.seeds_by_area,
         )
         with autocast(self.device, config.amp):
             logits = self.logits(images)

@@ -1,7 +1,7 @@
 """Validation where no boxes are: the training loss on another split, on draws that never change."""
 
 from tcam_cache.training.fitting import step_generator
-from tcam_cache.training.ranks import ALONE, Ranks
+from tcam_cache.training.ranks import SINGLE_PROCESS, Ranks
 from tcam_cache.training.run_folder import VAL_LOSS
 from tcam_cache.training.samples import EpochBatches
 from tcam_cache.training.tasks import DecoderTask
@@ -16,7 +16,7 @@ class ValidationLoss:
         ranks: who deals them out among themselves; all must call it, and all get the mean.
     """
 
-    def __init__(self, task: DecoderTask, batches: EpochBatches, ranks: Ranks = ALONE) -> None:
+    def __init__(self, task: DecoderTask, batches: EpochBatches, ranks: Ranks = SINGLE_PROCESS) -> None:
         self.task, self.batches, self.ranks = task, batches, ranks
 
     def __call__(self) -> dict[str, float]:

@@ -45,8 +45,8 @@ def test_every_promised_option_reaches_its_setting(config_of):
         *LEAST, "--neighbours", 2, "--epochs", 3, "--batch-size", 4, "--lr", 0.5, "--frames-per-shot", 6,
         "--image-size", 96, "--fg-top", 0.7, "--bg-low", 0.8, "--pixels", 9, "--resume",
         "--train-split", "all", "--val-split", "test", "--select", "last",
-        "--validate-every", 10, "--window", "both", "--dilate", "--align",
-        "--seed", 12, "--root", "data", "--second-cache", "s3://bucket/other",
+        "--validate-every", 10, "--window", "both", "--dilate",
+        "--seed", 12, "--root", "data",
     )  # fmt: skip
     assert config == TrainConfig(
         **PLACES,
@@ -66,11 +66,21 @@ def test_every_promised_option_reaches_its_setting(config_of):
         validate_every=10,
         window="both",
         dilate=True,
-        align=True,
-        second_cache="s3://bucket/other",
         seed=12,
         root=Path("data"),
     )
+
+
+@pytest.mark.parametrize("option", ["--align", "--image-skip", "--seeds-by-area", "--second-cache=other"])
+def test_an_option_that_was_removed_is_wrong_usage_and_said_to_be_gone(config_of, tcam, tmp_path, option):
+    config_of(*LEAST)
+    name = option.partition("=")[0]
+    result = tcam(*LEAST, option)
+    assert result.exit_code == 2 and f"{name} (was removed: leave it out)" in result.stderr
+    (tmp_path / "c.toml").write_text(f"{name[2:]} = false\ncolour = 1\n")
+    result = tcam(*LEAST, "--config", tmp_path / "c.toml")
+    assert result.exit_code == 2 and "colour" in result.stderr
+    assert f"{name[2:]} (was removed: leave it out)" in result.stderr
 
 
 @pytest.mark.parametrize(

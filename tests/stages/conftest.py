@@ -16,7 +16,6 @@ from tcam_cache.cache_config import BuildConfig
 from tcam_cache.config import ClassifierConfig, EvaluateConfig
 from tcam_cache.datasets import read_manifest, write_manifest
 from tcam_cache.presets import train_config
-from tcam_cache.stages.build_cache import build_cache
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +36,6 @@ def command():
     process.stdin.close()
     process.stdout.close()
     process.wait(timeout=60)
-
-
-@pytest.fixture(scope="module")
-def second_cache(small_manifest, small_classifier, quick, tmp_path_factory):
-    """Class-free maps of another layer and another resolution, of the same frames."""
-    out = tmp_path_factory.mktemp("second") / "cache"
-    places = {"manifest": small_manifest, "classifier": small_classifier, "out": out}
-    build_cache(BuildConfig(**places, **quick, method="activation", layers="features.4"))
-    return out
 
 
 @pytest.fixture

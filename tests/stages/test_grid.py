@@ -39,9 +39,12 @@ def test_values_are_of_their_options_kind(text, grid):
 
 def test_all_that_is_wrong_is_named_at_once():
     with pytest.raises(ConfigError, match="the grid cannot be read") as caught:
-        parse_grid("colour=red out=a,b lr=fast lr= neighbours=5..2 crf=maybe pixels=1 pixels=2 epochs=1.5")
+        parse_grid(
+            "colour=red align=true out=a,b lr=fast lr= neighbours=5..2 crf=maybe pixels=1 pixels=2 epochs=1.5"
+        )
     assert caught.value.offenders == (
         "colour=red: `train` has no option 'colour'",
+        "align=true: the option 'align' was removed",
         "out=a,b: it changes nothing that is learned",
         "lr=fast: expected float, got 'fast'",
         "lr=: expected NAME=VALUE,VALUE",

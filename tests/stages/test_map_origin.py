@@ -146,10 +146,6 @@ def test_a_second_round_learns_from_it_and_goes_on_with_it_alone(decoder_config,
     assert train_decoder(decoder_config(cache=round_cache, epochs=2, resume=True)).epochs == 2
 
 
-def test_it_may_be_the_second_of_two_caches(decoder_config, round_cache):
-    assert train_decoder(decoder_config(second_cache=round_cache)).epochs == 1
-
-
 def test_a_folder_without_a_run_is_refused_before_anything_is_written(round_config, tmp_path):
     with pytest.raises(RunError, match="there is no run in"):
         build_cache(round_config(run=tmp_path / "nothing"))

@@ -10,7 +10,7 @@ from tcam_cache.records import Box, Shot
 from tcam_cache.stages.loading import in_batches
 from tcam_cache.stages.maps import FrameMap
 from tcam_cache.stages.scoring import VALIDATION_GRID, Validation
-from tcam_cache.training import ALONE
+from tcam_cache.training import SINGLE_PROCESS
 
 CLASSES = ("bird", "car")
 SIDE = 8
@@ -95,4 +95,4 @@ def test_every_rank_names_the_frames_that_any_of_them_cannot_read(in_turn):
 
     expected = [f"{shot.id}/{t}" for shot, t in frames]
     assert in_turn(error_of, size=2) == [expected, expected]
-    assert error_of(ALONE) == expected
+    assert error_of(SINGLE_PROCESS) == expected

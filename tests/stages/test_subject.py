@@ -9,7 +9,6 @@ from tcam_cache.cache import CamCache
 from tcam_cache.datasets import frame_source, read_manifest
 from tcam_cache.stages.subject import find_subject
 from tcam_cache.stages.train_decoder import train_decoder
-from tcam_cache.training import MeanCams
 
 SHOT, FRAME = "bird/0001/001", 3
 
@@ -27,16 +26,12 @@ def test_a_cache_shows_the_cam_that_it_scores_alone(subject_of, small_cache):
     assert temporal is None
 
 
-@pytest.mark.parametrize("two", [False, True])
 def test_a_run_shows_the_cams_it_learned_from_and_their_maximum_over_its_window(
-    two, subject_of, decoder_config, small_cache, second_cache
+    subject_of, decoder_config, small_cache
 ):
-    train_decoder(decoder_config(neighbours=2, second_cache=second_cache if two else None))
+    train_decoder(decoder_config(neighbours=2))
     cam, temporal = subject_of(run=decoder_config().out).cams_of(SHOT, FRAME)
-    source = CamCache.open(small_cache)
-    if two:
-        source = MeanCams(source, CamCache.open(second_cache))
-    window = source.window(SHOT, FRAME, 2)
+    window = CamCache.open(small_cache).window(SHOT, FRAME, 2)
     assert len(window) == 3
     np.testing.assert_array_equal(cam, window[-1])
     np.testing.assert_array_equal(temporal, window.max(0))

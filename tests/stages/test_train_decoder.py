@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -13,8 +12,10 @@ from torch import nn
 from tcam_cache.cams import read_classifier_file
 from tcam_cache.datasets import read_manifest, write_manifest
 from tcam_cache.errors import CacheError, ConfigError, ManifestError, RunError
+from tcam_cache.settings import REMOVED
 from tcam_cache.stages.build_cache import build_cache
 from tcam_cache.stages.fit_classifier import fit_classifier
+from tcam_cache.stages.localizer import open_localizer
 from tcam_cache.stages.train_decoder import train_decoder
 from tcam_cache.training import EpochBatches, ValidationLoss
 
@@ -287,98 +288,37 @@ def test_a_run_does_not_go_on_with_other_splits(decoder_config, small_manifest, 
     assert offender.startswith(f"inputs.splits.{split}: ")
 
 
-def test_with_a_second_cache_the_mean_of_the_two_is_learned(
-    decoder_config, small_cache, second_cache, monkeypatch
-):
-    batches = []
-    real = EpochBatches.epoch
-
-    def kept(self, *when):
-        for batch in real(self, *when):
-            batches.append(batch.cam)
-            yield batch
-
-    monkeypatch.setattr(EpochBatches, "epoch", kept)
-    for given in ({}, {"second_cache": second_cache}, {"cache": second_cache}):
-        name = f"run{len(batches)}"
-        train_decoder(decoder_config(out=decoder_config().out / name, neighbours=0, **given))
-    first, mean, second = (torch.cat(batches[start : start + 2]) for start in (0, 2, 4))
-    # Without neighbours, all that lies between is resizing and cropping, which is linear; 7 x 7 is resized to
-    # 15 x 15 first, so the two ways agree only about.
-    assert (mean - (first + second) / 2).abs().mean() < 0.01 < (mean - first).abs().mean()
-    assert (mean - second).abs().mean() > 0.01
-    inputs = json.loads((decoder_config().out / "run2/config.json").read_text())["inputs"]
-    assert [inputs[name]["method"] for name in ("cache", "second_cache")] == ["layercam", "activation"]
+def set_in_config(run, **values):
+    """Write settings into the run's config.json, as an earlier version did."""
+    path = run / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
-def test_loading_two_caches_in_worker_processes_changes_no_number(decoder_config, second_cache, tmp_path):
-    for workers in (0, 2):
-        train_decoder(
-            decoder_config(out=tmp_path / f"run{workers}", second_cache=second_cache, workers=workers)
-        )
-    ours, theirs = (torch.load(tmp_path / f"run{n}/last.pt")["model"] for n in (0, 2))
-    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
-
-
-def test_a_run_goes_on_with_its_second_cache_wherever_it_lies_now_and_with_no_other(
-    decoder_config, small_cache, second_cache, tmp_path
-):
-    train_decoder(decoder_config(second_cache=second_cache))
-    for other, named in (
-        ({"second_cache": small_cache}, "inputs.second_cache.method: layercam, not activation"),
-        ({}, "inputs.second_cache: None, not {"),
-    ):
-        with pytest.raises(RunError, match="other settings") as caught:
-            train_decoder(decoder_config(epochs=2, resume=True, **other))
-        assert any(line.startswith(named) for line in caught.value.offenders)
-    moved = shutil.copytree(second_cache, tmp_path / "moved")
-    assert train_decoder(decoder_config(epochs=2, resume=True, second_cache=moved)).epochs == 2
-    train_decoder(decoder_config(out=tmp_path / "once", epochs=2, second_cache=second_cache))
-    ours, theirs = (torch.load(run / "last.pt")["model"] for run in (decoder_config().out, tmp_path / "once"))
-    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
-
-
-def test_a_run_from_before_the_second_cache_still_goes_on(decoder_config):
+def test_a_run_from_before_settings_were_removed_goes_on_and_opens_where_they_were_off(decoder_config):
     train_decoder(decoder_config())
-    path = decoder_config().out / "config.json"
-    values = json.loads(path.read_text())
-    assert values.pop("second_cache") is None and "second_cache" not in values["inputs"]
-    path.write_text(json.dumps(values))
+    run = decoder_config().out
+    set_in_config(run, **REMOVED)
+    assert open_localizer(run, torch.device("cpu")).config == decoder_config()
     assert train_decoder(decoder_config(epochs=2, resume=True)).epochs == 2
+    assert not REMOVED.keys() & config_of(run).keys()
 
 
-def test_a_second_cache_of_another_manifest_is_refused_by_shot(
-    decoder_config, build_config, small_manifest, tmp_path
-):
-    manifest = read_manifest(small_manifest)
-    write_manifest(replace(manifest, shots=manifest.shots[1:]), tmp_path / "m.jsonl")
-    build_cache(build_config(manifest=tmp_path / "m.jsonl", shard="0/4"))
-    with pytest.raises(CacheError, match="another manifest") as caught:
-        train_decoder(decoder_config(second_cache=build_config().out))
-    assert caught.value.offenders == ("bird/0001/001: 6 frames in the manifest, none in the cache",)
-    assert not decoder_config().out.exists()
-
-
-def test_a_second_cache_of_other_frames_is_refused(decoder_config, build_config, small_cache):
-    build_cache(build_config(every=3))
-    with pytest.raises(CacheError, match=r"with --every 1 and --every 3: their frames differ"):
-        train_decoder(decoder_config(second_cache=build_config().out))
-
-
-def test_an_incomplete_second_cache_is_refused_by_the_shots_that_training_needs(build_config, decoder_config):
-    build_cache(build_config(shard="0/2"))
-    with pytest.raises(CacheError, match="not finished") as caught:
-        train_decoder(decoder_config(second_cache=build_config().out))
-    assert caught.value.offenders == ("bird/0001/002", "car/0001/002", "dog/0001")
-    assert not decoder_config().out.exists()
-
-
-def test_aligned_neighbours_change_what_is_learned_and_the_run_remembers_them(decoder_config, tmp_path):
-    for name, align in (("plain", False), ("aligned", True)):
-        train_decoder(decoder_config(out=tmp_path / name, align=align, neighbours=3, frames_per_shot=6))
-    plain, aligned = (log_of(tmp_path / name)[0]["losses"] for name in ("plain", "aligned"))
-    assert plain["cross_entropy"] != aligned["cross_entropy"]
-    assert config_of(tmp_path / "aligned")["align"] is True
+@pytest.mark.parametrize("given", [{name: True} for name in REMOVED])
+def test_a_run_that_used_a_removed_setting_is_refused_by_its_name(decoder_config, given):
+    train_decoder(decoder_config())
+    run = decoder_config().out
+    set_in_config(run, **{**REMOVED, **given})
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    for use in (
+        lambda: open_localizer(run, torch.device("cpu")),
+        lambda: train_decoder(decoder_config(epochs=2, resume=True)),
+    ):
+        with pytest.raises(
+            RunError, match=r"config\.json: it has settings on that were removed.*Train anew"
+        ) as caught:
+            use()
+        assert caught.value.offenders == tuple(f"{name}: True" for name in given)
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 
 def test_the_curves_are_a_picture_of_the_whole_log(decoder_config):

@@ -81,20 +81,6 @@ def test_without_a_resize_a_block_only_joins_and_convolves():
     assert torch.equal(decoder([shallow, deep], images(6, 6)), by_hand)
 
 
-@pytest.mark.parametrize(("full_resolution", "sides"), [(False, (4, 2)), (True, (8, 4))])
-def test_with_an_image_skip_the_last_block_sees_the_frame_itself(full_resolution, sides):
-    decoder = Decoder((4, 8), full_resolution=full_resolution, image_skip=True).eval()
-    assert widths(decoder) == [32, 16]
-    frames = images(8, 8).requires_grad_()
-    shallow, deep = features((4, 8), sides)
-    joined = decoder.blocks[0](torch.cat([nn.functional.interpolate(deep, scale_factor=2.0), shallow], 1))
-    enlarged = nn.functional.interpolate(joined, size=(8, 8))
-    by_hand = decoder.head(decoder.blocks[1](torch.cat([enlarged, frames], 1)))
-    logits = decoder([shallow, deep], frames)
-    assert torch.equal(logits, by_hand)
-    assert torch.autograd.grad(logits.sum(), frames)[0].abs().sum() > 0
-
-
 def test_a_block_repeats_pixels_when_it_doubles_the_size():
     decoder = Decoder((4, 8), full_resolution=True).eval()
     shallow, deep = features((4, 8), (8, 4))

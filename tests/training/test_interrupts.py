@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tcam_cache.training.interrupts import Every, held_interrupts
+from tcam_cache.training.interrupts import Timer, held_interrupts
 
 pytestmark = pytest.mark.usefixtures("hear_ctrl_c")
 
@@ -68,8 +68,8 @@ def test_in_another_thread_nothing_is_held():
 def test_every_few_seconds_it_is_due_once(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    every = Every(10.0)
+    timer = Timer(10.0)
     said = []
     for now[0] in (105.0, 110.0, 111.0, 119.0, 125.0, 134.0):
-        said.append(every.is_due())
+        said.append(timer.is_due())
     assert said == [False, True, False, False, True, False]

@@ -16,7 +16,7 @@ from tcam_cache.training.crf import crf_loss
 from tcam_cache.training.decoder import Decoder
 from tcam_cache.training.losses import partial_cross_entropy, shared_terms, tcam_terms
 from tcam_cache.training.pseudo_labels import IGNORE, draw_pseudo_labels
-from tcam_cache.training.ranks import ALONE, Ranks
+from tcam_cache.training.ranks import SINGLE_PROCESS, Ranks
 from tcam_cache.training.size import size_loss
 
 
@@ -232,4 +232,4 @@ def test_terms_and_gradients_of_the_ranks_shares_add_up_to_those_of_the_batch(av
 def test_the_terms_of_one_process_alone_stay_as_they_are():
     logits, labels, rgb = batch()
     whole = terms(logits, labels, rgb, config())
-    assert shared_terms(whole, labels, "batch-mean", ALONE) is whole
+    assert shared_terms(whole, labels, "batch-mean", SINGLE_PROCESS) is whole

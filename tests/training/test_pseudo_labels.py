@@ -79,21 +79,6 @@ def test_a_level_never_leaves_a_map_without_foreground(maps, level):
     assert torch.equal(plain.flatten(2).any(2), strict.flatten(2).any(2))
 
 
-@pytest.mark.parametrize(("bright", "expected"), [(2, (8, 2)), (5, (5, 5)), (1, (9, 1)), (9, (1, 9))])
-def test_shared_by_area_the_seeds_are_as_the_regions_are(bright, expected):
-    cam = torch.zeros(1, 20, 10)
-    cam[0, : 2 * bright] = torch.linspace(0.8, 1, 20 * bright).view(2 * bright, 10)
-    drawn = draw_pseudo_labels(cam, torch.tensor([0]), **{**ALL, "pixels": 5}, by_area=True)
-    assert drawn.counts.tolist() == [list(expected)]
-
-
-def test_shared_by_area_every_class_keeps_a_seed():
-    cam = torch.zeros(1, 40, 40)
-    cam[0, 3, 4] = 1
-    drawn = draw_pseudo_labels(cam, torch.tensor([0]), **{**ALL, "pixels": 3}, by_area=True)
-    assert drawn.counts.tolist() == [[5, 1]]
-
-
 def test_background_is_drawn_uniformly_from_all_of_the_complement():
     cams, seeds = many([[0.0, 0.1, 0.2], [0.3, 0.0, 1.0]], 8_000)
     drawn = (draw_pseudo_labels(cams, seeds, **ALL).labels == 0).sum(0).flatten()

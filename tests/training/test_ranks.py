@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tcam_cache.errors import ConfigError, RunError
-from tcam_cache.training.ranks import ALONE, Ranks, joined_ranks
+from tcam_cache.training.ranks import SINGLE_PROCESS, Ranks, joined_ranks
 
 
 def joined(two_ranks, call):
@@ -32,7 +32,7 @@ def test_shares_are_disjoint_as_even_as_can_be_and_nothing_is_left_out(batch, si
 def test_without_torchrun_a_process_is_alone_and_every_sum_is_the_value_itself():
     module = nn.Linear(2, 1)
     with joined_ranks() as ranks:
-        assert ranks == ALONE and ranks.is_first
+        assert ranks == SINGLE_PROCESS and ranks.is_first
         value = torch.tensor([1.0])
         assert ranks.total(value) is value
         ranks.sum_gradients(module.parameters())

@@ -15,7 +15,7 @@ from tcam_cache.config import FitConfig
 from tcam_cache.errors import CacheError, FrameError, TcamCacheError
 from tcam_cache.records import Frame, Shot
 from tcam_cache.training.draws import Draw, draw_crop, draw_epoch
-from tcam_cache.training.ranks import ALONE, Ranks
+from tcam_cache.training.ranks import SINGLE_PROCESS, Ranks
 from tcam_cache.training.samples import EpochBatches, TrainingSamples, resize_maps
 from tcam_cache.window import MODES, window_indices
 
@@ -129,31 +129,6 @@ def test_the_map_is_the_maximum_of_its_window_under_the_crop_of_its_frame(n, mod
         torch.testing.assert_close(sample.cam, inside * (row + 1) / RESIZED)
 
 
-class PanningFrames:
-    """A camera that moves over one picture of noise, a sixteenth of a frame to the right every frame."""
-
-    def __init__(self):
-        self.picture = np.random.default_rng(0).integers(0, 255, (256, 512, 3), np.uint8)
-
-    def read(self, shot, t, size=None):
-        return Frame(self.picture[:size, t * size // 16 : t * size // 16 + size], size, size)
-
-
-@pytest.mark.parametrize(("mode", "t"), [("before", 4), ("after", 0), ("both", 2)])
-def test_aligned_neighbours_lie_on_the_frame_and_crop_of_the_sample(mode, t):
-    maps = np.zeros((5, 16, 16), np.float32)
-    for time in range(5):
-        maps[time, 4:8, 8 - time : 12 - time] = 1  # the same piece of the picture in every frame
-    given = {"frames": PanningFrames(), "window": mode}
-    still, plain, aligned = (
-        samples_of(ListedCams({SHOTS[0].id: maps}), neighbours=n, align=align, **given)[alone(0, t, 3)]
-        for n, align in ((0, True), (4, False), (4, True))
-    )
-    assert torch.equal(aligned.rgb, plain.rgb)
-    assert (plain.cam - still.cam).abs().sum() > 50
-    torch.testing.assert_close(aligned.cam, still.cam, atol=1e-4, rtol=0)
-
-
 def test_a_sample_holds_the_frame_that_was_drawn_its_tag_its_seed_and_its_clip():
     sample = samples_of()[Draw(3, 6, 2**62 + 1, 2**62 + 3)]
     assert sample.rgb[2].unique().tolist() == [6]
@@ -168,7 +143,7 @@ def cams_of_time():
     return ListedCams(maps)
 
 
-def epochs_of(workers, epochs=(0, 1), ranks=ALONE, together=1, **given):
+def epochs_of(workers, epochs=(0, 1), ranks=SINGLE_PROCESS, together=1, **given):
     given = {"batch_size": 3, "frames_per_shot": 2, **given}
     samples = samples_of(cams_of_time(), neighbours=1)
     batches = EpochBatches(samples, config(**given), workers, ranks, together)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tcam_cache.errors import RunError
-from tcam_cache.training.ranks import ALONE, Ranks
+from tcam_cache.training.ranks import SINGLE_PROCESS, Ranks
 from tcam_cache.training.sums import EpochSums, require_finite
 
 
@@ -21,7 +21,7 @@ def sums_of(**steps):
 def test_a_line_holds_the_mean_of_every_term_their_sum_counts_and_seconds():
     sums = sums_of(crf=(-1.0, -3.0), size=(0.5, 1.5))
     sums.seconds_data, sums.seconds_compute = 0.12345, 2.0
-    assert sums.over(ALONE, {"flat_frames": torch.tensor(3)}).line() == {
+    assert sums.reduce(SINGLE_PROCESS, {"flat_frames": torch.tensor(3)}).line() == {
         "flat_frames": 3,
         "losses": {"crf": -2.0, "size": 1.0},
         "loss": -1.0,
@@ -33,10 +33,10 @@ def test_a_line_holds_the_mean_of_every_term_their_sum_counts_and_seconds():
 def test_kept_and_taken_up_again_it_goes_on_as_if_it_had_not_been():
     whole = sums_of(crf=(0.1, 0.2, 0.7))
     counts = {"flat_frames": torch.tensor(2)}
-    state = sums_of(crf=(0.1, 0.2)).over(ALONE, counts).to_state()
+    state = sums_of(crf=(0.1, 0.2)).reduce(SINGLE_PROCESS, counts).to_state()
     counts["flat_frames"] += 5  # what is kept does not follow
     again, counted = EpochSums(**state), {"flat_frames": torch.tensor(0)}
-    again.give_back(counted)
+    again.restore_counts(counted)
     again.add({"crf": torch.tensor(0.7)})
     assert (again.step, again.losses, again.broken) == (3, whole.losses, whole.broken)
     assert counted == {"flat_frames": 2}
@@ -99,7 +99,7 @@ def test_sums_over_ranks_add_up_and_name_the_first_step_that_broke_on_any():
     ours.seconds_data = 2.0
     theirs = sums_of(crf=(-2.0, math.inf))
     other = [theirs.losses, theirs.broken, {"flat_frames": torch.tensor(4)}]
-    whole = ours.over(TwoRanks(other), {"flat_frames": torch.tensor(3)})
+    whole = ours.reduce(TwoRanks(other), {"flat_frames": torch.tensor(3)})
     assert whole.counts == {"flat_frames": 7}
     assert whole.losses == {"crf": math.inf, "size": 2.0}
     assert whole.broken == {"crf": 1.0, "size": math.inf}
@@ -109,12 +109,12 @@ def test_sums_over_ranks_add_up_and_name_the_first_step_that_broke_on_any():
 
 def test_one_rank_alone_has_all_of_the_sums():
     sums, counts = sums_of(crf=(1.0, 2.0)), {"flat_frames": torch.tensor(3)}
-    whole = sums.over(ALONE, counts)
+    whole = sums.reduce(SINGLE_PROCESS, counts)
     assert whole == replace(sums, counts=counts)
 
 
 def test_the_first_rank_takes_up_what_was_kept_and_the_others_begin_at_nothing():
     sums = sums_of(crf=(1.0, 2.0))
     sums.counts = {"flat_frames": torch.tensor(3)}
-    assert sums.of(ALONE) is sums and sums.of(Ranks(0, 2)) is sums
-    assert sums.of(Ranks(1, 2)) == EpochSums(step=2)
+    assert sums.for_rank(SINGLE_PROCESS) is sums and sums.for_rank(Ranks(0, 2)) is sums
+    assert sums.for_rank(Ranks(1, 2)) == EpochSums(step=2)

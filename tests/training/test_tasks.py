@@ -170,7 +170,7 @@ def test_training_the_decoder_leaves_the_encoder_as_it_was():
     assert task.model() is task.decoder
 
 
-@pytest.mark.parametrize("given", [{}, {"full_resolution": True}, {"image_skip": True}])
+@pytest.mark.parametrize("given", [{}, {"full_resolution": True}])
 def test_the_encoder_runs_in_inference_mode_and_the_decoder_gets_the_gradients_it_would_get_anyway(given):
     modes = []
 

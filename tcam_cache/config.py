@@ -18,7 +18,7 @@ LAYOUTS = ("ytov1", "ytov2.2", "folders", "videos", "wsol")
 SPLIT_CHOICES = ("train", "val", "test", "all")
 THRESHOLDS = ("val", "oracle", "oracle-per-class", "otsu")
 BOX_MODES = ("components", "wsol")
-PRESETS = ("recommended", "paper", "authors")
+PRESET_NAMES = ("recommended", "paper", "authors")
 
 # Upstream's permutohedral lattice returns about 0.6 of the exact Gaussian sum; lambda = 2e-9 was tuned to it.
 LATTICE_GAIN = 0.6
@@ -142,7 +142,7 @@ class TrainConfig(FitConfig):
         "recommended",
         help="recommended: best on real video here; paper: its text; authors: their command. "
         "Sets --fg-top, --bg-low, --pixels, --dilate, --cross-entropy",
-        choices=PRESETS,
+        choices=PRESET_NAMES,
     )
     lr: float = setting(0.01, help="learning rate at the start", least=0)
     neighbours: int = setting(1, help="n of S(C_t, n), Eq. 1 (paper: 1)", least=0)
@@ -255,7 +255,7 @@ def preset_of(values: Mapping[str, Any]) -> Any:
         )
 
     named = values["preset"]
-    return next((preset for preset in (named, *PRESETS) if fits(preset)), named)
+    return next((preset for preset in (named, *PRESET_NAMES) if fits(preset)), named)
 
 
 @dataclass(frozen=True, kw_only=True)

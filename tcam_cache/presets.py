@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from tcam_cache import config
-from tcam_cache.config import SearchConfig, TrainConfig
+from tcam_cache.config import PRESET_NAMES, SearchConfig, TrainConfig
 from tcam_cache.errors import ConfigError
 from tcam_cache.settings import ByPreset
 
@@ -16,7 +15,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         for spec in fields(TrainConfig)
         if isinstance(spec.default, ByPreset)
     }
-    for preset in config.PRESETS
+    for preset in PRESET_NAMES
 }
 
 

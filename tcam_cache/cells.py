@@ -1,21 +1,26 @@
 """Names in tables and files that others read: no formula to a spreadsheet, no mark-up to Markdown."""
 
+import csv
 import hashlib
+import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#&~])")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+# An underscore inside a word is one; elsewhere it may be emphasis.
+_MARKDOWN = re.compile(r"[\\`*{}\[\]|#~]|(?<![^\W_])_|_(?![^\W_])")
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _LONGEST_NAME = 255
 
 
 def csv_text(text: str) -> str:
-    """Return a text as a CSV cell that no spreadsheet takes for a formula; numbers are not for this.
+    """Return a text as a CSV cell that no spreadsheet takes for a formula; a number stays one.
 
-    >>> csv_text("=1+1"), csv_text("bird"), from_csv_text("'=1+1")
-    ("'=1+1", 'bird', '=1+1')
+    >>> csv_text("=1+1"), csv_text("bird"), csv_text("-0.5"), from_csv_text("'=1+1")
+    ("'=1+1", 'bird', '-0.5', '=1+1')
     """
-    return f"'{text}" if text.lstrip("'").startswith(_FORMULA) else text
+    return f"'{text}" if text.lstrip("'").startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text
 
 
 def from_csv_text(cell: str) -> str:
@@ -23,13 +28,31 @@ def from_csv_text(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA) else cell
 
 
+def csv_line(cells: Iterable[str | float]) -> str:
+    """Return a line of CSV, its texts as `csv_text` has them; a line break inside a cell is quoted.
+
+    >>> csv_line(["a\\rb", "=1", -0.5])
+    '"a\\rb",\\'=1,-0.5\\n'
+    """
+    text = io.StringIO()
+    # Whatever ends a line is quoted, so both characters have to.
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow([csv_text(cell) if isinstance(cell, str) else cell for cell in cells])
+    return text.getvalue().removesuffix("\r\n") + "\n"
+
+
 def markdown_text(text: str) -> str:
     """Return a text as a cell of a Markdown table, on one line, without a meaning of its own.
 
-    >>> markdown_text("<b>a|b")
-    '\\\\<b\\\\>a\\\\|b'
+    >>> markdown_text("<b>a|b_c")
+    '&lt;b&gt;a\\\\|b_c'
     """
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split())).translate(_ENTITIES)
+
+
+def markdown_line(cells: Sequence[str]) -> str:
+    """Return a row of a Markdown table of cells that are escaped already."""
+    return f"| {' | '.join(cells)} |"
 
 
 def file_names(names: Iterable[str], suffix: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
-from tcam_cache.cells import csv_text, file_names, from_csv_text
+from tcam_cache.cells import csv_line, file_names, from_csv_text
 from tcam_cache.errors import RunError
 from tcam_cache.files import make_folder, storage_errors, write_json, write_text
 from tcam_cache.provenance import differences
@@ -94,14 +94,14 @@ class BoxesFolder:
         """Write the row of a finished frame; it stays, whatever comes next."""
         name = str(row[0])
         with storage_errors(self.path):
-            for file, line in zip(self._files, (_line(row), self._stamp_line(name)), strict=True):
+            for file, line in zip(self._files, (csv_line(row), self._stamp_line(name)), strict=True):
                 file.write(line)
                 file.flush()
         self.rows[name] = row
 
     def _write_in_order(self) -> None:
         names = [name for name in self.stamps if name in self.rows]
-        write_text(self.path / ROWS, _line(self.columns) + "".join(_line(self.rows[name]) for name in names))
+        write_text(self.path / ROWS, csv_line(self.columns) + "".join(csv_line(self.rows[name]) for name in names))
         write_text(self.path / STAMPS, "".join(map(self._stamp_line, names)))
 
     def _stamp_line(self, name: str) -> str:
@@ -137,13 +137,6 @@ def _lines(path: Path) -> list[str]:
     except OSError:
         return []
     return [line + "\n" for line in text.split("\n")[:-1]]
-
-
-def _line(cells: Sequence[str | float]) -> str:
-    text = io.StringIO()
-    made = (csv_text(cell) if isinstance(cell, str) else cell for cell in cells)
-    csv.writer(text, lineterminator="\n").writerow(made)
-    return text.getvalue()
 
 
 def _clear(path: Path) -> None:

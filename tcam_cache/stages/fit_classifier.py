@@ -89,7 +89,7 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
         config.arch, manifest.classes, config.output_stride, config.seed, config.dilated, network
     )
     inputs = {"manifest": manifest.digest(), "splits": split_hashes(manifest, config)}
-    run = RunFolder.begin(fit_folder(config.out), config.to_json(), config.resume, inputs)
+    run = RunFolder.begin(fit_folder(config.out), config.to_json(absolute=True), config.resume, inputs)
     index = {name: number for number, name in enumerate(manifest.classes)}
     samples = TrainingSamples(manifest.split(config.train_split), index, source, config)
     task = ClassifierTask(classifier, config, device)

@@ -10,6 +10,7 @@ from typing import Any
 
 import joblib
 
+from tcam_cache.cells import markdown_line, markdown_text
 from tcam_cache.config import SearchConfig, TrainConfig
 from tcam_cache.errors import ConfigError, RunError
 from tcam_cache.files import write_bytes, write_json, write_text
@@ -68,7 +69,8 @@ def search(config: SearchConfig) -> SearchReport:
     began = time.perf_counter()
     require_alone("search")
     runs = grid_runs(config)
-    around = {spec.name: config.to_json()[spec.name] for spec in fields(TrainConfig)}
+    settings = config.to_json(absolute=True)
+    around = {spec.name: settings[spec.name] for spec in fields(TrainConfig)}
     folder = RunFolder.begin(config.out, {**around, **dict.fromkeys(parse_grid(config.grid))}, config.resume)
     rows = {name: row for name, row in _earlier(folder).items() if name in runs}
     left = [name for name in runs if not _is_done(rows.get(name), config.epochs)]
@@ -143,12 +145,14 @@ def _write(folder: RunFolder, rows: Sequence[Mapping[str, Any]]) -> None:
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     names = list(rows[0]["settings"])
     head = [*names, "result", "epoch", "tau", "seconds"]
-    lines = [head, ["---"] * len(head)]
+    lines = []
     for row in rows:
         tau = "" if row.get("tau") is None else f"{row['tau']:.3f}"
         told = [str(row.get("epoch", "")), tau, str(row.get("seconds", ""))]
         lines.append([*(str(row["settings"][name]) for name in names), _outcome(row), *told])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    escaped = ([markdown_text(cell) for cell in line] for line in [head, *lines])
+    first, *others = map(markdown_line, escaped)
+    return "\n".join([first, markdown_line(["---"] * len(head)), *others])
 
 
 def _outcome(row: Mapping[str, Any]) -> str:

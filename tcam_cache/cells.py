@@ -5,6 +5,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -64,18 +65,16 @@ def file_names(names: Iterable[str], suffix: str) -> dict[str, str]:
     {'a.png': 'a.png..jpg', 'a.png.jpg': 'a.png.jpg'}
     """
     names = list(names)
-    own = {name.casefold() for name in names if name.lower().endswith(suffix)}
+    taken = {str(folder).casefold() for name in names for folder in PurePosixPath(name).parents}
     found = {}
-    for name in names:
-        if name.lower().endswith(suffix):
-            made = name
-        else:
-            made = f"{name}{suffix}"
-            while made.casefold() in own:
-                made = f"{made[: -len(suffix)]}.{suffix}"
-            own.add(made.casefold())
+    # Those that end in the suffix keep their names.
+    for name in sorted(names, key=lambda name: not name.lower().endswith(suffix)):
+        made = name if name.lower().endswith(suffix) else f"{name}{suffix}"
+        while made.casefold() in taken:
+            made = f"{made[: -len(suffix)]}.{suffix}"
+        taken.add(made.casefold())
         found[name] = "/".join(_shortened(part) for part in made.split("/"))
-    return found
+    return {name: found[name] for name in names}
 
 
 def _shortened(part: str) -> str:

@@ -72,7 +72,7 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
 
     Raises:
         ConfigError: torchrun started several processes.
-        ManifestError: a class has no shot to learn from (all are named).
+        ManifestError: there is one class alone, or a class has no shot to learn from (all are named).
         WeightsError: the pretrained weights do not fit.
         RunError: the file or its fit is there already and `resume` is not set.
     """
@@ -82,7 +82,7 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
     if config.out.exists() and not config.resume:
         raise RunError(f"{config.out} is there already. Give another --out, or --resume to fit it further.")
     manifest, source = open_data(config)
-    _check_every_class_is_seen(manifest, config.train_split)
+    _check_classes(manifest, config.train_split)
     device, workers = find_device(config.device), worker_count(config.workers)
     network = pretrained_network(config.arch, config.weights)
     classifier = seeded_classifier(
@@ -122,7 +122,13 @@ def fit_folder(out: Path) -> Path:
     return out.with_name(f"{name}.fit")
 
 
-def _check_every_class_is_seen(manifest: Manifest, split: str) -> None:
+def _check_classes(manifest: Manifest, split: str) -> None:
+    if len(manifest.classes) == 1:
+        raise ManifestError(
+            f"the data set has one class, {manifest.classes[0]}: a classifier learns what tells classes apart, "
+            "so its maps would say nothing. Add a second class, such as a folder of videos of the same places "
+            "without it, and index the data set again."
+        )
     seen = {shot.tag for shot in manifest.split(split)}
     unseen = [f"class {name}: no video" for name in manifest.classes if name not in seen]
     if unseen:

@@ -45,7 +45,9 @@ def write_report(
         index.unlink(missing_ok=True)
     write_json(folder / "metrics.json", metrics.to_json())
     write_text(folder / "frames.csv", to_csv(evaluation.rows))
-    write_text(folder / "table.md", f"# {markdown_text(title)}\n\n{to_markdown(report_tables(evaluation, beside))}")
+    write_text(
+        folder / "table.md", f"# {markdown_text(title)}\n\n{to_markdown(report_tables(evaluation, beside))}"
+    )
     pictures = _write_pictures(folder, panels)
     write_text(index, html_page(evaluation, pictures, beside, title, unshown))
 

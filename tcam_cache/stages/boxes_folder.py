@@ -101,7 +101,9 @@ class BoxesFolder:
 
     def _write_in_order(self) -> None:
         names = [name for name in self.stamps if name in self.rows]
-        write_text(self.path / ROWS, csv_line(self.columns) + "".join(csv_line(self.rows[name]) for name in names))
+        write_text(
+            self.path / ROWS, csv_line(self.columns) + "".join(csv_line(self.rows[name]) for name in names)
+        )
         write_text(self.path / STAMPS, "".join(map(self._stamp_line, names)))
 
     def _stamp_line(self, name: str) -> str:

@@ -90,7 +90,7 @@ def test_the_json_has_the_contracts_keys_and_nothing_json_cannot_hold(sweeps):
 IOUS = st.floats(0, 1)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     frames=st.lists(
         st.tuples(
@@ -135,7 +135,9 @@ def test_the_csv_starts_with_the_contracts_columns(sweeps):
 def test_names_that_a_spreadsheet_would_compute_are_texts_and_numbers_are_numbers(make_sweep):
     sweep = make_sweep([-0.5] * 4, tag="=cmd|' /C calc'!A0", shot="+v/1", box=(-0.5, 0, 10, 10))
     text = to_csv(scored([sweep]).rows)
-    assert text.splitlines()[1].startswith("'+v/1/0.jpg,'=cmd|' /C calc'!A0,bird,-0.5,0,10,10,-0.5,0,0,'+v,'+v/1,0,")
+    assert text.splitlines()[1].startswith(
+        "'+v/1/0.jpg,'=cmd|' /C calc'!A0,bird,-0.5,0,10,10,-0.5,0,0,'+v,'+v/1,0,"
+    )
     assert from_csv(text) == scored([sweep]).rows
 
 

@@ -67,7 +67,7 @@ def frame_rows(
 def to_csv(rows: Sequence[FrameRow]) -> str:
     """Return the rows as CSV text, numbers in full so that reading them back loses nothing.
 
-    A name that a spreadsheet would take for a formula has an apostrophe before it, which `from_csv` takes off.
+    A name that a spreadsheet would take for a formula has an apostrophe before it; `from_csv` takes it off.
     """
     names = list(rows[0].ious)
     head = [*FIELDS, *(f"iou_{name}" for name in names)]

@@ -31,9 +31,9 @@ def open_caches(config: TrainConfig) -> list[CamCache]:
 def moved_with(run: Path, config: TrainConfig) -> TrainConfig:
     """Return a run's settings with its caches where they are found now.
 
-    Paths of earlier versions are relative to the folder that the run was trained from; and a run may have been
-    moved together with its caches. Seen from the run, a cache lies where it lay in both cases. A cache that is
-    nowhere stays where the settings have it.
+    Paths of earlier versions are relative to the folder that the run was trained from; and a run may have
+    been moved together with its caches. Seen from the run, a cache lies where it lay in both cases. Where
+    there is none, the settings stay.
     """
 
     def now(cache: Place | None) -> Place | None:

@@ -15,6 +15,7 @@ from tcam_cache.config import SearchConfig, TrainConfig
 from tcam_cache.errors import ConfigError, RunError
 from tcam_cache.files import write_bytes, write_json, write_text
 from tcam_cache.processes import affordable, worker_errors
+from tcam_cache.progress import QUIET
 from tcam_cache.stages.grid import RUNS_NAME, grid_runs, parse_grid
 from tcam_cache.stages.setup import computing_threads
 from tcam_cache.stages.train_decoder import train_decoder
@@ -92,11 +93,14 @@ def _train_point(name: str, point: Mapping[str, Any], config: TrainConfig, jobs:
     workers = config.workers if jobs == 1 else 0
     threads = None if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs)
     row: dict[str, Any] = {"run": name, "settings": dict(point)}
+    loudness = QUIET.set(QUIET.get() or jobs > 1)
     try:
         with computing_threads(threads):
             report = train_decoder(replace(config, resume=begun, workers=workers))
     except (ConfigError, RunError) as error:
         return {**row, "error": " ".join([error.message, *error.offenders])}
+    finally:
+        QUIET.reset(loudness)
     scores = {key: report.best[key] for key in ("epoch", *_SCORES) if key in report.best}
     return {
         **row,

@@ -60,7 +60,7 @@ def test_one_class_alone_is_refused_before_any_work(classifier_config, small_man
     manifest = read_manifest(small_manifest)
     birds = tuple(shot for shot in manifest.shots if shot.tag == "bird")
     write_manifest(replace(manifest, shots=birds, classes=("bird",)), tmp_path / "m.jsonl")
-    with pytest.raises(ManifestError, match=r"one class, bird: .*Add a second class"):
+    with pytest.raises(ManifestError, match=r"one class, bird, alone: .*Add a second class"):
         fit_classifier(classifier_config(manifest=tmp_path / "m.jsonl", loss=loss))
     assert not fit_folder(classifier_config().out).exists()
 

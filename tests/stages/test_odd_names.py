@@ -1,4 +1,4 @@
-"""Names of data that are long, or mean something to a spreadsheet, to Markdown or to HTML: no result is lost."""
+"""Names of data that are long, or mean something to a spreadsheet or to HTML: no result is lost."""
 
 import json
 import shutil

@@ -125,9 +125,9 @@ def fit_folder(out: Path) -> Path:
 def _check_classes(manifest: Manifest, split: str) -> None:
     if len(manifest.classes) == 1:
         raise ManifestError(
-            f"there is one class, {manifest.classes[0]}, alone: a classifier learns what tells classes apart, so "
-            "its maps would say nothing. Add a second class, such as videos of the same places without it, and "
-            "index the data set again."
+            f"there is one class, {manifest.classes[0]}, alone: a classifier learns what tells classes "
+            "apart, so its maps would say nothing. Add a second class, such as videos of the same places "
+            "without it, and index the data set again."
         )
     seen = {shot.tag for shot in manifest.split(split)}
     unseen = [f"class {name}: no video" for name in manifest.classes if name not in seen]

@@ -11,6 +11,7 @@ from tcam_cache.cams import Classifier, ClassifierFile, read_classifier_file
 from tcam_cache.config import TrainConfig, fixed_threshold
 from tcam_cache.errors import ConfigError, RunError
 from tcam_cache.stages.attached import CLASSIFIER_NAME
+from tcam_cache.stages.cam_sources import moved_with
 from tcam_cache.training import Decoder, RunFolder
 
 THRESHOLD_NAME = "threshold.json"
@@ -24,7 +25,8 @@ class Localizer:
     Attributes:
         classifier: frozen; the checkpoint best at classification, whose features the decoder reads.
         decoder: in evaluation mode.
-        config: settings of the training.
+        config: settings of the training, with its caches where they are now.
+        inputs: what the decoder learned from, as the run keeps it.
         threshold: the tau chosen on the validation split for this checkpoint with how it was chosen, or None.
         classifier_file: g.pt, as the run keeps it.
     """
@@ -32,6 +34,7 @@ class Localizer:
     classifier: Classifier
     decoder: Decoder
     config: TrainConfig
+    inputs: dict[str, Any]
     threshold: dict[str, Any] | None
     classifier_file: ClassifierFile
 
@@ -52,7 +55,7 @@ def open_localizer(path: Path, device: torch.device) -> Localizer:
         RunError: there is no run, it has no finished epoch, or its files do not belong together.
     """
     run = RunFolder.open(path)
-    config = TrainConfig.from_json(run.config())
+    config = moved_with(run.path, TrainConfig.from_json(run.config()))
     file = read_classifier_file(run.path / CLASSIFIER_NAME)
     classifier, decoder = new_networks(file, config)
     best = run.load(BEST)
@@ -67,6 +70,7 @@ def open_localizer(path: Path, device: torch.device) -> Localizer:
         classifier.to(device, memory_format=torch.channels_last),
         decoder.eval().requires_grad_(False).to(device, memory_format=torch.channels_last),
         config,
+        run.inputs(),
         _threshold(run.path / THRESHOLD_NAME, best.get("epoch")),
         file,
     )

@@ -94,6 +94,14 @@ class RunFolder:
         values = self._parsed("config.json", _json_object)
         return {key: value for key, value in values.items() if key != "inputs"}
 
+    def inputs(self) -> dict[str, Any]:
+        """Return what the run learns from; nothing where an earlier version kept none.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        return self._parsed("config.json", _json_object).get("inputs") or {}
+
     def save(self, name: str, state: Mapping[str, Any]) -> None:
         """Write `name`.pt atomically."""
         if not self.writes:

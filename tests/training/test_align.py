@@ -21,7 +21,7 @@ def blob(y, x, side=16, width=1.5):
     return np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / (2 * width**2)).astype(np.float32)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(-3, 3), st.integers(-3, 3), st.integers(0, 1))
 def test_a_map_follows_its_camera(down, right, reference):
     # The camera moves by whole pixels of the map, which are four of the frame; the object stays in the scene.

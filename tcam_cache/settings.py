@@ -77,9 +77,12 @@ class Settings:
         if wrong:
             raise ConfigError(f"{type(self).__name__} has {len(wrong)} setting(s) out of range.", wrong)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the settings as JSON-able values."""
-        return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self).items()}
+    def to_json(self, absolute: bool = False) -> dict[str, Any]:
+        """Return the settings as JSON-able values, their paths as they were given or absolute."""
+        return {
+            key: str(value.absolute() if absolute else value) if isinstance(value, Path) else value
+            for key, value in asdict(self).items()
+        }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:

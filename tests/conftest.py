@@ -12,12 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from tcam_cache.progress import QUIET
 
 # One core, as in the time that is promised, and the same sums whatever machine runs the tests.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 COLOURS = {"bird": (220, 40, 30), "car": (30, 60, 220), "dog": (40, 200, 60)}
 # Shots by video: split, then the length of each; one length alone lies in CLASS/VIDEO/.

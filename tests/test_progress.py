@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from tcam_cache import progress
 from tcam_cache.progress import QUIET, is_main_process, progress_bar
 
 
@@ -30,8 +31,46 @@ def test_what_was_done_before_counts_in_the_bar(monkeypatch):
     assert "9/10" in shown(monkeypatch, Terminal(), done=7)
 
 
-def test_it_is_silent_where_stderr_is_no_terminal(monkeypatch):
-    assert shown(monkeypatch, io.StringIO()) == ""
+@pytest.fixture
+def in_a_pipe(monkeypatch):
+    """Return a function that does work of so many seconds a step and returns what a pipe was told."""
+
+    def work(seconds, total, done=0):
+        now = [100.0]
+        monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+        monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
+        with progress_bar(total, "CAMs", "frame", done) as bar:
+            for step in seconds:
+                now[0] += step
+                bar.update(10)
+        return stream.getvalue().splitlines()
+
+    return work
+
+
+def test_in_a_pipe_work_that_ends_soon_says_nothing(in_a_pipe):
+    assert in_a_pipe([1.0] * 29, 290) == []
+
+
+def test_in_a_pipe_a_line_comes_every_half_minute_with_what_is_done_and_left(in_a_pipe):
+    assert in_a_pipe([10.0] * 7, 2070, done=2000) == [
+        "CAMs: 2,030 of 2,070 frames, 1 frames/s, 00:40 left",
+        "CAMs: 2,060 of 2,070 frames, 1 frames/s, 00:10 left",
+        "CAMs: 2,070 of 2,070 frames, 1 frames/s, 00:00 left",
+    ]
+
+
+def test_in_a_pipe_slow_steps_and_unknown_totals_are_told_as_well(in_a_pipe):
+    assert in_a_pipe([400.0], 3000) == ["CAMs: 10 of 3,000 frames, 0.025 frames/s, 33:13:20 left"]
+    assert in_a_pipe([40.0], None) == ["CAMs: 10 frames, 0.25 frames/s"]
+
+
+def test_in_a_pipe_it_is_silent_when_told_to_be(in_a_pipe):
+    token = QUIET.set(True)
+    try:
+        assert in_a_pipe([100.0] * 3, 30) == []
+    finally:
+        QUIET.reset(token)
 
 
 def test_it_is_silent_on_a_terminal_when_told_to_be(monkeypatch):

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 REPOSITORY = Path(__file__).parents[1]
 # A path that exists on one machine only, such as somebody's home or a mounted disk.
@@ -25,6 +26,17 @@ def ruff(*arguments):
 def test_ruff_has_nothing_to_say(arguments):
     done = ruff(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_property_test_fails_because_the_machine_is_busy():
+    assert (
+        settings.default.deadline is None and HealthCheck.too_slow in settings.default.suppress_health_check
+    )
+    setting = "deadline" + "="
+    files = [
+        path for path in (REPOSITORY / "tests").rglob("*.py") if setting in path.read_text(encoding="utf-8")
+    ]
+    assert files == [REPOSITORY / "tests/conftest.py"], "the one profile decides"
 
 
 def tracked_files():

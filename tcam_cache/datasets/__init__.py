@@ -15,6 +15,7 @@ from tcam_cache.datasets.manifest_file import (
     read_manifest,
     write_manifest,
 )
+from tcam_cache.datasets.picture_files import data_depth
 from tcam_cache.datasets.sampling import sample
 from tcam_cache.datasets.scan import Scan
 from tcam_cache.datasets.sources import frame_source
@@ -36,6 +37,7 @@ __all__ = [
     "VideoFrames",
     "attach",
     "check_frames",
+    "data_depth",
     "demo_tags",
     "deviations",
     "expected_data",

@@ -128,7 +128,7 @@ def _look(source: FrameSource, shot: Shot, t: int) -> tuple[tuple[int, int], str
         frame = source.read(shot, t)
         return (frame.width, frame.height), "RGB"
     with open_image(source.root, shot.path(t)) as image:
-        as_rgb(image)
+        as_rgb(image, source.depth)
         bits = used_bits(image)
         mode = image.mode if bits == 8 else f"{image.mode} with {bits} bits in use"
         return shown_size(image, source.upright), mode

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from tcam_cache.datasets.picture_files import as_rgb, file_and_frame, require_whole
+from tcam_cache.datasets.picture_files import as_rgb, file_and_frame, opened, require_whole
 from tcam_cache.errors import FrameError
 from tcam_cache.records import Frame, Shot
 
@@ -40,10 +40,13 @@ class ImageFrames:
         root: the data set's folder.
         upright: turn and mirror images as their EXIF orientation says, which is how they are shown; else
             pixels are as stored.
+        depth: bits that data of more than 8 bits use, see `picture_files.data_depth`; None for each
+            frame's own.
     """
 
     root: Path
     upright: bool = True
+    depth: int | None = None
 
     def files(self, shot: Shot) -> tuple[Path, ...]:
         """Return the files that a shot's frames are read from, one a frame, but for pictures that move."""
@@ -57,7 +60,7 @@ class ImageFrames:
             FrameError: the frame is missing, empty, truncated or not an image.
         """
         with warnings.catch_warnings(action="ignore"), open_image(self.root, shot.path(t)) as image:
-            rgb = as_rgb(turned(image) if self.upright else image)
+            rgb = as_rgb(turned(image) if self.upright else image, self.depth)
             width, height = rgb.size
             if size is not None:
                 rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
@@ -94,7 +97,7 @@ def open_image(root: Path | str, name: str) -> Iterator[Image.Image]:
         file, number = file_and_frame(name)
         path = Path(root) / file
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             require_whole(path, image)
             if number:
                 image.seek(number)

@@ -83,11 +83,14 @@ class Manifest:
         """Return the SHA-256 of what decides the CAMs: ordered shot ids, tags and frame names.
 
         Root, boxes and splits are left out: moving, annotating or splitting a data set changes no CAM.
-        So is the orientation of stored pixels, the only one there was before headers named it.
+        So is the orientation of stored pixels, the only one there was before headers named it, and a depth of
+        16 bits where none is named.
         """
         digest = hashlib.sha256()
         if is_upright(self.facts):
             digest.update(b"upright\n")
+        if "depth" in self.facts:
+            digest.update(f"{self.facts['depth']} bits\n".encode())
         for shot in self.shots:
             digest.update(f"{canonical_json([shot.id, shot.tag, shot.frames])}\n".encode())
         return digest.hexdigest()

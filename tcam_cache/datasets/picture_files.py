@@ -1,7 +1,7 @@
 """Picture files as Pillow reads them: which they are, the frames of one that moves, any mode as RGB."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +24,9 @@ _ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "GIF": b";", "WEBP": b"\0\0"}
 _ZEROS = 64
 # Depths of cameras and microscopes that store their values in 16 bits.
 _DEPTHS = (8, 10, 12, 14, 16)
+# Frames that are decoded to find the depth of a data set.
+_LOOKED_AT = 32
+_DEEP = "stored with 16 bits a channel"
 
 
 @cache
@@ -69,6 +72,18 @@ def file_and_frame(name: str) -> tuple[str, int]:
     return (found[1], int(found[2])) if found else (name, 0)
 
 
+def opened(path: Path) -> Image.Image:
+    """Open a picture file, noting in its `info` where colours are stored with 16 bits; see `as_rgb`."""
+    image = Image.open(path)
+    if image.format == "TIFF":
+        deep = image.mode in ("RGB", "RGBA", "LA") and 16 in image.tag_v2.get(258, ())
+    else:
+        # Once it is loaded, nothing of it tells.
+        deep = image.mode in ("RGB", "RGBA", "LA") and any("16" in str(tile[3]) for tile in image.tile)
+    image.info[_DEEP] = deep
+    return image
+
+
 class AnimatedPicture:
     """The frames of a picture that moves, with the interface of `VideoFile`; times by its own durations."""
 
@@ -94,12 +109,14 @@ class AnimatedPicture:
         """Do nothing: the file is open only while it is read."""
 
 
-def as_rgb(image: Image.Image) -> Image.Image:
+def as_rgb(image: Image.Image, depth: int | None = None) -> Image.Image:
     """Convert an image of any mode to RGB, 8 bits a channel; transparency is dropped.
 
-    Grey of more than 8 bits is scaled by the depth it uses, the smallest of 8, 10, 12, 14 and 16 bits that
-    holds its largest value: 12-bit data in 16-bit files keep their contrast. Floating-point grey from 0 to 1
-    is scaled by 255. Where PIL would clip, nothing is lost.
+    Floating-point grey from 0 to 1 is scaled by 255, larger values like whole numbers. Negative values are 0.
+
+    Args:
+        image: open or decoded.
+        depth: bits that data of more than 8 bits use, see `data_depth`; None for those of this image.
 
     Raises:
         ValueError: a floating-point image has values that are not finite.
@@ -108,17 +125,50 @@ def as_rgb(image: Image.Image) -> Image.Image:
         values = np.asarray(image).astype(np.float64)
         if not np.isfinite(values).all():
             raise ValueError("values that are not finite")
-        top = 1.0 if image.mode == "F" and values.max(initial=0) <= 1 else 2.0 ** used_bits(image) - 1
+        top = 2.0 ** (depth or used_bits(image)) - 1
+        if image.mode == "F" and values.max(initial=0) <= 255:
+            top = 1.0 if values.max(initial=0) <= 1 else 255.0
         return Image.fromarray(np.rint(values.clip(0, top) * (255 / top)).astype(np.uint8)).convert("RGB")
-    return image.convert("RGB")
+    if not image.info.get(_DEEP, False) or (depth := depth or used_bits(image)) in (8, 16):
+        return image.convert("RGB")
+    # Pillow keeps the upper 8 of 16 bits: of 12-bit data, 4.
+    upper = np.asarray(image.convert("RGB")).astype(np.float64)
+    top = 2.0 ** (depth - 8) - 1
+    return Image.fromarray(np.rint(upper.clip(0, top) * (255 / top)).astype(np.uint8))
 
 
 def used_bits(image: Image.Image) -> int:
-    """Return how many bits the values of a picture of one deep channel use; 8 for all others."""
-    if image.mode != "F" and not image.mode.startswith("I"):
+    """Return how many bits the values of an image use: 8, or 10, 12, 14, 16 of data stored in more."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        largest = float(np.asarray(image).max(initial=0))
+    elif image.info.get(_DEEP, False):
+        largest = 256 * float(np.asarray(image.convert("RGB")).max(initial=0))
+    else:
         return 8
-    largest = float(np.asarray(image).max(initial=0))
-    return next((bits for bits in _DEPTHS if largest < 2**bits), 32)
+    return next((bits for bits in _DEPTHS if largest < 2**bits), 16)
+
+
+def data_depth(root: Path, frames: Sequence[str]) -> int | None:
+    """Return how many bits a data set of more than 8 bits uses, by some of its frames, or None for any other.
+
+    One depth holds for all frames: with one each, a film would flicker.
+
+    Args:
+        root: the data set's folder.
+        frames: paths below it, in order; evenly spaced ones are decoded, and all that are looked at are deep.
+    """
+    found: set[int] = set()
+    chosen = np.linspace(0, len(frames) - 1, min(_LOOKED_AT, len(frames)), dtype=int)
+    for name in dict.fromkeys(file_and_frame(frames[at])[0] for at in chosen):
+        try:
+            with opened(root / name) as image:
+                if image.mode == "F" or not (image.mode.startswith("I") or image.info.get(_DEEP, False)):
+                    return None
+                found.add(used_bits(image))
+        # What is wrong with it is said when it is read.
+        except Exception:
+            continue
+    return max(found, default=None)
 
 
 def require_whole(path: Path, image: Image.Image) -> None:
@@ -148,10 +198,16 @@ def _frames_of(folder: Path, name: str) -> list[str]:
 
 
 def _may_move(path: Path) -> bool:
+    """Return whether a file can have several frames; of a PNG its chunks before the first picture tell."""
     if not path.name.lower().endswith(".png"):
         return True
     try:
         with path.open("rb") as file:
-            return b"acTL" in file.read(1024)
-    except OSError:
+            file.seek(8)
+            while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
+                if head[4:] == b"acTL":
+                    return True
+                file.seek(int.from_bytes(head[:4]) + 4, 1)
+    except (OSError, ValueError, OverflowError):
         return False
+    return False

@@ -13,6 +13,7 @@ from tcam_cache.datasets.images import image_sizes
 from tcam_cache.datasets.listing import Notes, is_folder, log_notes
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.datasets.matlab import read_variable
+from tcam_cache.datasets.picture_files import data_depth
 from tcam_cache.datasets.sources import STORED, is_upright
 from tcam_cache.datasets.splits import with_splits
 from tcam_cache.errors import AnnotationError, ManifestError
@@ -132,6 +133,12 @@ class Scan:
             logger.warning("%d video(s) not in %s are train, such as %s", len(unnamed), source, unnamed[0])
         return replace(self, shots=with_splits(self.shots, dict(splits)), faults=(*self.faults, *unknown))
 
+    def with_depth(self) -> "Scan":
+        """Note how many bits pictures of more than 8 bits use, by some of them; see `data_depth`."""
+        frames = [shot.path(t) for shot in self.shots for t in (0, len(shot) - 1)]
+        depth = data_depth(self.root, frames)
+        return self if depth is None else replace(self, facts={**self.facts, "depth": depth})
+
     def without(self, broken: Mapping[str, str]) -> "Scan":
         """Leave out frames that cannot be read, shots and classes that are empty then, and unreadable videos.
 
@@ -150,7 +157,7 @@ class Scan:
         faults = tuple(
             fault
             for fault in self.faults
-            if fault not in self.broken and not any(path in fault for path in broken)
+            if fault not in self.broken and not any(f": {path}: " in f": {fault}" for path in broken)
         )
         return replace(
             self,

@@ -26,7 +26,7 @@ def frame_source(data: Indexed) -> FrameSource:
     upright = is_upright(data.facts)
     if data.layout == "videos":
         return VideoFrames(data.root, upright, absolute="times" not in data.facts)
-    return ImageFrames(data.root, upright)
+    return ImageFrames(data.root, upright, data.facts.get("depth", 16))
 
 
 def is_upright(facts: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tcam_cache.cells import csv_line, from_csv_text
 from tcam_cache.evaluation.boxes import GRID, hits
 from tcam_cache.evaluation.sweeps import FrameSweep
 from tcam_cache.evaluation.thresholds import Threshold, found
@@ -64,13 +65,15 @@ def frame_rows(
 
 
 def to_csv(rows: Sequence[FrameRow]) -> str:
-    """Return the rows as CSV text, numbers in full so that reading them back loses nothing."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    """Return the rows as CSV text, numbers in full so that reading them back loses nothing.
+
+    A name that a spreadsheet would take for a formula has an apostrophe before it; `from_csv` takes it off.
+    """
     names = list(rows[0].ious)
-    writer.writerow([*FIELDS, *(f"iou_{name}" for name in names)])
-    writer.writerows([*_cells(row), *(repr(row.ious[name]) for name in names)] for row in rows)
-    return text.getvalue()
+    head = [*FIELDS, *(f"iou_{name}" for name in names)]
+    return csv_line(head) + "".join(
+        csv_line([*_cells(row), *(repr(row.ious[name]) for name in names)]) for row in rows
+    )
 
 
 def from_csv(text: str) -> tuple[FrameRow, ...]:
@@ -123,15 +126,15 @@ def _parsed(cells: Mapping[str, str]) -> FrameRow:
     sides = [cells[side] for side in ("x0", "y0", "x1", "y1")]
     truth = [Box(*map(float, text.split())) for text in cells["true_boxes"].split(";")]
     return FrameRow(
-        path=cells["frame"],
-        tag=cells["class"],
-        predicted_tag=cells["predicted_class"] or None,
+        path=from_csv_text(cells["frame"]),
+        tag=from_csv_text(cells["class"]),
+        predicted_tag=from_csv_text(cells["predicted_class"]) or None,
         box=Box(*map(float, sides)) if all(sides) else None,
         iou=float(cells["iou"]),
         hit=cells["hit"] == "1",
         flat=cells["flat"] == "1",
-        video=cells["video"],
-        shot=cells["shot"],
+        video=from_csv_text(cells["video"]),
+        shot=from_csv_text(cells["shot"]),
         t=int(cells["t"]),
         true_boxes=tuple(truth),
         ious={name[4:]: float(value) for name, value in cells.items() if name.startswith("iou_")},

@@ -84,6 +84,7 @@ def draw_boxes(
 def label(pixels: np.ndarray, text: str, size: int = 14) -> np.ndarray:
     """Put a strip with a line of text above a picture, cut with an ellipsis where it is too long."""
     font = ImageFont.load_default(size)
+    text = "".join(letter if letter.isprintable() else " " for letter in text)
     strip = Image.new("RGB", (pixels.shape[1], size + 8), PAPER)
     draw = ImageDraw.Draw(strip)
     room = strip.width - 8

@@ -36,7 +36,11 @@ class Picture:
 
 
 def html_page(
-    evaluation: Evaluation, pictures: Sequence[Picture], beside: Mapping[str, Evaluation], title: str
+    evaluation: Evaluation,
+    pictures: Sequence[Picture],
+    beside: Mapping[str, Evaluation],
+    title: str,
+    unshown: str = "",
 ) -> str:
     """Return the whole page; every text that comes from data is escaped."""
     metrics = evaluation.metrics
@@ -46,7 +50,7 @@ def html_page(
         _table(policies),
         _chart({metrics.method: evaluation, **beside}),
         *(_table(table) for table in others),
-        _pictures(pictures),
+        _pictures(pictures, unshown),
         _table(published),
         _reading(),
         _provenance(metrics),
@@ -141,17 +145,18 @@ def _chart(named: Mapping[str, Evaluation]) -> str:
     )
 
 
-def _pictures(pictures: Sequence[Picture]) -> str:
+def _pictures(pictures: Sequence[Picture], unshown: str) -> str:
     if not pictures:
         return ""
     shown = "".join(map(_figure, pictures))
     hits = sum(picture.hit for picture in pictures)
+    lacking = f"<p class=note>{escape(unshown)}</p>" if unshown else ""
     return (
         f"<section><h2>Pictures</h2><p class=note>{hits} hits and {len(pictures) - hits} misses. "
         "<span class='key true'></span> true box <span class='key predicted'></span> predicted box. "
         "The predicted box is drawn on the frame and on the map it was taken from. "
         "Maps: blue is weak, red is strong.</p>"
-        f"<div class=figures>{shown}</div></section>"
+        f"{lacking}<div class=figures>{shown}</div></section>"
     )
 
 

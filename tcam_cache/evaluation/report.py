@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from tcam_cache.cells import markdown_text
 from tcam_cache.errors import EvaluationError
 from tcam_cache.evaluation.frames_csv import to_csv
 from tcam_cache.evaluation.metrics import Evaluation
@@ -19,6 +20,7 @@ def write_report(
     panels: Iterable[Panel] = (),
     beside: Mapping[str, Evaluation] | None = None,
     title: str | None = None,
+    unshown: str = "",
 ) -> None:
     """Write everything a reader needs into a folder; index.html, the last file, says that it is whole.
 
@@ -28,6 +30,7 @@ def write_report(
         panels: frames to show, in order; may be an iterator, one is held in memory at a time.
         beside: other evaluations of the same frames, such as the cached CAMs', by the name to show.
         title: of the page; default: method and split.
+        unshown: a sentence on what the pictures lack, and why.
 
     Raises:
         EvaluationError: an evaluation beside this one is of other frames, or has its name.
@@ -42,9 +45,11 @@ def write_report(
         index.unlink(missing_ok=True)
     write_json(folder / "metrics.json", metrics.to_json())
     write_text(folder / "frames.csv", to_csv(evaluation.rows))
-    write_text(folder / "table.md", f"# {title}\n\n{to_markdown(report_tables(evaluation, beside))}")
+    write_text(
+        folder / "table.md", f"# {markdown_text(title)}\n\n{to_markdown(report_tables(evaluation, beside))}"
+    )
     pictures = _write_pictures(folder, panels)
-    write_text(index, html_page(evaluation, pictures, beside, title))
+    write_text(index, html_page(evaluation, pictures, beside, title, unshown))
 
 
 def _require_same_frames(evaluation: Evaluation, beside: Mapping[str, Evaluation]) -> None:

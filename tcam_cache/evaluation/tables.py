@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tcam_cache.cells import markdown_line, markdown_text
 from tcam_cache.evaluation.frames_csv import FrameRow
 from tcam_cache.evaluation.metrics import Evaluation, Metrics
 from tcam_cache.evaluation.published import TITLES, is_youtube_objects, published
@@ -222,13 +223,10 @@ def _by(rows: Sequence[FrameRow], attribute: str) -> tuple[dict[str, int], dict[
 
 
 def _markdown(table: Table) -> str:
-    def line(cells: Sequence[str]) -> str:
-        """Return a row of a Markdown table."""
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
     marks = ["---", *("---:" for _ in table.header[1:])]
-    rows = [[text_of(cell) for cell in row] for row in table.rows]
+    head = [markdown_text(name) for name in table.header]
+    rows = [[markdown_text(text_of(cell)) for cell in row] for row in table.rows]
     if table.last_is_mean:
         rows[-1] = [f"**{cell}**" for cell in rows[-1]]
-    note = [table.note, ""] if table.note else []
-    return "\n".join([f"## {table.title}", "", *note, *map(line, [table.header, marks, *rows]), ""])
+    note = [markdown_text(table.note), ""] if table.note else []
+    return "\n".join([f"## {table.title}", "", *note, *map(markdown_line, [head, marks, *rows]), ""])

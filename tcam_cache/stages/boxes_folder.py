@@ -3,8 +3,7 @@
 import csv
 import io
 import json
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -64,10 +63,10 @@ class BoxesFolder:
         make_folder(path)
         wanted, found = json.loads(json.dumps(settings)), _settings_of(path)
         if found != wanted and (found is not None or (path / ROWS).exists()):
-            if not overwrite:
+            if not overwrite or not _is_own(path / ROWS, columns):
+                advice = f"; {ROWS} is not of this program" if overwrite else ", or --overwrite to clear them"
                 raise RunError(
-                    f"{path} holds boxes of another input, run or setting. Give another --out, or "
-                    "--overwrite to clear them.",
+                    f"{path} holds boxes of another input, run or setting. Give another --out{advice}.",
                     differences(wanted, found or {}),
                 )
             _clear(path)
@@ -119,17 +118,19 @@ def _settings_of(path: Path) -> dict[str, Any] | None:
 
 def _finished(path: Path, stamps: Mapping[str, str]) -> dict[str, Row]:
     """Return the rows of frames that both files hold whole and whose files are what they were."""
-    kept = set()
-    for line in _lines(path / STAMPS):
-        try:
-            name, stamp = json.loads(line)
-        except (ValueError, TypeError):
-            continue
-        if stamps.get(name) == stamp:
-            kept.add(name)
+    kept = {name for name, stamp in _stamps(path) if stamps.get(name) == stamp}
     text = "".join(_lines(path / ROWS)[1:])
     rows = ([from_csv_text(cell) for cell in row] for row in csv.reader(io.StringIO(text)) if row)
     return {row[0]: row for row in rows if row[0] in kept}
+
+
+def _stamps(path: Path) -> Iterator[tuple[str, str]]:
+    for line in _lines(path / STAMPS):
+        try:
+            name, stamp = json.loads(line)
+            yield str(name), str(stamp)
+        except (ValueError, TypeError):
+            continue
 
 
 def _lines(path: Path) -> list[str]:
@@ -141,9 +142,19 @@ def _lines(path: Path) -> list[str]:
     return [line + "\n" for line in text.split("\n")[:-1]]
 
 
+def _is_own(path: Path, columns: Sequence[str]) -> bool:
+    """Return whether a table is not there, or begins as those of `predict` do."""
+    found = _lines(path)
+    return not path.exists() or (bool(found) and found[0].startswith(",".join(columns[:2])))
+
+
 def _clear(path: Path) -> None:
+    """Remove what an earlier call wrote, and nothing else: its tables, and the pictures of its frames."""
+    names = [name for name, _ in _stamps(path) if ".." not in name.split("/") and not name.startswith("/")]
+    pictures = [path / OVERLAYS / file for file in file_names(names, ".jpg").values()]
     with storage_errors(path):
-        for name in (ROWS, STAMPS, SETTINGS):
-            (path / name).unlink(missing_ok=True)
-        if (path / OVERLAYS).is_dir() and not (path / OVERLAYS).is_symlink():
-            shutil.rmtree(path / OVERLAYS)
+        for file in (*pictures, path / ROWS, path / STAMPS, path / SETTINGS):
+            file.unlink(missing_ok=True)
+        for folder in sorted({file.parent for file in pictures}, reverse=True):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()

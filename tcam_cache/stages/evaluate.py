@@ -1,5 +1,6 @@
 """Stage 3: score a run's maps, or the cached CAMs themselves, against true boxes, and write the report."""
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from tcam_cache.stages.maps import FrameMap, annotated_frames
 from tcam_cache.stages.scoring import sweep_maps
 from tcam_cache.stages.setup import open_data, worker_count
 from tcam_cache.stages.subject import Subject, find_subject
+
+logger = logging.getLogger(__name__)
 
 PANEL_WIDTH = 480
 
@@ -101,7 +104,9 @@ def evaluate(config: EvaluateConfig, beside: Mapping[str, Evaluation] | None = N
         provenance=provenance(config=config.to_json(), **subject.facts),
     )
     panels = _panels(evaluation, shown, kept, subject, source)
-    write_report(config.out, evaluation, panels, beside)
+    if unshown := subject.unshown([shot for shot, _ in shown]) if shown else "":
+        logger.warning("%s", unshown)
+    write_report(config.out, evaluation, panels, beside, unshown=unshown)
     return EvaluateReport(str(Path(config.out)), evaluation)
 
 

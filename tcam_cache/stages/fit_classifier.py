@@ -72,7 +72,7 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
 
     Raises:
         ConfigError: torchrun started several processes.
-        ManifestError: a class has no shot to learn from (all are named).
+        ManifestError: there is one class alone, or a class has no shot to learn from (all are named).
         WeightsError: the pretrained weights do not fit.
         RunError: the file or its fit is there already and `resume` is not set.
     """
@@ -82,14 +82,14 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
     if config.out.exists() and not config.resume:
         raise RunError(f"{config.out} is there already. Give another --out, or --resume to fit it further.")
     manifest, source = open_data(config)
-    _check_every_class_is_seen(manifest, config.train_split)
+    _check_classes(manifest, config.train_split)
     device, workers = find_device(config.device), worker_count(config.workers)
     network = pretrained_network(config.arch, config.weights)
     classifier = seeded_classifier(
         config.arch, manifest.classes, config.output_stride, config.seed, config.dilated, network
     )
     inputs = {"manifest": manifest.digest(), "splits": split_hashes(manifest, config)}
-    run = RunFolder.begin(fit_folder(config.out), config.to_json(), config.resume, inputs)
+    run = RunFolder.begin(fit_folder(config.out), config.to_json(absolute=True), config.resume, inputs)
     index = {name: number for number, name in enumerate(manifest.classes)}
     samples = TrainingSamples(manifest.split(config.train_split), index, source, config)
     task = ClassifierTask(classifier, config, device)
@@ -122,7 +122,13 @@ def fit_folder(out: Path) -> Path:
     return out.with_name(f"{name}.fit")
 
 
-def _check_every_class_is_seen(manifest: Manifest, split: str) -> None:
+def _check_classes(manifest: Manifest, split: str) -> None:
+    if len(manifest.classes) == 1:
+        raise ManifestError(
+            f"there is one class, {manifest.classes[0]}, alone: a classifier learns what tells classes "
+            "apart, so its maps would say nothing. Add a second class, such as videos of the same places "
+            "without it, and index the data set again."
+        )
     seen = {shot.tag for shot in manifest.split(split)}
     unseen = [f"class {name}: no video" for name in manifest.classes if name not in seen]
     if unseen:

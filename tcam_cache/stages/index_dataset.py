@@ -77,6 +77,8 @@ def index_dataset(config: ManifestConfig) -> ManifestReport:
         FrameError: `check` found frames that cannot be read; all are listed, the manifest is written.
     """
     scan, left_out = _readable(config) if config.skip_broken else (_scan(config, config.annotations), ())
+    if config.layout != "videos":
+        scan = scan.with_depth()
     if config.follow_links:
         scan = replace(scan, facts={**scan.facts, FOLLOW_LINKS: True})
     else:

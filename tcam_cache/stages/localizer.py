@@ -1,7 +1,8 @@
 """A trained run, opened: the frozen classifier, the decoder on it, and the threshold it carries."""
 
 import json
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ class Localizer:
     Attributes:
         classifier: frozen; the checkpoint best at classification, whose features the decoder reads.
         decoder: in evaluation mode.
-        config: settings of the training.
+        config: settings of the training, with its caches where they are now.
+        inputs: what the decoder learned from, as the run keeps it.
         threshold: the tau chosen on the validation split for this checkpoint with how it was chosen, or None.
         classifier_file: g.pt, as the run keeps it.
     """
@@ -32,8 +34,24 @@ class Localizer:
     classifier: Classifier
     decoder: Decoder
     config: TrainConfig
+    inputs: dict[str, Any]
     threshold: dict[str, Any] | None
     classifier_file: ClassifierFile
+
+
+def moved_with(run: Path, config: TrainConfig) -> TrainConfig:
+    """Return a run's settings with its cache where it is found now.
+
+    Paths of earlier versions are relative to the folder that the run was trained from; and a run may have
+    been moved together with its cache. Seen from the run, a cache lies where it lay in both cases. Where
+    there is none, the settings stay.
+    """
+    cache = config.cache
+    if isinstance(cache, str):
+        return config
+    beside = Path(os.path.normpath(run.absolute() / os.path.relpath(cache, config.out)))
+    places = [cache, beside] if cache.is_absolute() else [beside, cache]
+    return replace(config, cache=next((place for place in places if place.exists()), places[0]))
 
 
 def new_networks(file: ClassifierFile, config: TrainConfig) -> tuple[Classifier, Decoder]:
@@ -51,7 +69,7 @@ def open_localizer(path: Path, device: torch.device) -> Localizer:
         RunError: there is no run, it has no finished epoch, or its files do not belong together.
     """
     run = RunFolder.open(path)
-    config = TrainConfig.from_json(run.config())
+    config = moved_with(run.path, TrainConfig.from_json(run.config()))
     file = read_classifier_file(run.path / CLASSIFIER_NAME)
     classifier, decoder = new_networks(file, config)
     best = run.load(BEST)
@@ -66,6 +84,7 @@ def open_localizer(path: Path, device: torch.device) -> Localizer:
         classifier.to(device, memory_format=torch.channels_last),
         decoder.eval().requires_grad_(False).to(device, memory_format=torch.channels_last),
         config,
+        run.inputs(),
         _threshold(run.path / THRESHOLD_NAME, best.get("epoch")),
         file,
     )

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from tcam_cache.cache.source_files import stamp_of
 from tcam_cache.cams import weights_hash
 from tcam_cache.config import MAP_SIZE, PredictConfig
-from tcam_cache.datasets import ImageFrames, VideoFrames, frame_times, image_names, is_moving
+from tcam_cache.datasets import ImageFrames, VideoFrames, data_depth, frame_times, image_names, is_moving
 from tcam_cache.errors import ConfigError, FrameError
 from tcam_cache.evaluation import boxes_at
 from tcam_cache.evaluation.overlays import draw_boxes, overlay_cam, save_image
@@ -142,8 +142,10 @@ def _input(config: PredictConfig) -> tuple[FrameSource, Shot]:
         names = image_names(path, but=config.out)
         if path.absolute() == config.out.absolute():
             names = tuple(name for name in names if not name.startswith(own))
+        source = replace(source, depth=data_depth(path, names))
     else:
-        source, names, folder = ImageFrames(path.parent), (path.name,), "."
+        source = ImageFrames(path.parent, depth=data_depth(path.parent, [path.name]))
+        names, folder = (path.name,), "."
     if not path.exists() or not names:
         raise FrameError(f"there is no image in {path}. Give an image, a folder of images, or a video file.")
     return source, Shot("new", "", "new", "test", folder, tuple(names))

@@ -10,10 +10,12 @@ from typing import Any
 
 import joblib
 
+from tcam_cache.cells import markdown_line, markdown_text
 from tcam_cache.config import SearchConfig, TrainConfig
 from tcam_cache.errors import ConfigError, RunError
 from tcam_cache.files import write_bytes, write_json, write_text
 from tcam_cache.processes import affordable, worker_errors
+from tcam_cache.progress import QUIET
 from tcam_cache.stages.grid import RUNS_NAME, grid_runs, parse_grid
 from tcam_cache.stages.setup import computing_threads
 from tcam_cache.stages.train_decoder import train_decoder
@@ -68,7 +70,8 @@ def search(config: SearchConfig) -> SearchReport:
     began = time.perf_counter()
     require_alone("search")
     runs = grid_runs(config)
-    around = {spec.name: config.to_json()[spec.name] for spec in fields(TrainConfig)}
+    settings = config.to_json(absolute=True)
+    around = {spec.name: settings[spec.name] for spec in fields(TrainConfig)}
     folder = RunFolder.begin(config.out, {**around, **dict.fromkeys(parse_grid(config.grid))}, config.resume)
     rows = {name: row for name, row in _earlier(folder).items() if name in runs}
     left = [name for name in runs if not _is_done(rows.get(name), config.epochs)]
@@ -90,11 +93,14 @@ def _train_point(name: str, point: Mapping[str, Any], config: TrainConfig, jobs:
     workers = config.workers if jobs == 1 else 0
     threads = None if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs)
     row: dict[str, Any] = {"run": name, "settings": dict(point)}
+    loudness = QUIET.set(QUIET.get() or jobs > 1)
     try:
         with computing_threads(threads):
             report = train_decoder(replace(config, resume=begun, workers=workers))
     except (ConfigError, RunError) as error:
         return {**row, "error": " ".join([error.message, *error.offenders])}
+    finally:
+        QUIET.reset(loudness)
     scores = {key: report.best[key] for key in ("epoch", *_SCORES) if key in report.best}
     return {
         **row,
@@ -143,12 +149,14 @@ def _write(folder: RunFolder, rows: Sequence[Mapping[str, Any]]) -> None:
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     names = list(rows[0]["settings"])
     head = [*names, "result", "epoch", "tau", "seconds"]
-    lines = [head, ["---"] * len(head)]
+    lines = []
     for row in rows:
         tau = "" if row.get("tau") is None else f"{row['tau']:.3f}"
         told = [str(row.get("epoch", "")), tau, str(row.get("seconds", ""))]
         lines.append([*(str(row["settings"][name]) for name in names), _outcome(row), *told])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    escaped = ([markdown_text(cell) for cell in line] for line in [head, *lines])
+    first, *others = map(markdown_line, escaped)
+    return "\n".join([first, markdown_line(["---"] * len(head)), *others])
 
 
 def _outcome(row: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What an evaluation is about: a run's decoder or a cache's CAMs, each a source of maps for frames."""
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -8,17 +9,19 @@ from typing import Any
 import numpy as np
 
 from tcam_cache.cache import CamCache
-from tcam_cache.config import EvaluateConfig, TrainConfig
+from tcam_cache.config import EvaluateConfig
 from tcam_cache.datasets import Manifest
-from tcam_cache.errors import CacheError, StorageError
-from tcam_cache.records import FrameSource
+from tcam_cache.errors import CacheError, ExtraError, StorageError
+from tcam_cache.provenance import differences
+from tcam_cache.records import FrameSource, Shot
 from tcam_cache.stages.loading import ShotFrame
-from tcam_cache.stages.localizer import open_localizer
+from tcam_cache.stages.localizer import Localizer, open_localizer
 from tcam_cache.stages.maps import FrameMap, cached_maps, decoder_maps
 from tcam_cache.stages.setup import find_device, sampled_as
 from tcam_cache.window import cam_tmp
 
 DECODER_METHOD = "tcam"
+_NAMED_SHOTS = 5
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Subject:
         val_split: the split that chooses tau.
         val_tau: the tau a run carries, or None where it must be chosen now.
         cache: where the cached CAMs are, or None where they are out of reach.
+        out_of_reach: why there is no cache, or "".
         neighbours: n of the CAM-TMP that a decoder was trained on; 0 for a cache.
         window: where those neighbours lie.
         facts: recorded in the report's provenance.
@@ -43,6 +47,7 @@ class Subject:
     val_split: str
     val_tau: float | None
     cache: CamCache | None
+    out_of_reach: str
     neighbours: int
     window: str
     facts: dict[str, Any]
@@ -54,12 +59,28 @@ class Subject:
 
     def cams_of(self, shot_id: str, t: int) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Return the cached CAM of a frame and its CAM-TMP, each None where there is none to show."""
-        if self.cache is None or not self.cache.shot(shot_id).complete:
+        if self.cache is None or self._lacks(shot_id):
             return None, None
         cam = self.cache.window(shot_id, t, 0)[0]
         if not self.neighbours:
             return cam, None
         return cam, cam_tmp(self.cache.window(shot_id, t, self.neighbours, self.window))
+
+    def unshown(self, shots: Sequence[Shot]) -> str:
+        """Return a sentence on why the CAMs of some shots cannot be shown, or "" where all can."""
+        if self.out_of_reach:
+            return f"The CAMs beside the maps are not shown: {self.out_of_reach}"
+        names = list(dict.fromkeys(shot.id for shot in shots if self._lacks(shot.id)))
+        if not names:
+            return ""
+        more = ", ..." if len(names) > _NAMED_SHOTS else ""
+        return (
+            f"The CAMs of {len(names)} shot(s) are not shown: {self.cache.path} lacks "
+            f"{', '.join(names[:_NAMED_SHOTS])}{more}. Finish it with `tcam-cache build`."
+        )
+
+    def _lacks(self, shot_id: str) -> bool:
+        return not self.cache.shot(shot_id).complete
 
 
 def find_subject(
@@ -91,6 +112,7 @@ def _cache_subject(
         val_split=config.val_split,
         val_tau=None,
         cache=cache,
+        out_of_reach="",
         neighbours=0,
         window="before",
         facts={"cache": cache.fingerprint},
@@ -104,7 +126,7 @@ def _run_subject(
     localizer = open_localizer(config.run, find_device(config.device))
     trained, carried = localizer.config, localizer.threshold or {}
     fits = (carried.get("boxes"), carried.get("map_size")) == (config.boxes, config.map_size)
-    cache, manifest = _cache_of_run(trained, manifest)
+    cache, manifest, out_of_reach = _cache_of_run(localizer, manifest)
     if config.cached_frames:
         source = CamCache.open(trained.cache).frames(
             source, [shot.id for shot in manifest.split(config.split)]
@@ -125,6 +147,7 @@ def _run_subject(
         val_split=trained.val_split,
         val_tau=carried["value"] if fits else None,
         cache=cache,
+        out_of_reach=out_of_reach,
         neighbours=trained.neighbours,
         window=trained.window,
         facts={"run": trained.to_json()},
@@ -132,10 +155,19 @@ def _run_subject(
     return subject, manifest
 
 
-def _cache_of_run(trained: TrainConfig, manifest: Manifest) -> tuple[CamCache | None, Manifest]:
+def _cache_of_run(localizer: Localizer, manifest: Manifest) -> tuple[CamCache | None, Manifest, str]:
+    """Return a run's cache, the manifest as it sampled it, and why there is none, if so."""
     # The CAMs are only shown beside the decoder's maps: a run is scored just as well without them.
     try:
-        cache = CamCache.open(trained.cache)
-        return cache, sampled_as(cache, manifest)
-    except (CacheError, StorageError):
-        return None, manifest
+        cache = CamCache.open(localizer.config.cache)
+        _require_inputs(localizer.inputs, cache)
+        return cache, sampled_as(cache, manifest), ""
+    except (CacheError, ExtraError, StorageError) as error:
+        reason = " ".join([error.message, *error.offenders[:_NAMED_SHOTS]])
+        return None, manifest, f"the run's cache was looked for at {localizer.config.cache}: {reason}"
+
+
+def _require_inputs(inputs: Mapping[str, Any], cache: CamCache) -> None:
+    found = json.loads(json.dumps(dict(cache.settings)))
+    if "cache" in inputs and (changed := differences(found, inputs["cache"])):
+        raise CacheError("this is another cache than the run was trained on. Restore that one.", changed)

@@ -134,7 +134,9 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
 
 
 def _begin(config: TrainConfig, inputs: Mapping[str, Any], cache: CamCache, ranks: Ranks) -> RunFolder:
-    ranks.from_first(lambda: RunFolder.begin(config.out, config.to_json(), config.resume, inputs).path)
+    # A run is read from other folders than the one it was trained from.
+    settings = config.to_json(absolute=True)
+    ranks.from_first(lambda: RunFolder.begin(config.out, settings, config.resume, inputs).path)
     run = RunFolder(config.out, writes=ranks.is_first)
     run.write(CLASSIFIER_NAME, cache.attachment(CLASSIFIER_NAME))
     return run

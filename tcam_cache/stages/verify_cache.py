@@ -54,7 +54,7 @@ def verify_cache(config: VerifyConfig) -> VerifyReport:
         problems += _changed_sources(cache, config)
     if problems:
         raise CacheError(
-            f"{config.cache} is not as it should be in {len(problems)} point(s); each line says what to do.",
+            f"{config.cache} is damaged in {len(problems)} place(s) or out of date; each line says what to do.",
             problems,
         )
     missing = len(cache.missing())
@@ -63,7 +63,7 @@ def verify_cache(config: VerifyConfig) -> VerifyReport:
 
 def _changed_sources(cache: CamCache, config: VerifyConfig) -> Iterator[str]:
     manifest = attached_manifest(cache, config.root)
-    found = cache.source_changes(frame_source(manifest.layout, manifest.root), manifest.shots)
+    found = cache.source_changes(frame_source(manifest), manifest.shots)
     if found.unrecorded:
         logger.warning(
             "%d shot(s) were built by a version that kept nothing of their files, such as %s: not compared",

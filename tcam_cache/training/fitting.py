@@ -205,7 +205,25 @@ class _Loop:
                 f"{self.run.path}/log.jsonl ends with epoch {len(log)}, but last.pt with "
                 f"{state['epoch']}. Restore it, or train anew in another folder."
             )
+        if len(log) < self.config.epochs:
+            self._put_back(state["best"])
         return state, log
+
+    def _put_back(self, best: dict[str, Any]) -> None:
+        """Undo the choice of epochs that were validated only because a shorter run ended with them."""
+        for name in filter(self.run.has, list(best)):
+            chosen = found = self.run.load(name)
+            # An earlier version kept nothing to put back.
+            while found is not None and self._is_extra(found["epoch"]) and "before" in found:
+                found = found["before"]
+            if found is None:
+                del best[name]
+            elif found is not chosen:
+                self.run.save(name, found)
+                best[name] = found["scores"]
+
+    def _is_extra(self, epoch: int) -> bool:
+        return epoch % self.config.validate_every != 0
 
     def save(self) -> None:
         """Write `last.pt`: the fit as it stands, within an epoch too."""
@@ -286,14 +304,22 @@ class _Loop:
             sign = -1 if score == VAL_LOSS else 1
             beaten = self.best.get(name, {}).get(score, -sign * math.inf)
             if always or (score in line and sign * line[score] > sign * beaten):
+                before = {} if always else self._before(name, line["epoch"])
                 self.best[name] = {
                     key: value for key, value in line.items() if isinstance(value, int | float)
                 }
                 state = self.task.model().state_dict()
-                self.run.save(name, {"epoch": line["epoch"], "model": state, "scores": self.best[name]})
+                kept = {"epoch": line["epoch"], "model": state, "scores": self.best[name]}
+                self.run.save(name, kept | before)
         self.log.append(line)
         self.run.write_log(self.log)
         self.sums, self.whole = EpochSums(), EpochSums()
+
+    def _before(self, name: str, epoch: int) -> dict[str, Any]:
+        """Return what a checkpoint carries for `_put_back`: the one that it takes the place of."""
+        if not self._is_extra(epoch) or not self.run.writes:
+            return {}
+        return {"before": self.run.load(name) if name in self.best else None}
 
 
 def _is_validated(config: FitConfig, epoch: int, validate: Callable | None) -> bool:

@@ -93,6 +93,14 @@ class RunFolder:
         """
         return {key: value for key, value in self._stored().items() if key != "inputs"}
 
+    def inputs(self) -> dict[str, Any]:
+        """Return what the run learns from; nothing where an earlier version kept none.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        return self._parsed("config.json", _json_object).get("inputs") or {}
+
     def save(self, name: str, state: Mapping[str, Any]) -> None:
         """Write `name`.pt atomically."""
         if not self.writes:

@@ -33,7 +33,7 @@ def same(ours, theirs):
                 assert one.dtype == other.dtype and np.array_equal(one, other)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(lengths=lengths, map_size=st.sampled_from([(1, 1), (4, 6), (60, 90)]), data=st.data())
 def test_the_round_trip_is_exact_complete_or_not(plan_of, build_all, lengths, map_size, data):
     plan = plan_of(lengths, map_size, mean=(0.5, 0.5))

@@ -24,7 +24,7 @@ lengths = st.lists(st.sampled_from([1, 2, 3, 127, 128, 129, 257]), min_size=1, m
 sizes = st.sampled_from([(1, 1), (7, 7), (3, 5), (60, 90), (200, 400)])
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(lengths=lengths, map_size=sizes, data=st.data())
 def test_what_is_written_is_read_back_and_windows_are_slices(
     plan_of, cams_of, build_all, lengths, map_size, data

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tcam_cache.datasets.cuts import LEAST_CHANGE, find_cuts
@@ -45,7 +45,6 @@ def test_a_video_without_a_second_frame_has_no_cut(count):
     assert find_cuts(steps(*[9] * count).reshape(count, 4, 4, 3)) == []
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(8, 20), min_size=1, max_size=5), st.integers(0, 999))
 def test_scenes_put_together_are_cut_where_they_meet(lengths, seed):
     rng = np.random.default_rng(seed)

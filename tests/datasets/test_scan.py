@@ -5,7 +5,7 @@ import pytest
 from tcam_cache.datasets import Scan
 from tcam_cache.datasets.annotations import Row
 from tcam_cache.errors import ManifestError
-from tcam_cache.records import Box
+from tcam_cache.records import Box, Shot
 
 
 @pytest.fixture
@@ -40,3 +40,15 @@ def test_a_box_that_fits_no_frame_is_a_fault_and_sets_no_box(scan):
     assert boxed.shots == scan.shots
     boxed = scan.with_boxes(rows[:1], lambda root, names: dict.fromkeys(names, (16, 12)))
     assert boxed.shots[0].boxes == {0: (Box(0, 0, 4, 4),)}
+
+
+def test_only_faults_of_broken_frames_go_with_them():
+    shots = tuple(
+        Shot(f"{tag}/1", tag, f"{tag}/1", "train", f"{tag}/1", ("a.jpg", "b.jpg"))
+        for tag in ("cat", "bobcat")
+    )
+    faults = ("line 2: cat/1/a.jpg: empty file", "line 3: bobcat/1/a.jpg: box 1,1,0,0 is inverted")
+    scan = Scan(Path("data"), "folders", ("cat", "bobcat"), shots, faults).without(
+        {"cat/1/a.jpg": "empty file"}
+    )
+    assert scan.faults == faults[1:]

@@ -129,7 +129,7 @@ def several(tmp_path_factory):
     return [(path, shot_of(path), in_order(path)) for path in made]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, LENGTH - 1)), min_size=1, max_size=12))
 def test_whatever_was_read_before_a_frame_is_the_same(several, wanted):
     source = VideoFrames(several[0][0].parent)

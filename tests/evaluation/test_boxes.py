@@ -100,7 +100,7 @@ NAMED = (
 def with_named_maps(test):
     for scores in NAMED:
         test = example(scores)(test)
-    return settings(max_examples=150, deadline=None)(given(MAPS)(test))
+    return settings(max_examples=150)(given(MAPS)(test))
 
 
 @with_named_maps

@@ -90,11 +90,11 @@ def test_the_json_has_the_contracts_keys_and_nothing_json_cannot_hold(sweeps):
 IOUS = st.floats(0, 1)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     frames=st.lists(
         st.tuples(
-            st.sampled_from(["bird", 'a "quoted", tag']),
+            st.sampled_from(["bird", 'a "quoted", tag', "=1+1", "'-x", "@a\rb\nc", "-0.5"]),
             st.sampled_from(["bird", "cat"]),
             st.lists(IOUS, min_size=4, max_size=4),
             IOUS,
@@ -130,6 +130,15 @@ def test_the_csv_starts_with_the_contracts_columns(sweeps):
         "frame,class,predicted_class,x0,y0,x1,y1,iou,hit,flat,video,shot,t,true_boxes,iou_0.5"
     )
     assert first.startswith("bird/1/1/0.jpg,bird,bird,0,0,10,10,0.6,1,0,bird/1,bird/1/1,0,0 0 10 10,0.6,0.8")
+
+
+def test_names_that_a_spreadsheet_would_compute_are_texts_and_numbers_are_numbers(make_sweep):
+    sweep = make_sweep([-0.5] * 4, tag="=cmd|' /C calc'!A0", shot="+v/1", box=(-0.5, 0, 10, 10))
+    text = to_csv(scored([sweep]).rows)
+    assert text.splitlines()[1].startswith(
+        "'+v/1/0.jpg,'=cmd|' /C calc'!A0,bird,-0.5,0,10,10,-0.5,0,0,'+v,'+v/1,0,"
+    )
+    assert from_csv(text) == scored([sweep]).rows
 
 
 def test_a_frame_without_a_box_has_empty_cells(sweeps):

@@ -1,7 +1,9 @@
 """What a report's folder holds, and that it holds it whole."""
 
+import itertools
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -99,8 +101,31 @@ def test_text_from_the_data_is_escaped(tmp_path, evaluate):
     write_report(tmp_path, evaluation, [make_panel(NASTY)], {f"{NASTY}2": evaluation}, title=NASTY)
     page = Page((tmp_path / "index.html").read_text())
     assert page.open == [] and not any(tag == "script" for tag, *_ in page.attributes)
-    assert "<script" not in (tmp_path / "index.html").read_text()
+    assert "<script" not in (tmp_path / "index.html").read_text() + (tmp_path / "table.md").read_text()
     assert NASTY in "".join(page.words)
+
+
+def test_every_row_of_the_markdown_has_as_many_cells_as_its_head(tmp_path, evaluate):
+    write_report(tmp_path, evaluate(tags=("a|b\n# c", "cat"), method="m|n"), title="t\n# u")
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    assert lines[0] == r"# t \# u" and r"| a\|b \# c | 2 |" in "\n".join(lines)
+    cells = [line.replace(r"\|", "").count("|") for line in lines]
+    for number, line in enumerate(lines):
+        if line.startswith("| ---"):
+            (wide,) = {cells[number - 1], *itertools.takewhile(bool, cells[number:])}
+            assert wide > 2
+
+
+def test_pictures_of_names_that_differ_in_a_suffix_or_are_long_lie_side_by_side(tmp_path, evaluate):
+    names = ["a.png", "a.png.jpg", f"{'x' * 236}.png"]
+    write_report(tmp_path, evaluate(), [replace(make_panel(), path=f"bird/{name}") for name in names])
+    assert len(list((tmp_path / "overlays").iterdir())) == 3
+    assert all(f"bird/{name}" in (tmp_path / "index.html").read_text() for name in names)
+
+
+def test_what_the_pictures_lack_is_a_line_of_the_page(tmp_path, evaluate):
+    write_report(tmp_path, evaluate(), [make_panel()], unshown="no <cache>")
+    assert "<p class=note>no &lt;cache&gt;</p>" in (tmp_path / "index.html").read_text()
 
 
 def test_a_report_without_pictures_or_predicted_tags_is_still_one(tmp_path, make_sweep):

@@ -55,6 +55,16 @@ def test_another_seed_gives_other_weights(classifier_config, tmp_path):
     assert hashes(tmp_path / "g.pt") != hashes(tmp_path / "other.pt")
 
 
+@pytest.mark.parametrize("loss", ["cross-entropy", "one-vs-rest"])
+def test_one_class_alone_is_refused_before_any_work(classifier_config, small_manifest, tmp_path, loss):
+    manifest = read_manifest(small_manifest)
+    birds = tuple(shot for shot in manifest.shots if shot.tag == "bird")
+    write_manifest(replace(manifest, shots=birds, classes=("bird",)), tmp_path / "m.jsonl")
+    with pytest.raises(ManifestError, match=r"one class, bird, alone: .*Add a second class"):
+        fit_classifier(classifier_config(manifest=tmp_path / "m.jsonl", loss=loss))
+    assert not fit_folder(classifier_config().out).exists()
+
+
 def test_a_file_that_is_there_already_is_refused_and_stays(classifier_config):
     classifier_config().out.write_bytes(b"mine")
     with pytest.raises(RunError, match=r"g\.pt is there already.*--resume"):

@@ -218,6 +218,7 @@ def test_a_frame_whose_file_has_changed_is_looked_at_again(config, data_copy):
 def test_boxes_of_another_input_are_refused_or_cleared_on_request(config, small_data):
     predict(config())
     (config().out / "mine.txt").write_text("keep")
+    (config().out / "overlays/mine.jpg").write_text("keep")
     other = config(source=small_data / "car")
     with pytest.raises(RunError, match="--overwrite") as caught:
         predict(other)
@@ -226,6 +227,7 @@ def test_boxes_of_another_input_are_refused_or_cleared_on_request(config, small_
     predict(config(source=small_data / "car", overwrite=True))
     assert all(row["frame"].startswith("000") for row in rows_of(config())) and len(rows_of(config())) == 14
     assert (config().out / "mine.txt").read_text() == "keep"
+    assert (config().out / "overlays/mine.jpg").read_text() == "keep"
     assert not (config().out / "overlays/0001/frame0004.jpg").exists()
 
 
@@ -261,3 +263,25 @@ def test_long_names_keep_their_rows_and_their_pictures(config, tmp_path):
     assert {row["frame"] for row in rows_of(ours)} == {*names[:4], "'=cmd.png"}
     assert len([path for path in (ours.out / "overlays").iterdir() if path.suffix == ".jpg"]) == 5
     assert predict(ours).frames == 5
+
+
+def test_a_table_of_another_program_is_never_cleared(config):
+    config().out.mkdir()
+    (config().out / "boxes.csv").write_text("image,label\nmine.jpg,bird\n")
+    with pytest.raises(RunError, match=r"boxes\.csv is not of this program"):
+        predict(config(overwrite=True))
+    assert "mine.jpg" in (config().out / "boxes.csv").read_text()
+
+
+def test_names_of_a_folder_from_elsewhere_lead_nowhere_else(config, tmp_path, small_data):
+    predict(config())
+    (tmp_path / "victim.jpg").write_text("mine")
+    with (config().out / "frames.jsonl").open("a") as file:
+        file.write(
+            json.dumps(["../../victim.jpg", "0"])
+            + "\n"
+            + json.dumps([str(tmp_path / "victim.jpg"), "0"])
+            + "\n"
+        )
+    predict(config(source=small_data / "car", overwrite=True))
+    assert (tmp_path / "victim.jpg").read_text() == "mine"

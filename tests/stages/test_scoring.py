@@ -51,6 +51,23 @@ def test_it_scores_every_frame_at_the_best_threshold():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("first", range(0, 250, 50))
+def test_a_box_that_one_threshold_in_250_finds_is_found(first):
+    def found_at(tau):
+        """Return the scores on a frame whose box is right within 0.0005 of a threshold, and nowhere else."""
+        scores = np.full((SIDE, SIDE), max(0.0, tau - 0.0005), np.float32)
+        scores[:4, :4] = tau + 0.0005
+        scores[0, 0] = 1.0
+        shot = Shot("bird/1/1", "bird", "bird/1", "val", "", ("a",), {0: (Box(0, 0, 4, 4),)})
+        made = FrameMap(shot, 0, scores, np.array([1.0, 0.0], np.float32), SIDE, SIDE)
+        return Validation(lambda frames: [made], [(shot, 0)], CLASSES, 1, 0)()
+
+    # Upstream's thresholds on val: 0, 0.004, ..., 0.996.
+    for number in range(first, first + 50):
+        scores = found_at(number * 0.004)
+        assert (scores["corloc"], scores["tau"]) == (100, pytest.approx(number * 0.004)), number
+
+
 @given(
     lengths=st.lists(st.integers(1, 4), min_size=1, max_size=4),
     batch_size=st.integers(1, 5),

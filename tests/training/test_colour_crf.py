@@ -73,7 +73,7 @@ def test_the_gradient_is_the_derivative_even_where_the_maps_do_not_add_up_to_one
 
 
 @given(st.integers(1, 5), st.integers(0, 9))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_clip_that_repeats_one_frame_loses_what_the_frame_alone_does(length, seed):
     softmax, rgb = frames(1, 5, seed=seed)
     alone = loss_of(softmax, rgb, torch.tensor([1]))

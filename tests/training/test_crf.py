@@ -255,7 +255,7 @@ def test_the_filter_never_waits_for_its_device():
     assert gaussian_filter(pixel_features(rgb, 15.0, 100.0), values, landmarks).shape == values.shape
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 300), st.integers(0, 9))
 def test_every_cell_of_the_grid_holds_one_landmark(height, width, landmarks, seed):
     rows, columns = (min(math.isqrt(landmarks), side) for side in (height, width))

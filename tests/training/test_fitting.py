@@ -396,6 +396,58 @@ def test_saved_after_every_step_a_killed_run_goes_on_from_the_very_step(tmp_path
         assert_same_runs(run, tmp_path / "whole")
 
 
+@pytest.mark.parametrize("every", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("ends", [(2, 4), (3, 4, 6), (1, 2, 5), (4, 5, 6), (5, 6)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_run_that_goes_on_keeps_the_epoch_that_a_straight_one_keeps(tmp_path, every, ends, sign):
+    def run(path, epochs, resume=False):
+        task, keep = Toy(0.3), {"best": "score", "low": "val_loss"}
+        # Rising or falling: each epoch is better by one of the two.
+        validate = lambda: {"score": sign * task.epoch, "val_loss": sign * task.epoch}  # noqa: E731
+        return fitted(
+            path, task, validate, keep, **{**SCHEDULE, "epochs": epochs}, validate_every=every, resume=resume
+        )
+
+    straight = run(tmp_path / "straight", ends[-1])
+    for number, epochs in enumerate(ends):
+        resumed = run(tmp_path / "run", epochs, resume=number > 0)
+    assert {name: one["epoch"] for name, one in resumed.best.items()} == {
+        name: one["epoch"] for name, one in straight.best.items()
+    }
+    for name in ("last", "best", "low"):
+        assert same(*(without_seconds(kept(tmp_path / where, name)) for where in ("run", "straight"))), name
+
+
+def test_killed_between_an_extra_checkpoint_and_the_end_of_its_epoch_it_goes_on_longer_as_a_straight_run(
+    tmp_path, monkeypatch
+):
+    def run(path, epochs, resume=False):
+        task = Toy(0.3)
+        settings = {**SCHEDULE, "epochs": epochs, "validate_every": 3, "resume": resume}
+        return fitted(path, task, lambda: {"score": task.epoch % 5}, **settings)
+
+    def dies():
+        # Saves: last after 1, 2; best after 3, last; best after 4; the next is killed.
+        monkeypatch.setattr(RunFolder, "save", killed_before("save", 5))
+        run(tmp_path / "run", 4)
+
+    assert in_a_fork(dies) == -signal.SIGKILL
+    assert (kept(tmp_path / "run")["epoch"], kept(tmp_path / "run", "last")["epoch"]) == (4, 3)
+    run(tmp_path / "run", 6, resume=True)
+    run(tmp_path / "whole", 6)
+    assert_same_runs(tmp_path / "run", tmp_path / "whole")
+    assert kept(tmp_path / "run")["epoch"] == 3
+
+
+def test_a_checkpoint_of_before_that_carries_nothing_stays(tmp_path):
+    task = Toy()
+    fitted(tmp_path / "run", task, scores(5.0), epochs=2, validate_every=3)
+    run = RunFolder.open(tmp_path / "run")
+    run.save("best", {key: value for key, value in run.load("best").items() if key != "before"})
+    report = fitted(tmp_path / "run", Toy(), scores(4.0, 3.0), epochs=4, validate_every=3, resume=True)
+    assert report.best["best"]["epoch"] == 2
+
+
 def ctrl_c():
     os.kill(os.getpid(), signal.SIGINT)
 

@@ -57,7 +57,7 @@ def test_the_frame_sum_adds_a_frames_pixels_and_means_over_frames():
 @pytest.mark.parametrize(
     ("average", "reduction", "share"), [("batch-mean", "mean", 1), ("frame-sum", "sum", 3)]
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     labels=hnp.arrays(np.int64, (3, 4, 5), elements=st.sampled_from([0, 1, IGNORE])), seed=st.integers(0, 9)
 )

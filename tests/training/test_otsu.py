@@ -26,7 +26,7 @@ def is_flat(levels: np.ndarray) -> bool:
     return levels.min() == levels.max()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.one_of(few_levels(), hnp.arrays(np.uint8, SIDES)).filter(lambda levels: not is_flat(levels)))
 def test_the_threshold_is_that_of_scikit_image(levels):
     assert otsu_threshold(torch.from_numpy(levels)[None]).item() == threshold_otsu(levels)

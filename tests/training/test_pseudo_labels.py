@@ -190,7 +190,7 @@ def test_a_preset_labels_its_number_of_pixels(preset, most):
     assert set(drawn.labels.unique().tolist()) == {0, 1, IGNORE}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.permutations(range(4)), st.integers(1, 4), st.sampled_from(list(PRESETS)))
 def test_a_draw_depends_on_its_own_map_and_seed_alone(order, size, preset):
     cams, seeds = smooth_cams(4, 16), torch.tensor([5, 2**63 - 1, 0, 11])
@@ -234,7 +234,7 @@ def test_a_region_smaller_than_the_number_of_draws_is_labelled_whole():
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     levels=hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9)), seed=st.integers(0, 99)
 )

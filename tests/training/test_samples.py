@@ -65,7 +65,7 @@ def samples_of(cams=None, frames=None, shots=SHOTS, **options):
     return TrainingSamples(shots, CLASSES, frames or CoordinateFrames(), config(), cams, **options)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**63 - 1))
 def test_frame_and_cam_are_cut_and_mirrored_alike(seed):
     places = np.arange(RESIZED * RESIZED, dtype=np.float32).reshape(1, RESIZED, RESIZED) / RESIZED**2
@@ -101,7 +101,7 @@ def test_the_maximum_through_time_is_taken_before_resizing():
     assert not torch.allclose(before, after)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 3), st.integers(0, 8), st.integers(0, 12), st.sampled_from(MODES))
 def test_a_window_never_leaves_its_shot(number, t, n, mode):
     t = min(t, len(SHOTS[number]) - 1)
@@ -267,7 +267,7 @@ def test_an_epoch_of_clips_can_be_gone_on_with_from_any_step():
             assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 6), st.integers(1, 4), st.integers(0, 9))
 def test_a_clip_is_whole_in_one_batch_of_one_rank(together, room, frames_per_shot, size, epoch):
     given = {"batch_size": together * room, "frames_per_shot": frames_per_shot}

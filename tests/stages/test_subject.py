@@ -13,6 +13,7 @@ from PIL import Image
 
 from tcam_cache.cache import CamCache
 from tcam_cache.datasets import frame_source, read_manifest
+from tcam_cache.stages.build_cache import build_cache
 from tcam_cache.stages.evaluate import evaluate
 from tcam_cache.stages.subject import find_subject
 from tcam_cache.stages.train_decoder import train_decoder
@@ -61,7 +62,7 @@ def test_shots_that_the_cache_lacks_are_named(subject_of, decoder_config, small_
     train_decoder(decoder_config())
     subject, shots = subject_of(run=decoder_config().out), read_manifest(decoder_config().manifest).shots
     assert subject.unshown(shots) == ""
-    lacking = replace(subject, caches=[Lacking(small_cache, shots[0].id)])
+    lacking = replace(subject, cache=Lacking(small_cache, shots[0].id))
     assert lacking.unshown(shots) == (
         f"The CAMs of 1 shot(s) are not shown: {small_cache} lacks {shots[0].id}. "
         "Finish it with `tcam-cache build`."
@@ -125,13 +126,13 @@ def test_a_run_of_before_with_relative_paths_opens_from_any_folder(
     (tmp_path / "caches/layercam").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / base)
     subject = subject_of(run=folder / "runs/one")
-    assert [cache.path for cache in subject.caches] == [folder / "caches/layercam"]
+    assert subject.cache.path == folder / "caches/layercam"
 
 
-def test_another_cache_in_the_place_of_the_runs_is_not_shown(subject_of, trained_in, second_cache):
+def test_another_cache_in_the_place_of_the_runs_is_not_shown(subject_of, trained_in, build_config):
     folder = trained_in("here")
     shutil.rmtree(folder / "caches/layercam")
-    shutil.copytree(second_cache, folder / "caches/layercam")
+    build_cache(build_config(out=folder / "caches/layercam", method="activation", layers="features.4"))
     subject = subject_of(run=folder / "runs/one")
-    assert subject.caches == []
+    assert subject.cache is None
     assert "another cache than the run was trained on" in subject.out_of_reach

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tcam_cache.cache_config import BuildConfig
+from tcam_cache.config import BuildConfig
 from tcam_cache_cli.options import stage_command
 
 
@@ -15,6 +15,6 @@ def command(config: BuildConfig) -> Any:
     \b
     tcam-cache build m.jsonl --classifier g.pt --out cache
     """
-    from tcam_cache.stages.build_cache import build_cache
+    from tcam_cache.stages.build import build_cache
 
     return build_cache(config)

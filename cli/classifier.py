@@ -13,6 +13,6 @@ def command(config: ClassifierConfig) -> Any:
     \b
     tcam-cache classifier m.jsonl --out g.pt
     """
-    from tcam_cache.stages.fit_classifier import fit_classifier
+    from tcam_cache.stages.classifier import fit_classifier
 
     return fit_classifier(config)

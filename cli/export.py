@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tcam_cache.cache_config import ExportConfig
+from tcam_cache.config import ExportConfig
 from tcam_cache_cli.options import stage_command
 
 
@@ -13,6 +13,6 @@ def command(config: ExportConfig) -> Any:
     \b
     tcam-cache export cache --format h5 --out cache.h5
     """
-    from tcam_cache.stages.export_cache import export_cache
+    from tcam_cache.stages.export import export_cache
 
     return export_cache(config)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tcam_cache.cache_config import ImportConfig
+from tcam_cache.config import ImportConfig
 from tcam_cache_cli.options import stage_command
 
 
@@ -16,6 +16,6 @@ def command(config: ImportConfig) -> Any:
     \b
     tcam-cache import m.jsonl maps --classifier g.pt --out cache
     """
-    from tcam_cache.stages.import_cams import import_cams
+    from tcam_cache.stages.import_ import import_cams
 
     return import_cams(config)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tcam_cache.cache_config import InspectConfig
+from tcam_cache.config import InspectConfig
 from tcam_cache_cli.options import stage_command
 
 
@@ -13,6 +13,6 @@ def command(config: InspectConfig) -> Any:
     \b
     tcam-cache inspect cache bird/0001/001 --png shot.png
     """
-    from tcam_cache.stages.inspect_cache import inspect_cache
+    from tcam_cache.stages.inspect import inspect_cache
 
     return inspect_cache(config)

@@ -15,6 +15,6 @@ def command(config: ManifestConfig) -> Any:
     \b
     tcam-cache manifest data --layout folders --annotations boxes.csv --out m.jsonl
     """
-    from tcam_cache.stages.index_dataset import index_dataset
+    from tcam_cache.stages.manifest import index_dataset
 
     return index_dataset(config)

@@ -17,10 +17,10 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from tcam_cache.config.base import Settings, mark_removed, usual_default
 from tcam_cache.errors import ConfigError, TcamCacheError
-from tcam_cache.place import Place, place
+from tcam_cache.files import Place, place
 from tcam_cache.progress import QUIET, is_main_process
-from tcam_cache.settings import Settings, mark_removed, usual_default
 from tcam_cache.torchrun import require_alone
 
 

@@ -25,6 +25,6 @@ def command(config: TrainConfig) -> Any:
     \b
     tcam-cache train m.jsonl --cache cache --out run
     """
-    from tcam_cache.stages.train_decoder import train_decoder
+    from tcam_cache.stages.train import train_decoder
 
     return train_decoder(config)

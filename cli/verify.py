@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tcam_cache.cache_config import VerifyConfig
+from tcam_cache.config import VerifyConfig
 from tcam_cache_cli.options import stage_command
 
 
@@ -13,6 +13,6 @@ def command(config: VerifyConfig) -> Any:
     \b
     tcam-cache verify cache
     """
-    from tcam_cache.stages.verify_cache import verify_cache
+    from tcam_cache.stages.verify import verify_cache
 
     return verify_cache(config)

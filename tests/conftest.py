@@ -1,30 +1,47 @@
-"""A tiny data set of real JPEGs and what every stage makes of it, each made once a session, in seconds."""
+"""A tiny data set of real JPEGs, what every stage makes of it, and small configs and networks."""
 
 import csv
 import io
+import json
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from hypothesis import HealthCheck, settings
 from PIL import Image
+from torch import nn
 
+from tcam_cache.cache import CamCache
+from tcam_cache.config import BuildConfig, ClassifierConfig, EvaluateConfig, train_config
+from tcam_cache.datasets import read_manifest, write_manifest
+from tcam_cache.models import Classifier
 from tcam_cache.progress import QUIET
 
 # One core, as in the time that is promised, and the same sums whatever machine runs the tests.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
 settings.load_profile("suite")
 
+
 COLOURS = {"bird": (220, 40, 30), "car": (30, 60, 220), "dog": (40, 200, 60)}
+
+
 # Shots by video: split, then the length of each; one length alone lies in CLASS/VIDEO/.
 VIDEOS = {
     "bird/0001": ("train", 6, 1),
@@ -36,7 +53,11 @@ VIDEOS = {
     "dog/0001": ("train", 4),
     "dog/0002": ("test", 3),
 }
+
+
 WIDTH, HEIGHT = 64, 48
+
+
 # The settings of every small stage: workers cost more than they save on forty frames.
 QUICK = {"workers": 0, "image_size": 64}
 
@@ -84,7 +105,7 @@ def small_data(tmp_path_factory):
 def small_manifest(small_data):
     """The manifest of `small_data`."""
     from tcam_cache.config import ManifestConfig
-    from tcam_cache.stages.index_dataset import index_dataset
+    from tcam_cache.stages.manifest import index_dataset
 
     out = small_data.parent / "manifest.jsonl"
     annotations = small_data / "annotations.csv"
@@ -96,7 +117,7 @@ def small_manifest(small_data):
 def small_classifier(small_manifest):
     """A squeezenet1_1 fitted for two epochs from random weights."""
     from tcam_cache.config import ClassifierConfig
-    from tcam_cache.stages.fit_classifier import fit_classifier
+    from tcam_cache.stages.classifier import fit_classifier
 
     out = small_manifest.parent / "g.pt"
     settings = {"arch": "squeezenet1_1", "weights": "none", "epochs": 2, "batch_size": 8, "lr": 0.002}
@@ -107,8 +128,8 @@ def small_classifier(small_manifest):
 @pytest.fixture(scope="session")
 def small_cache(small_manifest, small_classifier):
     """The complete cache of `small_manifest`."""
-    from tcam_cache.cache_config import BuildConfig
-    from tcam_cache.stages.build_cache import build_cache
+    from tcam_cache.config import BuildConfig
+    from tcam_cache.stages.build import build_cache
 
     out = small_manifest.parent / "cache"
     build_cache(BuildConfig(manifest=small_manifest, classifier=small_classifier, out=out, **QUICK))
@@ -118,8 +139,8 @@ def small_cache(small_manifest, small_classifier):
 @pytest.fixture(scope="session")
 def small_run(small_manifest, small_cache):
     """A decoder an eighth as wide, trained for two epochs."""
-    from tcam_cache.presets import train_config
-    from tcam_cache.stages.train_decoder import train_decoder
+    from tcam_cache.config import train_config
+    from tcam_cache.stages.train import train_decoder
 
     out = small_manifest.parent / "run"
     settings = {"epochs": 2, "batch_size": 4, "decoder_width": 0.125, "landmarks": 16}
@@ -237,3 +258,160 @@ def _as_rank(rank, port, call, pipe):
     except BaseException as error:
         result = error
     pipe.send(result)
+
+
+@pytest.fixture(scope="module")
+def command():
+    """Return a function that runs `tcam-cache ARGS` in its own process, which a signal ends in time."""
+    script = Path(__file__).parent / "stages" / "cli_zygote.py"
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+    def run(*args, kill_after=None, number=signal.SIGKILL):
+        order = {"args": [str(arg) for arg in args], "kill_after": kill_after, "number": number}
+        process.stdin.write(json.dumps(order) + "\n")
+        process.stdin.flush()
+        return json.loads(process.stdout.readline())
+
+    yield run
+    process.stdin.close()
+    process.stdout.close()
+    process.wait(timeout=60)
+
+
+@pytest.fixture
+def classifier_config(small_manifest, tmp_path, quick):
+    """Return a maker of configs that fit a squeezenet1_1 from random weights for one epoch."""
+    settings = {"arch": "squeezenet1_1", "weights": "none", "epochs": 1, "batch_size": 8, "lr": 0.002}
+    defaults = {"manifest": small_manifest, "out": tmp_path / "g.pt", **settings, **quick}
+    return lambda **given: ClassifierConfig(**{**defaults, **given})
+
+
+@pytest.fixture
+def build_config(small_manifest, small_classifier, tmp_path, quick):
+    """Return a maker of configs that build the small cache into a new folder."""
+    places = {"manifest": small_manifest, "classifier": small_classifier, "out": tmp_path / "cache"}
+    return lambda **given: BuildConfig(**{**places, **quick, **given})
+
+
+@pytest.fixture
+def decoder_config(small_manifest, small_cache, tmp_path, quick):
+    """Return a maker of configs that train a narrow decoder for one epoch into a new folder."""
+    settings = {"epochs": 1, "batch_size": 4, "decoder_width": 0.125, "landmarks": 16}
+    places = {"manifest": small_manifest, "cache": small_cache, "out": tmp_path / "run"}
+    return lambda preset="recommended", **given: train_config(
+        preset, **{**places, **settings, **quick, **given}
+    )
+
+
+@pytest.fixture
+def evaluate_config(small_manifest, tmp_path):
+    """Return a maker of configs that score into a new folder, without pictures."""
+    defaults = {"manifest": small_manifest, "out": tmp_path / "report", "workers": 0, "overlays": 0}
+    return lambda **given: EvaluateConfig(**{**defaults, **given})
+
+
+@pytest.fixture
+def data_copy(small_data, tmp_path):
+    """A copy of the data set that a test may damage; give it as `root`."""
+    return shutil.copytree(small_data, tmp_path / "data")
+
+
+@pytest.fixture
+def without_boxes(small_manifest, tmp_path):
+    """The manifest without a single box."""
+    manifest = read_manifest(small_manifest)
+    bare = tuple(replace(shot, boxes={}) for shot in manifest.shots)
+    write_manifest(replace(manifest, shots=bare), tmp_path / "m.jsonl")
+    return tmp_path / "m.jsonl"
+
+
+@pytest.fixture
+def fails(tcam):
+    """Return a function that runs a command, makes sure it ends with one named error, and returns that."""
+
+    def run(*args):
+        result = tcam(*args)
+        assert (result.exit_code, result.stdout) == (1, ""), result.output
+        assert result.stderr.count("Error: ") == 1 and "Traceback" not in result.stderr
+        return result.stderr[result.stderr.index("Error: ") :]
+
+    return run
+
+
+@pytest.fixture
+def index(data_copy, tmp_path):
+    """Return the arguments that index the copy of the data set, with its annotations."""
+    places = ["--annotations", data_copy / "annotations.csv", "--out", tmp_path / "m.jsonl"]
+    return ["manifest", data_copy, "--layout", "folders", "--workers", 0, *places]
+
+
+@pytest.fixture
+def build(small_manifest, small_classifier, data_copy, tmp_path):
+    """Return the arguments that build the small cache out of the copy of the data set."""
+    given = ["--classifier", small_classifier, "--root", data_copy, "--image-size", 64, "--workers", 0]
+    return ["build", small_manifest, *given, "--out", tmp_path / "cache"]
+
+
+@pytest.fixture
+def train(small_manifest, tmp_path):
+    """Return the arguments that train a narrow decoder; the cache is missing."""
+    given = ["--image-size", 64, "--workers", 0, "--landmarks", 16, "--decoder-width", 0.125, "--epochs", 1]
+    return ["train", small_manifest, *given, "--out", tmp_path / "run"]
+
+
+@pytest.fixture(scope="session")
+def same_arrays():
+    """Return a function that makes sure that two cache folders hold the same finished shots and numbers."""
+
+    def check(ours, theirs):
+        ours, theirs = CamCache.open(ours), CamCache.open(theirs)
+        assert ours.shots() == theirs.shots()
+        for shot in theirs.shots():
+            assert np.array_equal(ours.cams(shot.id), theirs.cams(shot.id))
+            for one, other in zip(
+                vars(ours.stats(shot.id)).values(), vars(theirs.stats(shot.id)).values(), strict=True
+            ):
+                assert np.array_equal(one, other)
+
+    return check
+
+
+CLASSES = ("bird", "boat", "cat", "dog")
+
+
+def random_classifier(arch, output_stride=16, seed=0):
+    """Return a frozen classifier in float64 whose head and batch norms have seen something."""
+    torch.manual_seed(seed)
+    model = Classifier(arch, CLASSES, output_stride).double()
+    nn.init.normal_(model.head.weight)
+    nn.init.normal_(model.head.bias)
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.normal_(part.running_mean, std=0.3)
+            nn.init.uniform_(part.running_var, 0.5, 2)
+            nn.init.uniform_(part.weight, 0.5, 1.5)
+            nn.init.normal_(part.bias, std=0.2)
+    return model.freeze()
+
+
+def random_images(batch=3, height=40, width=56, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(batch, 3, height, width, dtype=torch.float64, generator=generator)
+
+
+@pytest.fixture(scope="session", name="random_classifier")
+def _random_classifier():
+    return random_classifier
+
+
+@pytest.fixture(scope="session", name="random_images")
+def _random_images():
+    return random_images
+
+
+@pytest.fixture(scope="session", params=["resnet18", "squeezenet1_1"])
+def model(request):
+    """A ResNet with BatchNorm and a chain without, frozen, in float64; no test changes it."""
+    return random_classifier(request.param)

@@ -86,11 +86,11 @@ def test_the_house_has_the_rooms_that_are_checked_here():
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("import tcam_cache.cache.store", {"tcam_cache.cache.store"}),
+        ("import tcam_cache.cache.reader", {"tcam_cache.cache.reader"}),
         ("from tcam_cache import cache", {"tcam_cache.cache"}),
-        ("from ..cache import store", {"tcam_cache.cache.store"}),
+        ("from ..cache import store", {"tcam_cache.cache.reader"}),
         ("from . import losses", {"tcam_cache.training.losses"}),
-        ("def f():\n    from tcam_cache.cams import Cams", {"tcam_cache.cams.Cams"}),
+        ("def f():\n    from tcam_cache.cams import Cams", {"tcam_cache.cams.fusion.Cams"}),
     ],
 )
 def test_an_import_is_found_however_it_is_written(line, found):

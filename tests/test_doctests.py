@@ -40,6 +40,8 @@ def test_an_example_that_shows_something_else_is_found(monkeypatch):
     assert "Expected:\n    'b'" in "".join(said)
 
 
-@pytest.mark.parametrize("name", ["tcam_cache.cams.backbone", "tcam_cache.cache.store", "tcam_cache.cells"])
+@pytest.mark.parametrize(
+    "name", ["tcam_cache.models.backbone", "tcam_cache.cache.reader", "tcam_cache.cells"]
+)
 def test_modules_in_every_depth_are_looked_at(name):
     assert name in MODULES

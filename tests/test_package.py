@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import tcam_cache
-from tcam_cache.settings import Settings
+from tcam_cache.config.base import Settings
 from tcam_cache_cli.main import COMMANDS
 
 TWINS = {

@@ -7,13 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcam_cache.provenance import (
-    RECORDED_PACKAGES,
-    canonical_json,
-    differences,
-    provenance,
-    sha256_of,
-)
+from tcam_cache.provenance import RECORDED_PACKAGES, canonical_json, differences, provenance, sha256_of
 
 plain = st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False)
 values = st.recursive(plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner))

@@ -1,24 +1,22 @@
-"""What the reader, the pack, the check and the summary share: one cache's marker, index, records, arrays."""
+"""An opened cache: its shots, and their rows, with and without a check of every byte."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
 import numpy as np
 
-from tcam_cache.cache.arrays import Arrays, Columns
-from tcam_cache.cache.commits import Commit, CommitLog
-from tcam_cache.cache.h5_file import H5Arrays, H5Objects
-from tcam_cache.cache.index import ShotIndex
-from tcam_cache.cache.layout import ARRAYS, STATS, CachePlan
-from tcam_cache.cache.locate import objects_at
-from tcam_cache.cache.marker import NAME, Marker
-from tcam_cache.cache.objects import Objects
-from tcam_cache.cache.stored_frames import FrameFolder
+from tcam_cache.cache.commits import Commit, CommitLog, ShotIndex, content_digest
+from tcam_cache.cache.format import ARRAYS, NAME, STATS, CachePlan, Marker
+from tcam_cache.cache.frames import FrameFolder
+from tcam_cache.cache.storage.arrays import Arrays, Columns
+from tcam_cache.cache.storage.hdf5 import H5Arrays, H5Objects
+from tcam_cache.cache.storage.objects import Objects
+from tcam_cache.cache.storage.places import objects_at
 from tcam_cache.errors import CacheError
-from tcam_cache.place import Place
+from tcam_cache.files import Place
 from tcam_cache.provenance import sha256_of
 from tcam_cache.records import Shot
 
@@ -136,3 +134,53 @@ class Contents:
                 "Run `tcam-cache verify` to list the damage."
             )
         return values
+
+
+BATCH_BYTES = 32 * 1024 * 1024
+
+
+def finished_shots(contents: Contents) -> dict[int, Commit]:
+    """Return the record of every finished shot by its position, in order.
+
+    Raises:
+        CacheError: no shot is finished.
+    """
+    commits = contents.log.all()
+    if not commits:
+        raise CacheError(
+            f"no shot of {contents.objects.where()} is finished yet. Run `tcam-cache build` first."
+        )
+    return commits
+
+
+def checked_shots(
+    contents: Contents, commits: Mapping[int, Commit]
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Yield each shot's position, maps (T, h, w) float16 and statistics (T, k) float32.
+
+    Raises:
+        CacheError: they are not what was committed.
+    """
+    index, limit = contents.index, BATCH_BYTES // (2 * np.prod(contents.marker.map_size, dtype=int)) + 1
+    for batch in _batches(index, list(commits), limit):
+        first, last = index.rows(batch[0]).start, index.rows(batch[-1]).stop
+        maps, stats = contents.arrays.read(slice(first, last))
+        for position in batch:
+            rows = slice(index.starts[position] - first, index.rows(position).stop - first)
+            if content_digest(maps[rows], stats[rows]) != commits[position].sha256:
+                raise CacheError(
+                    f"shot {index.ids[position]!r} of {contents.objects.where()} is not what was committed. "
+                    "Run `tcam-cache verify` to list the damage."
+                )
+            yield position, maps[rows], stats[rows]
+
+
+def _batches(index: ShotIndex, positions: list[int], limit: int) -> Iterator[list[int]]:
+    batch: list[int] = []
+    for position in positions:
+        if batch and index.rows(position).stop - index.starts[batch[0]] > limit:
+            yield batch
+            batch = []
+        batch.append(position)
+    if batch:
+        yield batch

@@ -16,10 +16,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from tcam_cache.cache.checked import checked_shots, finished_shots
-from tcam_cache.cache.commits import Commit
-from tcam_cache.cache.contents import Contents
-from tcam_cache.cache.index import ShotIndex
+from tcam_cache.cache.commits import Commit, ShotIndex
+from tcam_cache.cache.contents import Contents, checked_shots, finished_shots
 from tcam_cache.errors import CacheError, StorageError
 from tcam_cache.files import atomic_file, storage_errors
 from tcam_cache.progress import progress_bar

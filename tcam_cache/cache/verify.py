@@ -7,8 +7,7 @@ import numpy as np
 
 from tcam_cache.cache.commits import Commit, CommitLog, content_digest
 from tcam_cache.cache.contents import Contents
-from tcam_cache.cache.layout import ARRAYS, CAM, STATS, empty_group
-from tcam_cache.cache.marker import NAME
+from tcam_cache.cache.format import ARRAYS, CAM, NAME, STATS, empty_group
 from tcam_cache.cache.pack import PackedCams, existing_pack
 from tcam_cache.errors import CacheError
 from tcam_cache.progress import progress_bar

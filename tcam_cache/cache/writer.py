@@ -9,17 +9,16 @@ from typing import Self
 
 import numpy as np
 
-from tcam_cache.cache.arrays import Arrays
 from tcam_cache.cache.commits import Commit, CommitLog, content_digest
-from tcam_cache.cache.layout import ARRAYS, CachePlan, empty_arrays
-from tcam_cache.cache.locate import writable_objects_at
-from tcam_cache.cache.marker import Marker, is_attachment_name
-from tcam_cache.cache.objects import WritableObjects
+from tcam_cache.cache.format import ARRAYS, CachePlan, Marker, empty_arrays, is_attachment_name
+from tcam_cache.cache.frames import FOLDER as FRAMES
+from tcam_cache.cache.frames import FrameFolder, ShotFrames
 from tcam_cache.cache.source_files import content_of, source_changes, stamp_of
-from tcam_cache.cache.stored_frames import FOLDER as FRAMES
-from tcam_cache.cache.stored_frames import FrameFolder, ShotFrames
+from tcam_cache.cache.storage.arrays import Arrays
+from tcam_cache.cache.storage.objects import WritableObjects
+from tcam_cache.cache.storage.places import writable_objects_at
 from tcam_cache.errors import CacheError, ConfigError
-from tcam_cache.place import Place
+from tcam_cache.files import Place
 from tcam_cache.provenance import differences
 from tcam_cache.records import FrameSource, Shot, ShotCams
 

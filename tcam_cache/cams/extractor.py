@@ -1,4 +1,4 @@
-"""CAMs of frames from a frozen classifier: any method, any layer, any class of each frame."""
+"""CAMs of any method at any layer: closed forms where they hold, a partial backward pass elsewhere."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,16 +7,53 @@ import torch
 from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
-from tcam_cache.cache_config import METHODS
-from tcam_cache.cams.class_free import ACTIVATION, mean_activation
-from tcam_cache.cams.classifier import Classifier
-from tcam_cache.cams.closed_forms import closed_form
-from tcam_cache.cams.fusion import DEEP_STAGES, fused
-from tcam_cache.cams.gradient_forms import GRADIENT_FORMS
+from tcam_cache.cams.fusion import DEEP_STAGES, Cams, fused, normalise
 from tcam_cache.cams.layers import LAST, check_spatial, find_layers, shallow_layers
-from tcam_cache.cams.normalise import Cams, normalise
-from tcam_cache.cams.targets import ALL, Targets, checked_targets, chosen_classes
+from tcam_cache.cams.methods import ACTIVATION, GRADIENT_FORMS, closed_form, mean_activation
+from tcam_cache.config.build import METHODS
 from tcam_cache.errors import ConfigError
+from tcam_cache.models import Classifier
+
+PREDICTION, ALL = "prediction", "all"
+Targets = int | str | Sequence[int] | torch.Tensor
+
+
+def checked_targets(targets: Targets, batch: int, classes: Sequence[str]) -> str | torch.Tensor:
+    """Return "prediction", "all", or a (B,) int64 tensor of class indices.
+
+    Args:
+        targets: one index for all frames, one index each, "prediction" or "all".
+        batch: B, the number of frames.
+        classes: of the classifier.
+
+    Raises:
+        ConfigError: another word, another number of indices, or an index out of range (all are listed).
+    """
+    if isinstance(targets, str):
+        if targets in (PREDICTION, ALL):
+            return targets
+        raise ConfigError(f"got target {targets!r}; expected class indices, {PREDICTION!r} or {ALL!r}.")
+    indices = torch.as_tensor(targets)
+    if indices.dtype.is_floating_point or indices.dtype == torch.bool or indices.shape not in ((), (batch,)):
+        raise ConfigError(
+            f"got targets of shape {tuple(indices.shape)} and type {indices.dtype} for {batch} frames; "
+            "expected one class index, or one for each frame."
+        )
+    wrong = sorted({index for index in indices.reshape(-1).tolist() if not 0 <= index < len(classes)})
+    if wrong:
+        known = ", ".join(f"{index} {name}" for index, name in enumerate(classes))
+        raise ConfigError(f"got class indices {wrong}; expected some of: {known}.")
+    return indices.long().expand(batch)
+
+
+def chosen_classes(targets: str | torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """Return the (B, N) class indices whose maps are wanted, N = 1 but for "all"; logits are (B, C)."""
+    if isinstance(targets, torch.Tensor):
+        return targets.to(logits.device)[:, None]
+    if targets == PREDICTION:
+        return logits.argmax(1, keepdim=True)
+    return torch.arange(logits.shape[1], device=logits.device).expand(len(logits), -1)
+
 
 # Smooth Grad-CAM++: how many noisy inputs, and their noise in units of the standardised input; the choice of
 # its implementations. Every frame gets the same noise, so that no map depends on the frames beside it.

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
-from tcam_cache.cams.backbone import chained
-from tcam_cache.cams.classifier import Classifier
 from tcam_cache.errors import ConfigError
+from tcam_cache.models import Classifier
+from tcam_cache.models.backbone import chained
 
 LAST = "last"
 # What comes after the features, by its names here and in torchvision: it has no position in the frame.

@@ -1,11 +1,18 @@
 """Tagged video on disk: indexed into a manifest, annotated, split by video, and decoded in time order."""
 
 from tcam_cache.datasets.annotations import Annotations, attach, read_annotations, without_frames
+from tcam_cache.datasets.batches import loaded, loader_of
 from tcam_cache.datasets.check import CheckReport, check_frames
-from tcam_cache.datasets.demo_set import demo_tags, write_demo
-from tcam_cache.datasets.expected import deviations, expected_data
-from tcam_cache.datasets.folders import index_folders
-from tcam_cache.datasets.images import ImageFrames
+from tcam_cache.datasets.demo.data_set import demo_tags, write_demo
+from tcam_cache.datasets.frames import ImageFrames, frame_source
+from tcam_cache.datasets.layouts.expected import deviations, expected_data
+from tcam_cache.datasets.layouts.folders import index_folders
+from tcam_cache.datasets.layouts.scan import Scan
+from tcam_cache.datasets.layouts.split_files import read_video_splits
+from tcam_cache.datasets.layouts.videos import scan_videos
+from tcam_cache.datasets.layouts.wsol import scan_wsol, write_wsol
+from tcam_cache.datasets.layouts.ytov1 import scan_ytov1
+from tcam_cache.datasets.layouts.ytov2_2 import scan_ytov2_2
 from tcam_cache.datasets.listing import image_names, refuse_links_out
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.datasets.manifest_file import (
@@ -16,16 +23,8 @@ from tcam_cache.datasets.manifest_file import (
     write_manifest,
 )
 from tcam_cache.datasets.picture_files import data_depth
-from tcam_cache.datasets.sampling import sample
-from tcam_cache.datasets.scan import Scan
-from tcam_cache.datasets.sources import frame_source
-from tcam_cache.datasets.split_files import read_video_splits
-from tcam_cache.datasets.splits import seeded_splits
-from tcam_cache.datasets.video_frames import VideoFrames, frame_times, is_moving
-from tcam_cache.datasets.videos import scan_videos
-from tcam_cache.datasets.wsol import scan_wsol, write_wsol
-from tcam_cache.datasets.ytov1 import scan_ytov1
-from tcam_cache.datasets.ytov2_2 import scan_ytov2_2
+from tcam_cache.datasets.sampling import sample, seeded_splits
+from tcam_cache.datasets.video import VideoFrames, frame_times, is_moving
 
 __all__ = [
     "FOLLOW_LINKS",
@@ -46,6 +45,8 @@ __all__ = [
     "image_names",
     "index_folders",
     "is_moving",
+    "loaded",
+    "loader_of",
     "manifest_text",
     "parse_manifest",
     "read_annotations",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tcam_cache.datasets.box_units import checked_box, doubt_units, far_beyond
-from tcam_cache.datasets.images import image_sizes
+from tcam_cache.datasets.frames import image_sizes
 from tcam_cache.datasets.tables import read_table
 from tcam_cache.errors import AnnotationError, FrameError
 from tcam_cache.names import one_name

@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-from tcam_cache.datasets.images import ImageFrames, open_image, shown_size
+from tcam_cache.datasets.frames import ImageFrames, frame_source, open_image, shown_size
+from tcam_cache.datasets.layouts.scan import Scan
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.datasets.picture_files import as_rgb, used_bits
-from tcam_cache.datasets.scan import Scan
-from tcam_cache.datasets.sources import frame_source
 from tcam_cache.errors import FrameError, ManifestError
 from tcam_cache.processes import in_processes
 from tcam_cache.progress import progress_bar

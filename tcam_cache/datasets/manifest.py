@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tcam_cache.datasets.sources import is_upright
 from tcam_cache.errors import ConfigError, ManifestError
 from tcam_cache.provenance import canonical_json
 from tcam_cache.records import SPLITS, Shot, shots_of_split
@@ -156,3 +155,17 @@ def _leaves(path: str) -> bool:
 def _is_text(name: str) -> bool:
     # An undecodable file name reaches Python as lone surrogates, which no file of text can hold.
     return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+UPRIGHT, STORED = "upright", "stored"
+# What a manifest's header says of its times; one that says nothing counts from the container's zero.
+FROM_FIRST = {"times": "from the first frame"}
+
+
+def is_upright(facts: Mapping[str, Any]) -> bool:
+    """Return whether frames are turned as their files say; headers of before say nothing and mean as stored.
+
+    >>> is_upright({"orientation": "upright"}), is_upright({})
+    (True, False)
+    """
+    return facts.get("orientation") == UPRIGHT

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tcam_cache.cache import CamCache
 from tcam_cache.datasets.box_units import is_share, parsed_box
 from tcam_cache.datasets.listing import refuse_links_out
 from tcam_cache.datasets.manifest import Manifest
@@ -174,3 +175,26 @@ def _position(text: str) -> int:
 
 def _reason(error: Exception) -> str:
     return f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+
+
+CLASSIFIER_NAME = "classifier.pt"
+MANIFEST_NAME = "manifest.jsonl"
+
+
+def attached_manifest(cache: CamCache, root: Path | None = None) -> Manifest:
+    """Return the manifest that a cache was built from, sampled as it was.
+
+    Args:
+        cache: of any kind.
+        root: where the data set lies now, if not where the manifest says.
+
+    Raises:
+        CacheError: the cache keeps none.
+        ManifestError: the data set is not where it was.
+    """
+    return parse_manifest(cache.attachment(MANIFEST_NAME), f"{cache.path}/{MANIFEST_NAME}", root)
+
+
+def frame_names(cache: CamCache, shot_id: str) -> tuple[str, ...]:
+    """Return the file names of a shot's frames; the data set itself may be elsewhere, or gone."""
+    return attached_manifest(cache, Path.cwd()).shot(shot_id).frames

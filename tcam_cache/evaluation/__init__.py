@@ -1,13 +1,19 @@
 """From maps to boxes, from boxes to CorLoc, from CorLoc to a report; nothing here imports torch."""
 
 from tcam_cache.evaluation.boxes import GRID, boxes_at, hits, iou, otsu_box
-from tcam_cache.evaluation.frames_csv import FrameRow, from_csv, to_csv
 from tcam_cache.evaluation.metrics import Evaluation, Metrics, score
-from tcam_cache.evaluation.panels import Panel, draw_panel
 from tcam_cache.evaluation.published import PublishedRow, published, published_ablation
-from tcam_cache.evaluation.report import write_report
-from tcam_cache.evaluation.sweeps import FrameSweep, sweep_frame
-from tcam_cache.evaluation.thresholds import Threshold, choose_tau, corloc_curve, require_val_tau
+from tcam_cache.evaluation.report.folder import write_report
+from tcam_cache.evaluation.report.pictures import Panel, draw_panel
+from tcam_cache.evaluation.rows import FrameRow, from_csv, to_csv
+from tcam_cache.evaluation.thresholds import (
+    FrameSweep,
+    Threshold,
+    choose_tau,
+    corloc_curve,
+    require_val_tau,
+    sweep_frame,
+)
 
 __all__ = [
     "GRID",

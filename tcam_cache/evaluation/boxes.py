@@ -5,10 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from skimage.filters import threshold_otsu
 
-from tcam_cache.config import BOX_MODES
+from tcam_cache.config.evaluate import BOX_MODES
 from tcam_cache.errors import ConfigError, EvaluationError
-from tcam_cache.evaluation.merge_forest import MergeForest, merge_forest
-from tcam_cache.evaluation.polygons import doubled_areas, extents_of
+from tcam_cache.evaluation.regions import MergeForest, doubled_areas, extents_of, merge_forest
 
 GRID = np.arange(0, 1, 0.001)
 GRID.flags.writeable = False

@@ -9,9 +9,15 @@ from typing import Any
 import numpy as np
 
 from tcam_cache.evaluation.boxes import GRID, hits, iou
-from tcam_cache.evaluation.frames_csv import OVERLAPS, FrameRow, frame_rows
-from tcam_cache.evaluation.sweeps import FrameSweep
-from tcam_cache.evaluation.thresholds import Threshold, by_class, corloc_curve, require_frames, thresholds
+from tcam_cache.evaluation.rows import OVERLAPS, FrameRow, frame_rows
+from tcam_cache.evaluation.thresholds import (
+    FrameSweep,
+    Threshold,
+    by_class,
+    corloc_curve,
+    require_frames,
+    thresholds,
+)
 
 logger = logging.getLogger(__name__)
 

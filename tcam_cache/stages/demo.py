@@ -7,18 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from tcam_cache.cache import CamCache
-from tcam_cache.cache_config import BuildConfig, InspectConfig
-from tcam_cache.config import ClassifierConfig, DemoConfig, EvaluateConfig, ManifestConfig
+from tcam_cache.config import (
+    BuildConfig,
+    ClassifierConfig,
+    DemoConfig,
+    EvaluateConfig,
+    InspectConfig,
+    ManifestConfig,
+    train_config,
+)
 from tcam_cache.datasets import write_demo
 from tcam_cache.errors import ManifestError
 from tcam_cache.names import left_behind
-from tcam_cache.presets import train_config
-from tcam_cache.stages.build_cache import build_cache
+from tcam_cache.stages.build import build_cache
+from tcam_cache.stages.classifier import fit_classifier, fit_folder
 from tcam_cache.stages.evaluate import EvaluateReport, evaluate
-from tcam_cache.stages.fit_classifier import fit_classifier, fit_folder
-from tcam_cache.stages.index_dataset import index_dataset
-from tcam_cache.stages.inspect_cache import inspect_cache
-from tcam_cache.stages.train_decoder import train_decoder
+from tcam_cache.stages.inspect import inspect_cache
+from tcam_cache.stages.manifest import index_dataset
+from tcam_cache.stages.train import train_decoder
 
 logger = logging.getLogger(__name__)
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from tcam_cache.config import EvaluateConfig
+from tcam_cache.datasets.frames import open_data
+from tcam_cache.devices import worker_count
 from tcam_cache.evaluation import (
     GRID,
     Evaluation,
@@ -21,13 +23,12 @@ from tcam_cache.evaluation import (
     score,
     write_report,
 )
+from tcam_cache.inference.maps import FrameMap, annotated_frames
+from tcam_cache.inference.scoring import sweep_maps
+from tcam_cache.inference.targets import Subject, find_subject
 from tcam_cache.progress import progress_bar
 from tcam_cache.provenance import provenance
 from tcam_cache.records import FrameSource, Shot
-from tcam_cache.stages.maps import FrameMap, annotated_frames
-from tcam_cache.stages.scoring import sweep_maps
-from tcam_cache.stages.setup import open_data, worker_count
-from tcam_cache.stages.subject import Subject, find_subject
 
 logger = logging.getLogger(__name__)
 

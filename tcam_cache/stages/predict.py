@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 
 from tcam_cache.cache.source_files import stamp_of
-from tcam_cache.cams import weights_hash
-from tcam_cache.config import MAP_SIZE, PredictConfig
+from tcam_cache.config import PredictConfig
+from tcam_cache.config.evaluate import MAP_SIZE
 from tcam_cache.datasets import ImageFrames, VideoFrames, data_depth, frame_times, image_names, is_moving
+from tcam_cache.devices import find_device, worker_count
 from tcam_cache.errors import ConfigError, FrameError
 from tcam_cache.evaluation import boxes_at
-from tcam_cache.evaluation.overlays import draw_boxes, overlay_cam, save_image
+from tcam_cache.evaluation.report.pictures import draw_boxes, overlay_cam, save_image
+from tcam_cache.inference.boxes_folder import OVERLAYS, ROWS, BoxesFolder, Row
+from tcam_cache.inference.localizer import Localizer, open_localizer
+from tcam_cache.inference.maps import FrameMap, decoder_maps
+from tcam_cache.models import weights_hash
 from tcam_cache.progress import progress_bar
 from tcam_cache.records import Box, FrameSource, Shot
-from tcam_cache.stages.boxes_folder import OVERLAYS, ROWS, BoxesFolder, Row
-from tcam_cache.stages.localizer import Localizer, open_localizer
-from tcam_cache.stages.maps import FrameMap, decoder_maps
-from tcam_cache.stages.setup import find_device, worker_count
 
 COLUMNS = ("frame", "predicted_class", "probability", "x0", "y0", "x1", "y1", "score")
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
+from tcam_cache.config import FitConfig
+from tcam_cache.config.base import without_removed
+from tcam_cache.datasets import Manifest
 from tcam_cache.errors import ConfigError, RunError
 from tcam_cache.files import make_folder, write_bytes, write_json
 from tcam_cache.names import left_behind
-from tcam_cache.provenance import differences
-from tcam_cache.settings import without_removed
+from tcam_cache.provenance import differences, sha256_of
 
 # What may change between an interrupted run and the one that goes on: where things lie and how long it lasts.
 FREE_ON_RESUME = frozenset(
@@ -183,3 +185,9 @@ def _json_object(text: str) -> dict[str, Any]:
 
 def _json_lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
+
+
+def split_hashes(manifest: Manifest, config: FitConfig) -> dict[str, str]:
+    """Return what tells whether a fit that goes on still learns from, and is chosen by, the same shots."""
+    splits = {"train": config.train_split, "val": config.val_split}
+    return {name: sha256_of([shot.id for shot in manifest.split(split)]) for name, split in splits.items()}

@@ -8,14 +8,15 @@ from torch._dynamo.exc import TorchDynamoException
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 from tcam_cache.config import ClassifierConfig, TrainConfig
+from tcam_cache.devices import as_images, on_device
 from tcam_cache.errors import ConfigError
-from tcam_cache.training.decoder import Decoder
-from tcam_cache.training.losses import shared_terms, tcam_terms
+from tcam_cache.models import Decoder
+from tcam_cache.training.loop import step_generator
+from tcam_cache.training.losses import barrier_t, shared_terms, tcam_terms
 from tcam_cache.training.pseudo_labels import PseudoLabels, draw_pseudo_labels
 from tcam_cache.training.ranks import SINGLE_PROCESS, Ranks
-from tcam_cache.training.samples import Sample
-from tcam_cache.training.size import barrier_t
-from tcam_cache.training.transfer import as_images, on_device
+from tcam_cache.training.run_folder import VAL_LOSS
+from tcam_cache.training.samples import EpochBatches, Sample
 
 
 class ClassifierTask:
@@ -170,3 +171,27 @@ def autocast(device: torch.device, amp: str = "auto") -> torch.autocast:
     """Return the context of a precision, "bf16" or "none"; "auto" is bf16 on CUDA, where it is faster."""
     mixed = amp == "bf16" or (amp == "auto" and device.type == "cuda")
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed)
+
+
+class ValidationLoss:
+    """Return the decoder's mean loss on a split: the same frames, crops and pseudo-labels in every epoch.
+
+    Args:
+        task: whose decoder is judged.
+        batches: of the split, whole ones.
+        ranks: who deals them out among themselves; all must call it, and all get the mean.
+    """
+
+    def __init__(self, task: DecoderTask, batches: EpochBatches, ranks: Ranks = SINGLE_PROCESS) -> None:
+        self.task, self.batches, self.ranks = task, batches, ranks
+
+    def __call__(self) -> dict[str, float]:
+        """Return `VAL_LOSS`, the mean over frames."""
+        total = frames = 0.0
+        steps = self.ranks.share(range(len(self.batches)))
+        for step, batch in zip(steps, self.batches.of_steps(0, steps), strict=True):
+            terms = self.task.validation_losses(batch, step_generator(self.batches.config.seed, 0, step))
+            total = total + len(batch.tag) * sum(terms.values())
+            frames += len(batch.tag)
+        totals, counts = zip(*self.ranks.gather((float(total), frames)), strict=True)
+        return {VAL_LOSS: sum(totals) / sum(counts)}

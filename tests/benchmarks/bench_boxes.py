@@ -12,7 +12,7 @@ from skimage.filters import gaussian
 from skimage.measure import label
 from skimage.transform import resize
 
-from tcam_cache.evaluation.boxes import GRID, boxes_at
+from tcam_cache.evaluation import GRID, boxes_at
 
 pytestmark = pytest.mark.benchmark
 SIDE = 224

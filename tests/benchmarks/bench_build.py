@@ -17,14 +17,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tcam_cache.cache_config import BuildConfig
-from tcam_cache.cams import CHECKPOINTS, ClassifierFile, fold_batch_norm, seeded_classifier
-from tcam_cache.config import ManifestConfig
+from tcam_cache.config import BuildConfig, ManifestConfig
 from tcam_cache.datasets import ImageFrames, read_manifest
-from tcam_cache.stages.build_cache import build_cache
-from tcam_cache.stages.index_dataset import index_dataset
-from tcam_cache.stages.loading import ShotBatches, load_batches
-from tcam_cache.training import as_images
+from tcam_cache.datasets.batches import ShotBatches, load_batches
+from tcam_cache.devices import as_images
+from tcam_cache.models import CHECKPOINTS, ClassifierFile, fold_batch_norm, seeded_classifier
+from tcam_cache.stages.build import build_cache
+from tcam_cache.stages.manifest import index_dataset
 
 BATCH, ROUNDS = 32, 3
 SHOTS, LENGTH = 6, 64

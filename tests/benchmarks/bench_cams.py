@@ -17,8 +17,9 @@ from functools import partial
 
 import torch
 
-from tcam_cache.cams import CamExtractor, fold_batch_norm, seeded_classifier
-from tcam_cache.cams.torchvision_import import torchvision_models
+from tcam_cache.cams import CamExtractor
+from tcam_cache.models import fold_batch_norm, seeded_classifier
+from tcam_cache.models.backbone import torchvision_models
 
 torchvision_models()  # first: the peers cannot import torchvision beside every build of torch
 with warnings.catch_warnings(action="ignore"):

@@ -18,16 +18,14 @@ import torch
 from PIL import Image
 
 from tcam_cache.cache import CamCache
-from tcam_cache.cache_config import BuildConfig
-from tcam_cache.cams import CHECKPOINTS, ClassifierFile, seeded_classifier
-from tcam_cache.config import ManifestConfig
+from tcam_cache.config import BuildConfig, ManifestConfig, train_config
 from tcam_cache.datasets import ImageFrames, read_manifest
-from tcam_cache.presets import train_config
+from tcam_cache.models import CHECKPOINTS, ClassifierFile, seeded_classifier
 from tcam_cache.records import Frame
-from tcam_cache.stages.build_cache import build_cache
-from tcam_cache.stages.index_dataset import index_dataset
-from tcam_cache.training.draws import Draw
-from tcam_cache.training.samples import TrainingSamples
+from tcam_cache.stages.build import build_cache
+from tcam_cache.stages.manifest import index_dataset
+from tcam_cache.training import TrainingSamples
+from tcam_cache.training.samples import Draw
 
 FRAMES, ROUNDS, SIDE = 64, 5, 256
 PHOTOGRAPHS = ("astronaut", "cat", "coffee", "rocket")

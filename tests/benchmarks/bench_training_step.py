@@ -19,16 +19,15 @@ import torch
 from torch.nn import functional
 
 from tcam_cache.cache import CachePlan, CamCache, CamWriter
-from tcam_cache.cams import Classifier
-from tcam_cache.presets import PRESETS, train_config
+from tcam_cache.config import train_config
+from tcam_cache.config.train import PRESETS
+from tcam_cache.devices import resize_maps
+from tcam_cache.models import Classifier, Decoder
 from tcam_cache.records import Shot, ShotCams
 from tcam_cache.training.crf import crf_loss
-from tcam_cache.training.decoder import Decoder
-from tcam_cache.training.losses import partial_cross_entropy, tcam_terms
-from tcam_cache.training.otsu import regions
-from tcam_cache.training.pseudo_labels import draw_pseudo_labels
-from tcam_cache.training.samples import draw_crop, resize_maps
-from tcam_cache.training.size import size_loss
+from tcam_cache.training.losses import partial_cross_entropy, size_loss, tcam_terms
+from tcam_cache.training.pseudo_labels import draw_pseudo_labels, regions
+from tcam_cache.training.samples import draw_crop
 from tcam_cache.window import cam_tmp
 
 BATCH = int(os.environ.get("TCAM_BENCH_BATCH", "8"))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tcam_cache.cache import CamCache, CamWriter
-from tcam_cache.cache.remote_objects import RemoteObjects
+from tcam_cache.cache.storage.remote import RemoteObjects
 from tcam_cache.errors import CacheError, StorageError
 
 ATTACHED = {"classifier.pt": b"weights"}

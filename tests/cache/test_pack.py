@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tcam_cache.cache import CamCache, CamWriter, checked
+from tcam_cache.cache import CamCache, CamWriter
+from tcam_cache.cache import contents as checked
 from tcam_cache.errors import CacheError, StorageError
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tcam_cache.cache import CamCache, CamWriter
-from tcam_cache.cache.marker import is_attachment_name
+from tcam_cache.cache.format import is_attachment_name
 from tcam_cache.errors import CacheError
 
 OUTSIDE = ["../victim.txt", "/victim.txt", "a/b", "..\\victim.txt", "C:victim", "", ".", "..", "a\0b"]

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tcam_cache.cache import CamCache, CamWriter
+from tcam_cache.cache import CamCache, CamWriter, ShotFrames
 from tcam_cache.cache.source_files import content_of, stamp_of
-from tcam_cache.cache.stored_frames import ShotFrames
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from tcam_cache.cache_config import METHODS
 from tcam_cache.cams import CamExtractor, normalise
-from tcam_cache.cams.class_free import ACTIVATION
-from tcam_cache.cams.closed_forms import CLOSED_FORMS, closed_form
 from tcam_cache.cams.extractor import SMOOTH_NOISE, SMOOTH_RUNS, SMOOTH_SEED
 from tcam_cache.cams.fusion import fused
-from tcam_cache.cams.gradient_forms import GRADIENT_FORMS
+from tcam_cache.cams.methods import ACTIVATION, CLOSED_FORMS, GRADIENT_FORMS, closed_form
+from tcam_cache.config.build import METHODS
 from tcam_cache.errors import ConfigError
 
 TAGS = (2, 0, 3)

@@ -1,10 +1,11 @@
 import pytest
 import torch
 
-from tcam_cache.cams import Classifier, find_layers
+from tcam_cache.cams import find_layers
 from tcam_cache.cams.layers import shallow_layers
-from tcam_cache.config import ARCHITECTURES
+from tcam_cache.config.classifier import ARCHITECTURES
 from tcam_cache.errors import ConfigError
+from tcam_cache.models import Classifier
 
 
 def without_numbers(arch, output_stride=8, **options):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tcam_cache.cams import CamExtractor, normalise
-from tcam_cache.cams.torchvision_import import torchvision_models
+from tcam_cache.models.backbone import torchvision_models
 
 TAGS = (2, 0, 3)
 

@@ -7,17 +7,17 @@ import pytest
 
 STAGES = {
     "demo": ("demo", "run_demo"),
-    "manifest": ("index_dataset", "index_dataset"),
-    "classifier": ("fit_classifier", "fit_classifier"),
-    "build": ("build_cache", "build_cache"),
-    "train": ("train_decoder", "train_decoder"),
+    "manifest": ("manifest", "index_dataset"),
+    "classifier": ("classifier", "fit_classifier"),
+    "build": ("build", "build_cache"),
+    "train": ("train", "train_decoder"),
     "search": ("search", "search"),
     "evaluate": ("evaluate", "evaluate"),
     "predict": ("predict", "predict"),
-    "inspect": ("inspect_cache", "inspect_cache"),
-    "verify": ("verify_cache", "verify_cache"),
-    "export": ("export_cache", "export_cache"),
-    "import": ("import_cams", "import_cams"),
+    "inspect": ("inspect", "inspect_cache"),
+    "verify": ("verify", "verify_cache"),
+    "export": ("export", "export_cache"),
+    "import": ("import_", "import_cams"),
 }
 
 

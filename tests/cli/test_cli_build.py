@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tcam_cache.cache import CamCache
-from tcam_cache.cache_config import BuildConfig
+from tcam_cache.config import BuildConfig
 
 PLACES = {"manifest": Path("m"), "classifier": Path("g.pt"), "out": Path("cache")}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tcam_cache.cache_config import ExportConfig
+from tcam_cache.config import ExportConfig
 
 
 def test_every_option_reaches_its_setting(config_of):

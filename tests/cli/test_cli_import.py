@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tcam_cache.cache_config import ImportConfig
+from tcam_cache.config import ImportConfig
 
 PLACES = {"manifest": Path("m"), "source": Path("maps"), "out": Path("cache")}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tcam_cache.cache_config import InspectConfig
+from tcam_cache.config import InspectConfig
 
 
 def test_what_is_not_said_is_left_to_the_config(config_of):

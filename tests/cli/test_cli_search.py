@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tcam_cache.config import SearchConfig
-from tcam_cache.presets import PRESETS
+from tcam_cache.config.train import PRESETS
 
 LEAST = ["search", "m", "--cache", "cache", "--out", "found"]
 PLACES = {"manifest": Path("m"), "cache": Path("cache"), "out": Path("found")}

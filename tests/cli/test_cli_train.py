@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tcam_cache.config import TrainConfig
-from tcam_cache.presets import PRESETS
+from tcam_cache.config.train import PRESETS
 
 LEAST = ["train", "m", "--cache", "cache", "--out", "run"]
 PLACES = {"manifest": Path("m"), "cache": Path("cache"), "out": Path("run")}

@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from tcam_cache.cache_config import VerifyConfig
+from tcam_cache.config import VerifyConfig
 
 
 def test_what_is_not_said_is_left_to_the_config(config_of):

@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from tcam_cache.datasets import index_folders
-from tcam_cache.datasets.listing import absent, image_names, list_folder, on_disk, refuse_links_out
+from tcam_cache.datasets import image_names, index_folders, refuse_links_out
+from tcam_cache.datasets.listing import absent, list_folder, on_disk
 from tcam_cache.errors import ManifestError
 
 

@@ -22,7 +22,7 @@ from tcam_cache.datasets import (
 from tcam_cache.datasets.picture_files import as_rgb, file_and_frame, frame_count, frame_names, used_bits
 from tcam_cache.errors import FrameError
 from tcam_cache.records import Shot
-from tcam_cache.stages.index_dataset import index_dataset
+from tcam_cache.stages.manifest import index_dataset
 
 COLOURS = [(200, 30, 40), (20, 180, 60), (30, 40, 220)]
 

@@ -13,8 +13,8 @@ from joblib import Parallel, delayed
 from PIL import Image
 
 from tcam_cache.datasets import ImageFrames, VideoFrames, frame_times, scan_videos
+from tcam_cache.datasets.video import time_name
 from tcam_cache.datasets.video_file import VideoFile, picture
-from tcam_cache.datasets.video_frames import time_name
 from tcam_cache.errors import FrameError
 from tcam_cache.records import Shot
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tcam_cache.evaluation.sweeps import FrameSweep
+from tcam_cache.evaluation import FrameSweep
 from tcam_cache.records import Box
 
 

@@ -10,7 +10,8 @@ from skimage.filters import gaussian, threshold_otsu
 from skimage.measure import label
 
 from tcam_cache.errors import ConfigError, EvaluationError
-from tcam_cache.evaluation.boxes import GRID, boxes_at, iou, largest_and_all, otsu_box
+from tcam_cache.evaluation import GRID, boxes_at, iou, otsu_box
+from tcam_cache.evaluation.boxes import largest_and_all
 
 NOTHING = [np.nan] * 4
 

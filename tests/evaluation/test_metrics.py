@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcam_cache.errors import EvaluationError
-from tcam_cache.evaluation.frames_csv import from_csv, to_csv
-from tcam_cache.evaluation.metrics import measure, score
-from tcam_cache.evaluation.thresholds import Threshold
+from tcam_cache.evaluation import Threshold, from_csv, score, to_csv
+from tcam_cache.evaluation.metrics import measure
 from tcam_cache.records import Box
 
 TAUS = np.array([0.0, 0.25, 0.5, 0.75])

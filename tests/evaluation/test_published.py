@@ -3,12 +3,8 @@
 import pytest
 
 from tcam_cache.errors import ConfigError
-from tcam_cache.evaluation.published import (
-    is_youtube_objects,
-    published,
-    published_ablation,
-    youtube_objects_classes,
-)
+from tcam_cache.evaluation import published, published_ablation
+from tcam_cache.evaluation.published import is_youtube_objects, youtube_objects_classes
 
 
 @pytest.mark.parametrize(

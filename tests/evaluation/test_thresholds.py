@@ -4,14 +4,8 @@ import numpy as np
 import pytest
 
 from tcam_cache.errors import ConfigError, EvaluationError
-from tcam_cache.evaluation.thresholds import (
-    Threshold,
-    choose_tau,
-    choose_tau_per_class,
-    corloc_curve,
-    middle_of_plateau,
-    thresholds,
-)
+from tcam_cache.evaluation import Threshold, choose_tau, corloc_curve
+from tcam_cache.evaluation.thresholds import choose_tau_per_class, middle_of_plateau, thresholds
 
 TAUS = np.array([0.0, 0.25, 0.5, 0.75])
 

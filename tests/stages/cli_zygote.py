@@ -11,8 +11,8 @@ import signal
 import sys
 import time
 
-from tcam_cache.cams.torchvision_import import torchvision_models
-from tcam_cache.stages import build_cache, train_decoder  # noqa: F401 (loaded once, before the forks)
+from tcam_cache.models.backbone import torchvision_models
+from tcam_cache.stages import build as build_cache  # noqa: F401 (loaded once, before the forks)
 from tcam_cache_cli.main import main
 
 torchvision_models()

@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from tcam_cache.cams.backbone import torchvision_network
+from tcam_cache.models.backbone import torchvision_network
 
 # Weights and classifiers
 

@@ -12,7 +12,7 @@ import pytest
 
 from tcam_cache.cache import CamCache
 from tcam_cache.errors import StorageError
-from tcam_cache.stages.build_cache import build_cache
+from tcam_cache.stages.build import build_cache
 
 KILLS = int(os.environ.get("TCAM_CACHE_KILLS", "8"))
 

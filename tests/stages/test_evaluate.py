@@ -11,7 +11,7 @@ import torch
 from skimage.measure import label, regionprops
 
 from tcam_cache.cache import CamCache
-from tcam_cache.config import THRESHOLDS
+from tcam_cache.config.evaluate import THRESHOLDS
 from tcam_cache.datasets import read_manifest, write_manifest
 from tcam_cache.errors import CacheError, ConfigError, EvaluationError, FrameError, RunError
 from tcam_cache.stages import evaluate as stage

@@ -10,8 +10,8 @@ from PIL import Image
 from tcam_cache.config import EvaluateConfig, PredictConfig
 from tcam_cache.errors import ConfigError, FrameError, RunError
 from tcam_cache.stages import predict as stage
+from tcam_cache.stages.classifier import fit_folder
 from tcam_cache.stages.evaluate import evaluate
-from tcam_cache.stages.fit_classifier import fit_folder
 from tcam_cache.stages.predict import predict
 
 

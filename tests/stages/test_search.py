@@ -5,12 +5,12 @@ import json
 import pytest
 from PIL import Image
 
+from tcam_cache.config import search_config
 from tcam_cache.errors import ConfigError, RunError
-from tcam_cache.presets import search_config
 from tcam_cache.stages import search as stage
 from tcam_cache.stages.evaluate import evaluate
 from tcam_cache.stages.search import search
-from tcam_cache.stages.train_decoder import TrainReport, train_decoder
+from tcam_cache.stages.train import TrainReport, train_decoder
 
 
 @pytest.fixture

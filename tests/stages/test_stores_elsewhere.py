@@ -5,9 +5,8 @@ import json
 import pytest
 
 from tcam_cache.cache import CamCache
-from tcam_cache.cache_config import InspectConfig, VerifyConfig
-from tcam_cache.presets import train_config
-from tcam_cache.stages.train_decoder import train_decoder
+from tcam_cache.config import InspectConfig, VerifyConfig, train_config
+from tcam_cache.stages.train import train_decoder
 
 memory = pytest.importorskip("fsspec.implementations.memory")
 URL = "memory://videos/cams"
@@ -126,8 +125,8 @@ def test_a_build_whose_store_refuses_says_so_and_keeps_what_is_finished(elsewher
 
 
 def test_configs_take_the_url_in_python_too(built, small_manifest, tmp_path, quick):
-    from tcam_cache.stages.inspect_cache import inspect_cache
-    from tcam_cache.stages.verify_cache import verify_cache
+    from tcam_cache.stages.inspect import inspect_cache
+    from tcam_cache.stages.verify import verify_cache
 
     assert inspect_cache(InspectConfig(cache=URL)).values["path"] == URL
     assert verify_cache(VerifyConfig(cache=URL)).cache == URL

@@ -13,11 +13,10 @@ import torch
 from torch import nn
 
 from tcam_cache.errors import FrameError, RunError
-from tcam_cache.stages import train_decoder as train_decoder_module
-from tcam_cache.stages.scoring import Validation
-from tcam_cache.stages.train_decoder import train_decoder
-from tcam_cache.training import DecoderTask, ValidationLoss
-from tcam_cache.training.run_folder import RunFolder
+from tcam_cache.inference.scoring import Validation
+from tcam_cache.stages import train as train_decoder_module
+from tcam_cache.stages.train import train_decoder
+from tcam_cache.training import DecoderTask, RunFolder, ValidationLoss
 
 # Of five shots: 4 + 1 frames, with none for the second process in the second step, or 3 + 2.
 BATCH_SIZES = (4, 3)

@@ -9,15 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch.nn import functional
 
-from tcam_cache.presets import PRESETS, train_config
-from tcam_cache.training import losses
-from tcam_cache.training.colour_crf import colour_crf_loss
-from tcam_cache.training.crf import crf_loss
-from tcam_cache.training.decoder import Decoder
-from tcam_cache.training.losses import partial_cross_entropy, shared_terms, tcam_terms
+from tcam_cache.config import train_config
+from tcam_cache.config.train import PRESETS
+from tcam_cache.models import Decoder
+from tcam_cache.training import SINGLE_PROCESS, Ranks, losses
+from tcam_cache.training.crf import colour_crf_loss, crf_loss
+from tcam_cache.training.losses import partial_cross_entropy, shared_terms, size_loss, tcam_terms
 from tcam_cache.training.pseudo_labels import IGNORE, draw_pseudo_labels
-from tcam_cache.training.ranks import SINGLE_PROCESS, Ranks
-from tcam_cache.training.size import size_loss
 
 
 def config(preset="recommended", **given):

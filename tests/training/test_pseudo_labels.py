@@ -7,9 +7,9 @@ from hypothesis.extra import numpy as hnp
 from scipy.ndimage import binary_dilation
 from scipy.stats import chisquare
 
-from tcam_cache.presets import PRESETS, train_config
-from tcam_cache.training.otsu import regions
-from tcam_cache.training.pseudo_labels import IGNORE, draw_pseudo_labels, seed_regions
+from tcam_cache.config import train_config
+from tcam_cache.config.train import PRESETS
+from tcam_cache.training.pseudo_labels import IGNORE, draw_pseudo_labels, regions, seed_regions
 
 ALL = {"fg_top": 1.0, "bg_low": None, "pixels": 1, "dilate": False}
 SURE = 1e-3  # p-values below it reject; the seeds are fixed, so a test passes always or never

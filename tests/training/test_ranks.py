@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tcam_cache.errors import ConfigError, RunError
-from tcam_cache.training.ranks import SINGLE_PROCESS, Ranks, joined_ranks
+from tcam_cache.training import SINGLE_PROCESS, Ranks, joined_ranks
 
 
 def joined(two_ranks, call):

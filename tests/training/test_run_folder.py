@@ -3,9 +3,9 @@ import json
 import pytest
 import torch
 
+from tcam_cache.config import train_config
 from tcam_cache.errors import RunError, StorageError
-from tcam_cache.presets import train_config
-from tcam_cache.training.run_folder import FREE_ON_RESUME, RunFolder
+from tcam_cache.training import FREE_ON_RESUME, RunFolder
 
 CONFIG = {"lr": 0.01, "preset": "paper", "seed": 0, "epochs": 10, "resume": False, "workers": None}
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
 from tcam_cache.config import FitConfig
+from tcam_cache.devices import resize_maps
 from tcam_cache.errors import CacheError, FrameError, TcamCacheError
 from tcam_cache.records import Frame, Shot
-from tcam_cache.training.draws import Draw, draw_crop, draw_epoch
-from tcam_cache.training.ranks import SINGLE_PROCESS, Ranks
-from tcam_cache.training.samples import EpochBatches, TrainingSamples, resize_maps
+from tcam_cache.training import SINGLE_PROCESS, EpochBatches, Ranks, TrainingSamples
+from tcam_cache.training.samples import Draw, draw_crop, draw_epoch
 from tcam_cache.window import MODES, window_indices
 
 SIZE, RESIZED = 32, 37

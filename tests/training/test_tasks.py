@@ -4,14 +4,14 @@ from torch import nn
 from torch._dynamo.exc import BackendCompilerFailed
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from tcam_cache.cams import Classifier
-from tcam_cache.config import ClassifierConfig
+from tcam_cache.config import ClassifierConfig, train_config
+from tcam_cache.devices import as_images
 from tcam_cache.errors import ConfigError
-from tcam_cache.presets import train_config
-from tcam_cache.training import ClassifierTask, Decoder, DecoderTask, as_images, tasks
-from tcam_cache.training.fitting import step_generator
+from tcam_cache.models import Classifier, Decoder
+from tcam_cache.training import ClassifierTask, DecoderTask, tasks
+from tcam_cache.training.loop import step_generator
+from tcam_cache.training.losses import barrier_t
 from tcam_cache.training.samples import Sample
-from tcam_cache.training.size import barrier_t
 
 CPU = torch.device("cpu")
 SIZE = 32

@@ -1,0 +1,108 @@
+"""A build over several processes, on this machine or on a dask cluster, through one joblib call."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+
+import joblib
+import torch
+
+from tcam_cache.building.builder import Builder, Counts
+from tcam_cache.cache import CachePlan, CamWriter
+from tcam_cache.config import BuildConfig
+from tcam_cache.devices import worker_count
+from tcam_cache.errors import ConfigError
+from tcam_cache.extras import optional
+from tcam_cache.processes import affordable, worker_errors
+from tcam_cache.records import Shot
+
+# Several tasks for each process, so that none waits long for the last, and short ones, so that the bar moves.
+TASKS_A_JOB, LARGEST_TASK = 4, 2048
+CONNECT_SECONDS = 20
+
+
+def build_in_jobs(
+    config: BuildConfig, plan: CachePlan, shots: Sequence[Shot], on_frames: Callable[[int], object]
+) -> Counts:
+    """Store the CAMs of shots by several processes.
+
+    Only the settings and the ids of shots travel: every process opens the data set, the classifier and the
+    cache for itself, and keeps them for its next task.
+
+    Raises:
+        ConfigError: no scheduler with workers answers at the address.
+        ExtraError: dask is not installed.
+        WorkerError: a process was killed.
+    """
+    counts = Counts()
+    with _processes(config) as jobs:
+        if config.threads is None and config.backend == "loky":
+            config = replace(config, threads=max(1, (os.cpu_count() or 1) // jobs))
+        limit = min(LARGEST_TASK, sum(map(len, shots)) // (TASKS_A_JOB * jobs) + 1)
+        task = joblib.delayed(_build_share)
+        tasks = (task(config, plan.fingerprint, share, jobs) for share in _shares(shots, limit))
+        with worker_errors():
+            for seen, done in joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
+                counts += done
+                on_frames(seen)
+    return counts
+
+
+@contextmanager
+def _processes(config: BuildConfig) -> Iterator[int]:
+    """Make joblib use the backend that was asked for, and give the number of its processes."""
+    if config.backend == "loky":
+        with joblib.parallel_config(backend="loky"):
+            yield max(1, affordable(config.jobs or 1))
+        return
+    distributed = optional("distributed", "dask")
+    try:
+        client = distributed.Client(config.scheduler, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"no dask scheduler answers at {config.scheduler} ({error}). Start one with `dask scheduler`."
+        ) from error
+    with client, joblib.parallel_config(backend="dask"):
+        workers = sum(client.nthreads().values())
+        if not workers:
+            raise ConfigError(
+                f"the dask scheduler at {config.scheduler} has no workers. Start some with "
+                f"`dask worker {config.scheduler}`."
+            )
+        yield config.jobs or workers
+
+
+def _shares(shots: Sequence[Shot], limit: int) -> Iterator[list[str]]:
+    """Cut shots into lists of ids, each of at least `limit` frames but the last."""
+    share, frames = [], 0
+    for shot in shots:
+        share.append(shot.id)
+        frames += len(shot)
+        if frames >= limit:
+            yield share
+            share, frames = [], 0
+    if share:
+        yield share
+
+
+def _build_share(
+    config: BuildConfig, fingerprint: str, shot_ids: Sequence[str], jobs: int
+) -> tuple[int, Counts]:
+    builder, writer = _opened(config, fingerprint)
+    wanted = set(shot_ids)
+    shots = [shot for shot in builder.plan.shots if shot.id in wanted]
+    # Decoding processes are shared out among the jobs; dask's own threads must not fork.
+    workers = 0 if config.backend == "dask" else worker_count(config.workers) // jobs
+    counts = builder.build(shots, writer, workers, lambda frames: None)
+    return sum(map(len, shots)), counts
+
+
+# The fingerprint tells settings that read the same, but whose files have changed, apart.
+@lru_cache(maxsize=1)
+def _opened(config: BuildConfig, fingerprint: str) -> tuple[Builder, CamWriter]:
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    builder = Builder.open(config)
+    return builder, CamWriter.create(config.out, builder.plan)

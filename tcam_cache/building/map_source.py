@@ -1,0 +1,161 @@
+"""What turns a batch of frames into maps to be cached: a classifier's CAMs, or a run's foreground maps."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch.nn.functional import interpolate
+
+from tcam_cache.cams import CamExtractor, Cams, find_layers, normalise
+from tcam_cache.config import BuildConfig
+from tcam_cache.devices import find_device
+from tcam_cache.inference.localizer import open_localizer
+from tcam_cache.inference.maps import foreground_maps
+from tcam_cache.models import (
+    Classifier,
+    ClassifierFile,
+    Decoder,
+    fold_batch_norm,
+    read_classifier_file,
+    weights_hash,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def map_settings(size: Sequence[int]) -> dict[str, Any]:
+    """Return what a cache's settings, and so its fingerprint, hold of its maps.
+
+    Args:
+        size: height and width.
+    """
+    return {"size": list(size), "scaling": "minimum and maximum of the frame", "dtype": "float16"}
+
+
+def warn_of_flat_maps(flat: int, frames: int) -> None:
+    """Say how many of the maps of new frames are flat, if any is."""
+    if flat:
+        logger.warning("%d of %d new maps are flat: they say nothing of where the object is", flat, frames)
+
+
+class FrameMaps(Protocol):
+    """Turns frames into normalised maps and logits; `CamExtractor` is one.
+
+    Attributes:
+        classifier: the frozen network that the logits are of, on its device.
+    """
+
+    classifier: Classifier
+
+    def __call__(self, images: torch.Tensor, targets: int | str) -> tuple[Cams, torch.Tensor]:
+        """Return the maps (B, h, w) of a batch and its (B, C) logits.
+
+        Args:
+            images: (B, 3, S, S) RGB in [0, 1].
+            targets: the class that is asked for, or "prediction", where maps are of a class.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class DecoderMaps:
+    """Turns frames into the foreground maps S1 of a trained decoder, of which no class is asked.
+
+    Attributes:
+        classifier: frozen, whose features the decoder reads.
+        decoder: in evaluation mode.
+        map_size: side of the maps, each cell the mean of the pixels it covers.
+    """
+
+    classifier: Classifier
+    decoder: Decoder
+    map_size: int
+
+    def __call__(self, images: torch.Tensor, targets: int | str = "prediction") -> tuple[Cams, torch.Tensor]:
+        """Return the maps (B, map_size, map_size) of (B, 3, S, S) images in [0, 1], and the (B, C) logits."""
+        foreground, logits = foreground_maps(self.classifier, self.decoder, images)
+        return normalise(_cells(foreground, self.map_size)), logits
+
+
+def _cells(foreground: torch.Tensor, side: int) -> torch.Tensor:
+    # MPS refuses areas where sizes do not divide; from the CPU the cells go to the cache as well.
+    if foreground.device.type == "mps":
+        foreground = foreground.cpu()
+    return interpolate(foreground[:, None], (side, side), mode="area")[:, 0]
+
+
+DTYPES = {"none": None, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class MapOrigin:
+    """What makes maps of frames, and everything about it that changes a number of theirs.
+
+    Attributes:
+        maps: makes them, on its device.
+        classifier_file: g.pt, which the cache keeps.
+        image_size: side that frames are squashed to.
+        settings: of the maker alone, as JSON-able values.
+        numerics: of its arithmetic.
+    """
+
+    maps: FrameMaps
+    classifier_file: ClassifierFile
+    image_size: int
+    settings: Mapping[str, Any]
+    numerics: Mapping[str, Any]
+
+
+def find_origin(config: BuildConfig) -> MapOrigin:
+    """Return what `--classifier` or `--run` names.
+
+    Raises:
+        ConfigError: a layer that is none, a method that has no form there, and so on.
+        RunError: there is no run, or none with a finished epoch.
+        WeightsError: the classifier file is missing or damaged.
+    """
+    return _classifier_origin(config) if config.run is None else _run_origin(config)
+
+
+def _classifier_origin(config: BuildConfig) -> MapOrigin:
+    file = read_classifier_file(config.classifier)
+    classifier = file.classifier("best_localization")
+    layers = find_layers(classifier, [name.strip() for name in config.layers.split(",")])
+    classifier = fold_batch_norm(classifier, spared=layers)
+    classifier = classifier.to(find_device(config.device), memory_format=torch.channels_last)
+    extractor = CamExtractor(
+        classifier, config.method, layers, compiled=config.compile, amp=DTYPES[config.amp]
+    )
+    settings = {
+        "method": config.method,
+        "layers": list(extractor.layers),
+        "target": config.target,
+        "classifier": _described(file, "best_localization"),
+    }
+    numerics = {"amp": config.amp, "compile": config.compile}
+    return MapOrigin(extractor, file, config.image_size, settings, numerics)
+
+
+def _run_origin(config: BuildConfig) -> MapOrigin:
+    localizer = open_localizer(config.run, find_device(config.device))
+    image_size = localizer.config.image_size
+    # Cells smaller than a pixel would say the same several times.
+    maps = DecoderMaps(localizer.classifier, localizer.decoder, min(config.map_size, image_size))
+    settings = {
+        "method": "decoder",
+        "decoder": {"weights": weights_hash(localizer.decoder.state_dict())},
+        "classifier": _described(localizer.classifier_file, "best_classification"),
+    }
+    return MapOrigin(maps, localizer.classifier_file, image_size, settings, {"amp": "none", "compile": False})
+
+
+def _described(file: ClassifierFile, checkpoint: str) -> dict[str, Any]:
+    return {
+        "arch": file.arch,
+        "output_stride": file.output_stride,
+        "dilated": file.dilated,
+        "classes": list(file.classes),
+        "weights": file.hashes()[checkpoint],
+    }

@@ -1,0 +1,279 @@
+"""The cache on disk: its arrays and their chunks, and the marker that says what it holds."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import accumulate
+from typing import Any, Self
+
+import numpy as np
+import zarr
+from zarr.codecs import ZstdCodec
+from zarr.storage import MemoryStore
+
+from tcam_cache.cache.commits import ShotIndex
+from tcam_cache.cache.storage.objects import Objects, WritableObjects
+from tcam_cache.errors import CacheError
+from tcam_cache.provenance import sha256_of
+from tcam_cache.records import Shot
+
+FORMAT_VERSION = 1
+ARRAYS = "cams.zarr"
+CAM, STATS = "cam", "frame_stats"
+STAT_COLUMNS = ("raw_min", "raw_max", "flat")
+CHUNK_BYTES = 256 * 1024
+ALIGNMENT = 128
+
+_CODEC = ZstdCodec(level=3, checksum=True)
+_DOTTED = {"name": "default", "separator": "."}
+
+
+@dataclass(frozen=True)
+class CachePlan:
+    """What a cache will hold.
+
+    Attributes:
+        classes: the classifier's classes, in the order of its logits.
+        shots: every shot to be cached, in the order of the cache.
+        map_size: (h, w) of the CAMs.
+        settings: everything that changes a stored number, as JSON-able values; the fingerprint covers it.
+        recorded: where the cache comes from, as JSON-able values; never compared.
+
+    Raises:
+        CacheError: no shot, a shot without frames, an id given twice, or a tag that is no class.
+    """
+
+    classes: tuple[str, ...]
+    shots: tuple[Shot, ...]
+    map_size: tuple[int, int]
+    settings: Mapping[str, Any]
+    recorded: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        uses = Counter(shot.id for shot in self.shots)
+        faults = [f"{name}: given {count} times" for name, count in uses.items() if count > 1]
+        faults += [f"{shot.id}: has no frames" for shot in self.shots if not len(shot)]
+        faults += [
+            f"{shot.id}: its tag {shot.tag!r} is no class of the classifier"
+            for shot in self.shots
+            if shot.tag not in self.classes
+        ]
+        if faults or not self.shots:
+            raise CacheError(
+                f"got {len(self.shots)} shots that cannot be cached; expected at least one, each with "
+                f"its own id, frames, and a tag among {', '.join(self.classes)}. Correct the manifest.",
+                faults,
+            )
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the format version and the settings: equal fingerprints mean equal numbers."""
+        return sha256_of({"format_version": FORMAT_VERSION, **self.settings})
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The classes that have logits: all, or none where the settings say that no classifier was asked."""
+        return self.classes if self.settings.get("logits", True) else ()
+
+    @property
+    def index(self) -> ShotIndex:
+        """Where each shot lies on the frame axis."""
+        lengths = [len(shot) for shot in self.shots]
+        return ShotIndex(
+            ids=tuple(shot.id for shot in self.shots),
+            tags=tuple(shot.tag for shot in self.shots),
+            videos=tuple(shot.video for shot in self.shots),
+            splits=tuple(shot.split for shot in self.shots),
+            starts=(0, *accumulate(map(_aligned, lengths[:-1]))),
+            lengths=tuple(lengths),
+        )
+
+
+def chunk_frames(map_size: tuple[int, int]) -> int:
+    """Return how many float16 maps one chunk holds: the largest power of two within 128 and 256 KiB.
+
+    A power of two divides the alignment of the shots, so no chunk is ever shared by two of them.
+
+    >>> chunk_frames((7, 7)), chunk_frames((28, 28)), chunk_frames((56, 56)), chunk_frames((256, 256))
+    (128, 128, 32, 2)
+    """
+    fitting = max(1, CHUNK_BYTES // (2 * map_size[0] * map_size[1]))
+    return min(ALIGNMENT, 1 << (fitting.bit_length() - 1))
+
+
+def empty_arrays(plan: CachePlan) -> dict[str, bytes]:
+    """Return the objects of an empty cache's Zarr group by name: metadata, index and coordinates.
+
+    They are written like any other object, so that creating twice, or by two processes at once, gives the
+    same bytes. The group's own metadata comes first: it tells our debris from a stranger's folder.
+    """
+    memory: dict[str, Any] = {}
+    empty_group(plan, memory)
+    names = sorted(memory, key=lambda name: (name != "zarr.json", name))
+    return {f"{ARRAYS}/{name}": memory[name].to_bytes() for name in names}
+
+
+def empty_group(plan: CachePlan, memory: dict[str, Any] | None = None) -> zarr.Group:
+    """Return the Zarr group of an empty cache, made in memory."""
+    marked = {
+        "format_version": FORMAT_VERSION,
+        "fingerprint": plan.fingerprint,
+        "settings": dict(plan.settings),
+    }
+    group = zarr.create_group(MemoryStore(memory), zarr_format=3, attributes={"tcam_cache": marked})
+    index = plan.index
+    frames, (height, width) = index.starts[-1] + _aligned(index.lengths[-1]), plan.map_size
+    columns = (*STAT_COLUMNS, *(f"logit:{name}" for name in plan.scored))
+    _declare(group, CAM, (frames, height, width), ("frame", "y", "x"), chunk_frames(plan.map_size), "float16")
+    _declare(group, STATS, (frames, len(columns)), ("frame", "stat"), ALIGNMENT, "float32")
+    _fill(group, "shot_start", "shot", np.array(index.starts, "int64"))
+    _fill(group, "row_size", "shot", np.array(index.lengths, "int64"))
+    _fill(group, "label", "shot", np.array([plan.classes.index(tag) for tag in index.tags], "int16"))
+    for name, texts in (("shot", index.ids), ("video", index.videos), ("split", index.splits)):
+        _fill(group, name, "shot", np.array(texts, object))
+    _fill(group, "class", "class", np.array(plan.classes, object))
+    _fill(group, "stat", "stat", np.array(columns, object))
+    _fill(group, "y", "y", (np.arange(height) + 0.5) / height)
+    _fill(group, "x", "x", (np.arange(width) + 0.5) / width)
+    return group
+
+
+def _aligned(length: int) -> int:
+    return -(-length // ALIGNMENT) * ALIGNMENT
+
+
+def _declare(
+    group: zarr.Group, name: str, shape: tuple[int, ...], dims: tuple[str, ...], rows: int, dtype: str
+) -> None:
+    group.create_array(
+        name,
+        shape=shape,
+        chunks=(rows, *shape[1:]),
+        dtype=dtype,
+        fill_value=float("nan"),
+        compressors=_CODEC,
+        chunk_key_encoding=_DOTTED,
+        dimension_names=dims,
+    )
+
+
+def _fill(group: zarr.Group, name: str, dim: str, values: np.ndarray) -> None:
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        chunks=values.shape,
+        dtype=str if values.dtype == object else values.dtype,
+        compressors=_CODEC,
+        chunk_key_encoding=_DOTTED,
+        dimension_names=(dim,),
+        config={"write_empty_chunks": True},
+    )
+    array[:] = values
+
+
+NAME = "cache.json"
+FORMAT = "tcam_cache"
+
+
+# What is made with a cache is made anew where there is no marker; the commit records vouch for the shots.
+
+
+@dataclass(frozen=True)
+class Marker:
+    """What cache.json says.
+
+    Attributes:
+        fingerprint: SHA-256 of format version and settings.
+        classes: the classifier's classes, in the order of its logits.
+        map_size: (h, w) of the CAMs.
+        settings: everything that changes a stored number.
+        recorded: where the cache comes from.
+        attachments: SHA-256 of each attached file by name.
+        index: SHA-256 of the index of shots.
+    """
+
+    fingerprint: str
+    classes: tuple[str, ...]
+    map_size: tuple[int, int]
+    settings: Mapping[str, Any]
+    recorded: Mapping[str, Any]
+    attachments: Mapping[str, str]
+    index: str
+
+    @classmethod
+    def of(cls, plan: CachePlan, attachments: Mapping[str, str]) -> Self:
+        """Return the marker of a new cache."""
+        return cls(
+            fingerprint=plan.fingerprint,
+            classes=plan.classes,
+            map_size=plan.map_size,
+            # As they will read back: tuples become lists.
+            settings=json.loads(json.dumps(dict(plan.settings))),
+            recorded=plan.recorded,
+            attachments=attachments,
+            index=plan.index.digest,
+        )
+
+    @classmethod
+    def read(cls, objects: Objects) -> Self | None:
+        """Return the marker of a cache, or None where there is none.
+
+        Raises:
+            CacheError: it is damaged, another program's, or of a format version that is not known here.
+        """
+        data = objects.get(NAME)
+        if data is None:
+            return None
+        where = objects.where(NAME)
+        try:
+            values = json.loads(data)
+            form, version = values.pop("format"), values.pop("format_version")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _damaged(objects) from error
+        if form != FORMAT:
+            raise CacheError(f"{where} is of format {form!r}, not {FORMAT!r}. Choose another folder.")
+        if version != FORMAT_VERSION:
+            raise CacheError(
+                f"{where} has format version {version}; this version of tcam_cache reads version "
+                f"{FORMAT_VERSION}. Use a tcam_cache that knows version {version}, or build the cache again."
+            )
+        try:
+            sizes = {"classes": tuple(values.pop("classes")), "map_size": tuple(values.pop("map_size"))}
+            marker = cls(**values, **sizes)
+            wrong = [repr(name) for name in marker.attachments if not is_attachment_name(name)]
+        except (KeyError, TypeError) as error:
+            raise _damaged(objects) from error
+        if wrong:
+            raise CacheError(
+                f"{where} names {len(wrong)} attachment(s) that are no plain file names: they could lead "
+                "out of the cache. Do not use this cache, or have it exported again.",
+                wrong,
+            )
+        return marker
+
+    def to_bytes(self) -> bytes:
+        """Return the content of cache.json."""
+        values = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
+        return (json.dumps(values, indent=2) + "\n").encode()
+
+    def put(self, objects: WritableObjects) -> None:
+        """Write the marker, which makes the folder a cache."""
+        objects.put(NAME, self.to_bytes())
+
+
+def is_attachment_name(name: str) -> bool:
+    """Return whether a name is that of one file right in the cache's folder, on every system.
+
+    >>> [is_attachment_name(name) for name in ("classifier.pt", "../g.pt", "C:g.pt", "commits")]
+    [True, False, False, False]
+    """
+    plain = isinstance(name, str) and name not in ("", ".", "..", NAME, ARRAYS, "commits", "frames", "pack")
+    return plain and not any(letter in "/\\:" or letter < " " for letter in name)
+
+
+def _damaged(objects: Objects) -> CacheError:
+    return CacheError(
+        f"{objects.where(NAME)} is damaged: it is not the JSON of a CAM cache. "
+        f"To mend that, {objects.cure(NAME)}."
+    )

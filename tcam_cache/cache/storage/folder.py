@@ -1,0 +1,146 @@
+"""Objects that are files of one folder: the only place of this room that touches the local file system."""
+
+import asyncio
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zarr.storage import LocalStore
+
+from tcam_cache import files
+from tcam_cache.cache.storage.objects import WritableObjects
+from tcam_cache.errors import CacheError
+from tcam_cache.names import left_behind
+
+if TYPE_CHECKING:
+    from zarr.abc.buffer import Buffer
+
+PARTIAL = ".partial"
+
+
+@dataclass(frozen=True)
+class FolderObjects(WritableObjects):
+    """The files below a folder; a put is durable, too."""
+
+    root: Path
+
+    @property
+    def place(self) -> Path:
+        """The folder."""
+        return self.root
+
+    def where(self, name: str = "") -> str:
+        """Return a file's path as text."""
+        return str(self.root / name)
+
+    def kind(self) -> str | None:
+        """Tell whether a "folder" or a "file" stands at the place, or nothing."""
+        if self.root.is_dir():
+            return "folder"
+        return "file" if self.root.exists() else None
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write one file: whole, or not at all."""
+        files.write_bytes(self.root / name, data)
+
+    def remove(self, name: str) -> None:
+        """Remove one file, if it is there."""
+        with files.storage_errors(self.root / name):
+            (self.root / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        """Let one writer at a time, of all processes, make a file; one that is killed gives its turn up."""
+        path = self.root / name
+        files.make_folder(path.parent)
+        lock = path.with_name(f".{path.name}.lock{PARTIAL}")
+        with files.storage_errors(lock):
+            descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            # Some network disks know no locks.
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+            lock.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+
+    def get(self, name: str) -> bytes | None:
+        """Return the content of one file, or None when there is none."""
+        try:
+            return (self.root / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _unreadable(self.root / name, error) from error
+
+    def get_range(self, name: str, start: int, stop: int | None) -> bytes | None:
+        """Return some bytes of one file, to its end for None, or None when there is no such file."""
+        try:
+            with (self.root / name).open("rb") as file:
+                file.seek(start)
+                return file.read(-1 if stop is None else stop - start)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _unreadable(self.root / name, error) from error
+
+    def names(self, folder: str = "") -> tuple[str, ...]:
+        """Return the names right below a folder, sorted, without unfinished writes and what systems leave."""
+        try:
+            found = [entry.name for entry in (self.root / folder).iterdir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        except OSError as error:
+            raise _unreadable(self.root / folder, error) from error
+        return tuple(sorted(name for name in found if not left_behind(name)))
+
+    def sweep(self, older_than: float) -> None:
+        """Remove unfinished writes whose last change is that many seconds ago; younger ones may be alive."""
+        for path, facts in self._files():
+            if path.name.endswith(PARTIAL) and facts.st_mtime < time.time() - older_than:
+                with files.storage_errors(path):
+                    path.unlink(missing_ok=True)
+
+    def size(self) -> tuple[int, int]:
+        """Return the bytes and the number of all files."""
+        sizes = [facts.st_size for _, facts in self._files()]
+        return sum(sizes), len(sizes)
+
+    def zarr_store(self, folder: str, *, read_only: bool) -> LocalStore:
+        """Return the Zarr store of a folder."""
+        return _DurableStore(self.root / folder, read_only=read_only)
+
+    def derived(self, folder: str) -> Path:
+        """Return a folder beside the objects."""
+        return self.root / folder
+
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                path = Path(folder, name)
+                # A living writer renames its unfinished files under our eyes.
+                with suppress(FileNotFoundError):
+                    yield path, path.stat()
+
+
+def _unreadable(path: Path, error: OSError) -> CacheError:
+    return CacheError(f"cannot read {path}: {error.strerror}. Mend that, or name another cache.")
+
+
+class _DurableStore(LocalStore):
+    """Zarr's folder, whose chunks reach the disk before the commit record does, even if the power fails."""
+
+    def set_sync(self, key: str, value: "Buffer") -> None:
+        """Write one chunk: whole, or not at all."""
+        self._check_writable()
+        files.write_bytes(self.root / key, value.to_bytes())
+
+    async def set(self, key: str, value: "Buffer") -> None:
+        """Write one chunk: whole, or not at all."""
+        await asyncio.to_thread(self.set_sync, key, value)

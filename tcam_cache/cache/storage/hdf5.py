@@ -1,0 +1,188 @@
+"""A cache in one HDF5 file: what it looks like, and the twins that let it be read like a folder.
+
+cam                (frame, y, x) float16: the maps of every finished shot, one shot after the other
+frame_stats        (frame, stat) float32: raw_min, raw_max, flat, one logit per class
+shot video split shot_start row_size label      (shot): the index; rows of `cam` count from 0
+sha256 flat_frames (shot): what vouches for a shot; "" where it is not finished, and has no rows
+class stat y x     coordinates; y and x are pixel centres in [0, 1]
+files/NAME         cache.json and the attached files, byte for byte
+settings recorded  groups whose attributes say how the numbers were made, and where
+
+A killed writer can spoil a whole HDF5 file: it is written at once by an export, and never changed.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tcam_cache.cache.commits import FOLDER as COMMITS
+from tcam_cache.cache.commits import Commit, CommitLog
+from tcam_cache.cache.format import FORMAT, Marker
+from tcam_cache.cache.storage.arrays import Columns
+from tcam_cache.cache.storage.objects import Objects
+from tcam_cache.errors import CacheError
+
+if TYPE_CHECKING:
+    import h5py
+
+FILES = "files"
+DIGESTS, FLATS = "sha256", "flat_frames"
+
+
+class H5File:
+    """An HDF5 file of ours; every process that holds one opens it for itself, when it is first needed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._opened: tuple[int, Any] = (-1, None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": (-1, None)}
+
+    def get(self, name: str) -> "h5py.Dataset | h5py.Group | None":
+        """Return what has a name in the file, or None.
+
+        Raises:
+            CacheError: the file is no HDF5 file, cut short, or another program's.
+        """
+        if self._opened[0] != os.getpid():
+            self._opened = (os.getpid(), _open(self.path))
+        file = self._opened[1]
+        if _leads_out(file, name):
+            raise CacheError(
+                f"{name} in {self.path} leads to another file; an exported cache holds all that it needs. "
+                "Do not use this file, or have it exported again."
+            )
+        return file.get(name)
+
+
+@dataclass(frozen=True)
+class H5Objects(Objects):
+    """The objects of a cache's folder, by the same names, out of the file; read only."""
+
+    file: H5File
+
+    @property
+    def place(self) -> Path:
+        """The file's path."""
+        return self.file.path
+
+    def where(self, name: str = "") -> str:
+        """Return how an object of the file is named in messages."""
+        return f"{name} in {self.place}" if name else str(self.place)
+
+    def kind(self) -> str | None:
+        """Tell that it is a "file"."""
+        return "file"
+
+    def get(self, name: str) -> bytes | None:
+        """Return one object, or None when there is none."""
+        if name.startswith(f"{COMMITS}/"):
+            return self._records.get(name)
+        data = self.file.get(f"{FILES}/{name}")
+        return None if data is None else data[()].tobytes()
+
+    def names(self, folder: str = "") -> tuple[str, ...]:
+        """Return the names right below a folder, sorted."""
+        if folder == COMMITS:
+            return tuple(name.removeprefix(f"{COMMITS}/") for name in self._records)
+        return () if folder else (COMMITS, *self.file.get(FILES))
+
+    def cure(self, name: str) -> str:
+        """Say what mends damage: nothing in here does."""
+        return "export the cache again"
+
+    def size(self) -> tuple[int, int]:
+        """Return the bytes of the file, and that it is one."""
+        return self.place.stat().st_size, 1
+
+    @cached_property
+    def _records(self) -> dict[str, bytes]:
+        arrays, fingerprint = H5Arrays(self.file), Marker.read(self).fingerprint
+        columns = (arrays.column(name).tolist() for name in ("shot", "row_size", FLATS, DIGESTS))
+        return {
+            CommitLog.name(position): json.dumps(asdict(Commit(fingerprint, *row))).encode()
+            for position, row in enumerate(zip(*columns, strict=True))
+            if row[-1]
+        }
+
+
+class H5Arrays(Columns):
+    """The arrays of a cache out of the file; read only."""
+
+    def __init__(self, file: H5File) -> None:
+        self._file = file
+
+    def column(self, name: str, rows: slice = slice(None)) -> np.ndarray:
+        """Return some rows of one array.
+
+        Raises:
+            CacheError: the array is missing or damaged.
+        """
+        # A damaged file can surface as nearly any exception of h5py.
+        try:
+            dataset = self._file.get(name)
+            return dataset.asstr()[rows] if dataset.dtype.kind == "O" else dataset[rows]
+        except CacheError:
+            raise
+        except Exception as error:
+            raise CacheError(
+                f"{name} in {self._file.path} is missing or damaged ({error}). Export the cache again."
+            ) from error
+
+
+def _leads_out(file: "h5py.File", name: str) -> bool:
+    """Return whether a link on the way to a name, or the storage of the array there, is outside the file."""
+    import h5py
+
+    parts = name.split("/")
+    for end in range(1, len(parts) + 1):
+        link = file.get("/".join(parts[:end]), getlink=True)
+        if link is None:
+            return False
+        if not isinstance(link, h5py.HardLink):
+            return True
+    found = file.get(name)
+    return isinstance(found, h5py.Dataset) and bool(found.external or found.is_virtual)
+
+
+def _open(path: Path) -> "h5py.File":
+    import h5py
+
+    try:
+        try:
+            file = h5py.File(path, "r")
+        except BlockingIOError:
+            # Another program holds a lock, or the disk knows none: an exported file needs none to be read.
+            file = h5py.File(path, "r", locking=False)
+        form = file.attrs.get("format")
+    except OSError as error:
+        if _is_held(path):
+            raise CacheError(
+                f"{path} is open for writing in another program ({error}). Close it there, then try again."
+            ) from error
+        raise CacheError(
+            f"{path} is not a CAM cache: it is neither a cache's folder nor a whole HDF5 file ({error}). "
+            "If it was exported, export or copy it again."
+        ) from error
+    if form != FORMAT:
+        raise CacheError(
+            f"{path} is an HDF5 file, but not one that `tcam-cache export --format h5` wrote. Name that one."
+        )
+    return file
+
+
+def _is_held(path: Path) -> bool:
+    """Return whether an HDF5 file that cannot be opened is marked as open for writing."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(12)
+    except OSError:
+        return False
+    # Superblocks 2 and 3 keep the consistency flags at byte 11: bit 0 is set while a writer is at work.
+    return start[:8] == b"\x89HDF\r\n\x1a\n" and start[8:9] in (b"\x02", b"\x03") and bool(start[-1:][0] & 1)

@@ -1,0 +1,26 @@
+"""The frozen settings of every command: defaults, presets and what values have a meaning, once."""
+
+from tcam_cache.config.build import BuildConfig, ExportConfig, ImportConfig, InspectConfig, VerifyConfig
+from tcam_cache.config.classifier import ClassifierConfig
+from tcam_cache.config.data import DataConfig, DemoConfig, FitConfig, ManifestConfig
+from tcam_cache.config.evaluate import EvaluateConfig, PredictConfig
+from tcam_cache.config.train import SearchConfig, TrainConfig, search_config, train_config
+
+__all__ = [
+    "BuildConfig",
+    "ClassifierConfig",
+    "DataConfig",
+    "DemoConfig",
+    "EvaluateConfig",
+    "ExportConfig",
+    "FitConfig",
+    "ImportConfig",
+    "InspectConfig",
+    "ManifestConfig",
+    "PredictConfig",
+    "SearchConfig",
+    "TrainConfig",
+    "VerifyConfig",
+    "search_config",
+    "train_config",
+]

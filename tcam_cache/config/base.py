@@ -1,0 +1,168 @@
+"""How a config declares its settings: a default, a one-line help, and which values have a meaning."""
+
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from tcam_cache.errors import ConfigError
+from tcam_cache.files import place, was_url
+
+# Settings of `train` that were removed, each with the value that switched it off.
+REMOVED: Mapping[str, Any] = {
+    "align": False,
+    "image_skip": False,
+    "second_cache": None,
+    "seeds_by_area": False,
+}
+
+
+def setting(
+    default: Any = MISSING,
+    *,
+    help: str,
+    choices: tuple[str, ...] = (),
+    least: float | None = None,
+    most: float | None = None,
+    shown: str | None = None,
+) -> Any:
+    """Declare one field of a config: its default, its one-line help, and which values have a meaning.
+
+    `shown` is its name on the command line where it stands without an option.
+    """
+    facts = {"help": help, "choices": choices, "least": least, "most": most, "shown": shown}
+    return field(default=default, metadata=facts)
+
+
+@dataclass(frozen=True)
+class ByPreset:
+    """A default that differs from preset to preset.
+
+    Attributes:
+        values: by the name of the preset, that of the usual one first.
+    """
+
+    values: Mapping[str, Any]
+
+    def under(self, preset: Any) -> Any:
+        """Return the default under a preset, or under the usual one where there is none of that name.
+
+        >>> ByPreset({"usual": 1, "other": 2}).under("other")
+        2
+        """
+        return self.values.get(str(preset), next(iter(self.values.values())))
+
+
+def by_preset(**values: Any) -> ByPreset:
+    """Declare a default that differs from preset to preset, by the preset's name, the usual one first."""
+    return ByPreset(values)
+
+
+def usual_default(spec: Field) -> Any:
+    """Return the default of a field, under the usual preset where presets decide."""
+    return spec.default.under(None) if isinstance(spec.default, ByPreset) else spec.default
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Checked settings of a stage; paths may be given as text."""
+
+    def __post_init__(self) -> None:
+        for spec in fields(self):
+            value, kinds = getattr(self, spec.name), _kinds(spec)
+            if Path in kinds and isinstance(value, Path | str):
+                object.__setattr__(self, spec.name, place(value) if str in kinds else Path(value))
+        wrong = [message for spec in fields(self) if (message := _fault(spec, getattr(self, spec.name)))]
+        if wrong:
+            raise ConfigError(f"{type(self).__name__} has {len(wrong)} setting(s) out of range.", wrong)
+
+    def to_json(self, absolute: bool = False) -> dict[str, Any]:
+        """Return the settings as JSON-able values, their paths as they were given or absolute."""
+        return {
+            key: str(value.absolute() if absolute else value) if isinstance(value, Path) else value
+            for key, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the config that `to_json` wrote, in this version or an earlier one.
+
+        Raises:
+            ConfigError: names are unknown or missing, or a setting that was removed is on.
+        """
+        values = without_removed(values)
+        unknown = sorted(set(values) - {spec.name for spec in fields(cls)})
+        if unknown:
+            raise ConfigError(f"{cls.__name__} has no such setting. Remove it or correct its name.", unknown)
+        missing = [spec.name for spec in fields(cls) if spec.default is MISSING and spec.name not in values]
+        if missing:
+            raise ConfigError(f"{cls.__name__} needs settings that have no default. Give them.", missing)
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Settings):
+    """What every stage that computes or draws at random shares."""
+
+    device: str = setting("auto", help="auto, cpu, cuda, cuda:N or mps")
+    seed: int = setting(0, help="same seed, same result", least=0, most=2**63 - 1)
+
+
+def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return stored settings without those that were removed since, which must be off.
+
+    Raises:
+        ConfigError: some are on (all named).
+
+    >>> without_removed({"epochs": 3, "align": False})
+    {'epochs': 3}
+    """
+    used = [f"{name}: {values[name]}" for name, off in REMOVED.items() if values.get(name, off) != off]
+    if used:
+        raise ConfigError(
+            "it has settings on that were removed. Train anew without them in another folder, or go on "
+            "with the version of tcam_cache that wrote it.",
+            used,
+        )
+    return {name: value for name, value in values.items() if name not in REMOVED}
+
+
+def mark_removed(names: Iterable[str]) -> list[str]:
+    """Return unknown names of settings or options, those that were removed marked as such.
+
+    >>> mark_removed(["epohcs", "image-skip"])
+    ['epohcs', 'image-skip (was removed: leave it out)']
+    """
+    return [
+        f"{name} (was removed: leave it out)" if name.lstrip("-").replace("-", "_") in REMOVED else name
+        for name in names
+    ]
+
+
+def _fault(spec: Any, value: Any) -> str | None:
+    choices, least, most = (spec.metadata[key] for key in ("choices", "least", "most"))
+    if not _fits(value, kinds := _kinds(spec)):
+        return f"{spec.name}: got {value!r}, expected {' or '.join(kind.__name__ for kind in kinds)}"
+    if value is None:
+        return None
+    if isinstance(value, Path) and was_url(value):
+        return f"{spec.name}: got the URL {value}, expected a path on this machine"
+    if choices and value not in choices:
+        return f"{spec.name}: got {value!r}, expected one of {', '.join(choices)}"
+    if least is not None and not value >= least:
+        return f"{spec.name}: got {value}, expected at least {least:g}"
+    if most is not None and not value <= most:
+        return f"{spec.name}: got {value}, expected at most {most:g}"
+    return None
+
+
+def _kinds(spec: Any) -> tuple[type, ...]:
+    return typing.get_args(spec.type) or (spec.type,)
+
+
+def _fits(value: Any, kinds: tuple[type, ...]) -> bool:
+    # To Python true is a number; to whoever wrote it, it is not.
+    if isinstance(value, bool):
+        return bool in kinds
+    return isinstance(value, kinds) or (float in kinds and isinstance(value, int))

@@ -1,0 +1,169 @@
+"""Settings of stage 1 and of what is done with a cache: build, inspect, verify, export, import."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from tcam_cache.config.base import Config, Settings, setting
+from tcam_cache.config.data import SPLIT_CHOICES, DataConfig
+from tcam_cache.config.train import PRECISIONS
+from tcam_cache.errors import ConfigError
+from tcam_cache.files import Place
+
+METHODS = ("cam", "gradcam", "gradcam++", "smooth-gradcam++", "xgradcam", "layercam", "activation")
+TARGETS = ("tag", "prediction")
+BACKENDS = ("loky", "dask")
+# How the name of each picture that `inspect` draws may end: the format is what the name says.
+SUFFIXES = {"png": (".png", ".jpg", ".jpeg"), "gif": (".gif",), "mp4": (".mp4",)}
+# What `build` takes beside one of --classifier and --run alone; a run brings its own image size.
+OF_CLASSIFIER = ("method", "layers", "target", "image_size", "compile", "amp")
+OF_RUN = ("map_size",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildConfig(DataConfig):
+    """Stage 1: run the frozen classifier, or a trained decoder, over every frame and store the maps."""
+
+    classifier: Path | None = setting(None, help="classifier file written by `tcam-cache classifier`")
+    run: Path | None = setting(
+        None,
+        help="run folder written by `tcam-cache train`: its foreground maps are stored, for a next round",
+    )
+    out: Place = setting(
+        help="the cache: a folder, or a URL such as s3://bucket/cache (by AWS_ENDPOINT_URL, AWS_PROFILE, ...)"
+    )
+    method: str = setting("layercam", help="CAM method", choices=METHODS)
+    layers: str = setting("last", help="backbone layers by commas, such as layer3,layer4: their maximum")
+    target: str = setting("tag", help="the class whose CAM is stored", choices=TARGETS)
+    every: int = setting(1, help="cache every K-th frame of a shot, and all annotated ones", least=1)
+    batch_size: int = setting(32, help="frames of one shot in a forward pass", least=1)
+    image_size: int = setting(224, help="frames are squashed to this side", least=32)
+    map_size: int = setting(56, help="side of the maps that --run stores", least=2)
+    shard: str | None = setting(None, help="i/N: this machine's share of the shots, 0 <= i < N")
+    jobs: int | None = setting(
+        None, help="processes that each run the classifier; default: 1, with dask all workers", least=1
+    )
+    threads: int | None = setting(
+        None, help="computing threads of each process; default: all cores, shared out among --jobs", least=1
+    )
+    backend: str = setting("loky", help="what runs the jobs: this machine, or a cluster", choices=BACKENDS)
+    scheduler: str | None = setting(None, help="address of the dask scheduler, such as tcp://host:8786")
+    compile: bool = setting(False, help="run the classifier through torch.compile")
+    amp: str = setting("none", help="precision of the classifier's forward pass", choices=PRECISIONS)
+    frames: bool = setting(False, help="store the frames, too, squashed: training decodes them far faster")
+    frame_size: int = setting(256, help="side in pixels of the frames that --frames stores", least=32)
+    dry_run: bool = setting(False, help="say frames, bytes and hours, write nothing")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_origin()
+        parse_shard(self.shard)
+        if (self.backend == "dask") != (self.scheduler is not None):
+            raise ConfigError(
+                f"got backend {self.backend!r} and scheduler {self.scheduler!r}; expected --backend dask and "
+                "--scheduler ADDRESS together, or neither."
+            )
+        if str(self.out).startswith("memory:") and (self.jobs not in (None, 1) or self.backend == "dask"):
+            raise ConfigError(f"{self.out} is the memory of one process. Build it with --jobs 1.")
+
+    def _check_origin(self) -> None:
+        if (self.classifier is None) == (self.run is None):
+            raise ConfigError("give exactly one of --classifier and --run.")
+        given, idle = ("--classifier", OF_RUN) if self.run is None else ("--run", OF_CLASSIFIER)
+        moved = [
+            spec for spec in fields(self) if spec.name in idle and getattr(self, spec.name) != spec.default
+        ]
+        if moved:
+            raise ConfigError(
+                f"{len(moved)} setting(s) mean nothing with {given}. Leave them out.",
+                [f"--{spec.name.replace('_', '-')}: got {getattr(self, spec.name)}" for spec in moved],
+            )
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """Return (i, N) of a share "i/N" of the shots; None is the whole, 0/1.
+
+    Raises:
+        ConfigError: it is not of that form, or i is not below N.
+
+    >>> parse_shard("2/3")
+    (2, 3)
+    """
+    if text is None:
+        return 0, 1
+    parts = text.split("/")
+    if len(parts) == 2 and all(part.isdecimal() for part in parts) and int(parts[0]) < int(parts[1]):
+        return int(parts[0]), int(parts[1])
+    raise ConfigError(f"got shard {text!r}; expected i/N with 0 <= i < N, such as 0/4.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectConfig(Config):
+    """Look into a cache."""
+
+    cache: Place = setting(help="the cache: a folder, a URL, or an HDF5 file that was exported")
+    shot: str | None = setting(None, help="a shot's id, such as bird/0001/001")
+    png: Path | None = setting(
+        None, help="one picture, .png or .jpg: the shot's frames with their CAMs, or some of every class"
+    )
+    gif: Path | None = setting(None, help="the shot, moving: frame, CAM and CAM-TMP side by side")
+    mp4: Path | None = setting(None, help="the same as a video (extra `video`)")
+    fps: float = setting(10, help="frames a second of --gif and --mp4", least=0.1, most=100)
+    root: Path | None = setting(None, help="where the data set lies now, if not where the manifest says")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shot is None and (self.gif or self.mp4):
+            raise ConfigError(
+                "--gif and --mp4 show one shot. Name it: tcam-cache inspect CACHE SHOT --gif FILE."
+            )
+        for name, suffixes in SUFFIXES.items():
+            path = getattr(self, name)
+            if path is not None and path.suffix.lower() not in suffixes:
+                raise ConfigError(
+                    f"got --{name} {path}; expected a name that ends in {' or '.join(suffixes)}."
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig(Settings):
+    """Write a cache, or one shot of it, in another form."""
+
+    cache: Place = setting(help="the cache: a folder, a URL, or an HDF5 file that was exported")
+    shot: str | None = setting(None, help="for npz: a shot's id, such as bird/0001/001")
+    format: str = setting(
+        help="h5: the whole cache as one file; zarr: as a cache folder, the way back; npz: one shot",
+        choices=("h5", "zarr", "npz"),
+    )
+    out: Place = setting(help="the file to write; for zarr the folder or the URL")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.shot is None) == (self.format == "npz"):
+            raise ConfigError("npz holds one SHOT, h5 and zarr the whole cache: name a shot for npz only.")
+        if self.format != "zarr" and isinstance(self.out, str):
+            raise ConfigError(
+                f"got the URL {self.out} for {self.format}; expected a file on this machine. "
+                "Give a path, or --format zarr, which a URL can hold."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportConfig(Settings):
+    """Make a cache of CAMs that others stored, one .pt file a frame."""
+
+    manifest: Path = setting(help="manifest written by `tcam-cache manifest`")
+    source: Path = setting(help="the folder of .pt files", shown="FOLDER")
+    out: Place = setting(help="the cache: a folder, or a URL such as s3://bucket/cache")
+    method: str = setting("imported", help="what made the CAMs, such as layercam")
+    classifier: Path | None = setting(None, help="classifier file to keep in the cache; `train` needs one")
+    split: str = setting("all", help="the shots to import; others stay unfinished", choices=SPLIT_CHOICES)
+    root: Path | None = setting(None, help="where the data set lies now, if not where the manifest says")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyConfig(Settings):
+    """Check every byte of a cache."""
+
+    cache: Place = setting(help="the cache: a folder, or a URL")
+    sources: bool = setting(False, help="compare the data set's files with those it was built from, too")
+    root: Path | None = setting(None, help="where the data set lies now, if not where the manifest says")

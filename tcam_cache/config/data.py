@@ -1,0 +1,102 @@
+"""Settings of the data set: how it is indexed, the embedded one, and how stages open it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tcam_cache.config.base import Config, setting
+from tcam_cache.errors import ConfigError
+
+LAYOUTS = ("ytov1", "ytov2.2", "folders", "videos", "wsol")
+SPLIT_CHOICES = ("train", "val", "test", "all")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifestConfig(Config):
+    """Index a data set in place."""
+
+    source: Path = setting(help="the data set's root folder, or a CSV of video files", shown="ROOT")
+    layout: str = setting(help="how the folders are laid out", choices=LAYOUTS)
+    out: Path = setting(help="the manifest to write, JSON lines")
+    annotations: Path | None = setting(None, help="CSV: frame,class,xmin,ymin,xmax,ymax[,split]")
+    splits: Path | None = setting(
+        None, help="folder of split files (wsol needs it), or a file of video,split"
+    )
+    write_splits: Path | None = setting(None, help="folder: write the data set as WSOL split files, too")
+    orientation: str | None = setting(
+        None,
+        help="frames and boxes upright, as players show them, or as stored; default: upright, but stored for "
+        "ytov1, ytov2.2 and wsol",
+        choices=("upright", "stored"),
+    )
+    shots: bool = setting(True, help="cut video files into shots")
+    every: int = setting(1, help="keep every K-th frame of a shot, and all annotated ones", least=1)
+    fps: float | None = setting(None, help="keep at most so many frames a second (videos)", least=0.001)
+    max_per_shot: int | None = setting(None, help="keep so many frames of a shot, evenly spaced", least=1)
+    fraction: float = setting(1.0, help="keep this share of each class's shots, seeded", least=1e-9, most=1)
+    follow_links: bool = setting(False, help="take folders and frames that are links out of ROOT")
+    check: bool = setting(False, help="decode every frame; list everything missing or broken at once")
+    skip_broken: bool = setting(False, help="decode every frame; leave out, list and count what is broken")
+    workers: int | None = setting(None, help="processes that decode; default: one per core", least=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.layout == "wsol" and self.splits is None:
+            raise ConfigError("the layout wsol is what split files list: give their folder with --splits.")
+        if self.annotations and self.layout not in ("folders", "videos"):
+            raise ConfigError(f"the layout {self.layout} brings its own boxes; leave --annotations out.")
+        if self.layout != "videos" and (self.fps is not None or not self.shots):
+            raise ConfigError("--fps and --no-shots are for video files: the layout videos.")
+        if self.layout == "videos" and self.write_splits:
+            raise ConfigError("split files list images: --write-splits is not for the layout videos.")
+
+    @property
+    def pixels_are(self) -> str:
+        """How frames are read: as asked for, else as the layout's published protocol or players have it."""
+        return self.orientation or ("upright" if self.layout in ("folders", "videos") else "stored")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(Config):
+    """What every stage that reads frames shares."""
+
+    manifest: Path = setting(help="manifest written by `tcam-cache manifest`")
+    root: Path | None = setting(None, help="where the data set lies now, if not where the manifest says")
+    workers: int | None = setting(None, help="processes that decode frames; default: cores - 1", least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig(DataConfig):
+    """What the two fitted stages share: sampling, augmentation, SGD and model selection (paper, Sec. 4.1)."""
+
+    train_split: str = setting("train", help="the split whose tags are learned", choices=SPLIT_CHOICES)
+    val_split: str = setting("val", help="the split that chooses checkpoints", choices=SPLIT_CHOICES)
+    epochs: int = setting(100, help="passes over the shots", least=1)
+    batch_size: int = setting(32, help="frames a step", least=1)
+    lr: float = setting(0.001, help="learning rate at the start", least=0)
+    frames_per_shot: int = setting(1, help="random frames of each shot an epoch draws (paper: 1)", least=1)
+    image_size: int = setting(
+        224, help="side of the random crop, out of frames squashed to 256/224", least=32
+    )
+    optimiser: str = setting("sgd", help="sgd is published; adamw suits few steps", choices=("sgd", "adamw"))
+    momentum: float = setting(0.9, help="Nesterov momentum", least=0, most=1)
+    weight_decay: float = setting(1e-4, help="L2 penalty", least=0)
+    lr_step: int = setting(15, help="epochs between two decays of the learning rate", least=1)
+    lr_decay: float = setting(0.9, help="factor of each decay", least=0, most=1)
+    lr_floor: float = setting(1e-7, help="the learning rate never falls below this", least=0)
+    select: str = setting("val", help="keep the epoch best on val, or the last one", choices=("val", "last"))
+    validate_every: int = setting(1, help="epochs between two validations", least=1)
+    resume: bool = setting(False, help="go on from where the run was saved last")
+    save_minutes: float = setting(5.0, help="a long epoch is saved this often, too", least=0)
+    tensorboard: bool = setting(False, help="write the log for TensorBoard, too")
+
+    @property
+    def resize_size(self) -> int:
+        """Side in pixels of the squashed frame that crops are taken from (paper: 256 for 224)."""
+        return round(self.image_size * 256 / 224)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig(Config):
+    """Write the embedded data set and run every stage on it."""
+
+    out: Path = setting(help="the folder to write")

@@ -1,0 +1,77 @@
+"""Settings of stage 3: which maps are scored, by which boxes and thresholds; and of boxes for new frames."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tcam_cache.config.base import Config, setting
+from tcam_cache.config.data import SPLIT_CHOICES, DataConfig
+from tcam_cache.errors import ConfigError
+from tcam_cache.files import Place
+
+THRESHOLDS = ("val", "oracle", "oracle-per-class", "otsu")
+BOX_MODES = ("components", "wsol")
+# Side of the map that boxes are taken from, as in the WSOL protocol.
+MAP_SIZE = 224
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(DataConfig):
+    """Stage 3: score a run's maps, or the cached CAMs themselves, against true boxes."""
+
+    out: Path = setting(help="the report folder to write")
+    run: Path | None = setting(None, help="run folder written by `tcam-cache train`")
+    cache: Place | None = setting(None, help="cache, a folder or a URL: score the cached CAMs themselves")
+    split: str = setting("test", help="the split that is scored", choices=SPLIT_CHOICES)
+    val_split: str = setting(
+        "val", help="for --cache: the split whose boxes choose tau", choices=SPLIT_CHOICES
+    )
+    threshold: str = setting("val", help="val, oracle, oracle-per-class, otsu, or a number in [0, 1)")
+    boxes: str = setting(
+        "components",
+        help="components: the largest connected region; wsol: the WSOL protocol",
+        choices=BOX_MODES,
+    )
+    map_size: int = setting(MAP_SIZE, help="side of the map that boxes are taken from", least=16)
+    batch_size: int = setting(32, help="frames in a forward pass", least=1)
+    cached_frames: bool = setting(False, help="read the frames that `build --frames` stored")
+    overlays: int = setting(48, help="how many frames the report shows", least=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.run is None) == (self.cache is None):
+            raise ConfigError("give exactly one of --run and --cache.")
+        if self.threshold not in THRESHOLDS:
+            fixed_threshold(self.threshold)
+
+
+def fixed_threshold(text: str) -> float:
+    """Return the number that a threshold policy names, or raise `ConfigError`."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value < 1:
+        raise ConfigError(
+            f"got threshold {text!r}; expected one of {', '.join(THRESHOLDS)}, or a number in [0, 1)."
+        )
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig(Config):
+    """Boxes for new frames."""
+
+    run: Path = setting(help="run folder written by `tcam-cache train`")
+    source: Path = setting(help="a picture, a folder of pictures, or a video file", shown="INPUT")
+    out: Path = setting(help="the folder to write")
+    threshold: float | None = setting(None, help="tau in [0, 1); default: the run's own, from val")
+    batch_size: int = setting(32, help="frames in a forward pass", least=1)
+    overlays: bool = setting(True, help="draw each box into a copy of its frame")
+    overwrite: bool = setting(False, help="clear the boxes of another input, run or setting in the folder")
+    workers: int | None = setting(None, help="processes that decode frames; default: cores - 1", least=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # The policies of an evaluation need true boxes, which new frames have not.
+        if self.threshold is not None and not 0 <= self.threshold < 1:
+            raise ConfigError(f"got threshold {self.threshold:g}; expected a number in [0, 1).")

@@ -1,0 +1,200 @@
+"""Settings of stage 2, the decoder, its presets, and the search over them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+from tcam_cache.config.base import ByPreset, by_preset, setting
+from tcam_cache.config.data import FitConfig
+from tcam_cache.errors import ConfigError
+from tcam_cache.files import Place
+from tcam_cache.window import MODES
+
+PRECISIONS = ("none", "bf16")
+PRESET_NAMES = ("recommended", "paper", "authors")
+
+# Upstream's permutohedral lattice returns about 0.6 of the exact Gaussian sum; lambda = 2e-9 was tuned to it.
+LATTICE_GAIN = 0.6
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(FitConfig):
+    """Stage 2: train the decoder f on pseudo-labels from CAM-TMP (TCAM Eq. 1-5).
+
+    What a preset sets and is not given is as the preset has it: `TrainConfig(preset="paper", ...)`.
+    """
+
+    cache: Place = setting(help="cache written by `tcam-cache build`: a folder, or a URL")
+    out: Path = setting(help="the run folder to write")
+    preset: str = setting(
+        "recommended",
+        help="recommended: best on real video here; paper: its text; authors: their command. "
+        "Sets --fg-top, --bg-low, --pixels, --dilate, --cross-entropy",
+        choices=PRESET_NAMES,
+    )
+    lr: float = setting(0.01, help="learning rate at the start", least=0)
+    neighbours: int = setting(1, help="n of S(C_t, n), Eq. 1 (paper: 1)", least=0)
+    window: str = setting(
+        "before",
+        help="where the n neighbours lie: before (published), after, or both sides (2n)",
+        choices=MODES,
+    )
+    frames_together: int = setting(
+        1,
+        help="draw clips of so many consecutive frames of a shot under one crop, each whole in one batch",
+        least=1,
+    )
+    cached_frames: bool = setting(False, help="read the frames that `build --frames` stored")
+    fg_top: float = setting(
+        by_preset(recommended=0.1, paper=1.0, authors=0.6),
+        help="foreground seeds come from this top fraction of C+ (1 = all)",
+        least=0,
+        most=1,
+    )
+    bg_low: float | None = setting(
+        by_preset(recommended=None, paper=None, authors=0.1),
+        help="background seeds: this lowest fraction of all pixels; default: all of C-",
+        least=0,
+        most=1,
+    )
+    pixels: int = setting(
+        by_preset(recommended=100, paper=1, authors=1), help="seeds per frame and class", least=1
+    )
+    fg_level: float = setting(
+        0.0, help="foreground seeds are at least this share of the map's maximum", least=0, most=1
+    )
+    dilate: bool = setting(
+        by_preset(recommended=False, paper=False, authors=True), help="grow each seed to 3x3"
+    )
+    cross_entropy: str = setting(
+        by_preset(recommended="batch-mean", paper="frame-sum", authors="batch-mean"),
+        help="average over the batch's labelled pixels, or sum over each frame's",
+        choices=("batch-mean", "frame-sum"),
+    )
+    crf: bool = setting(True, help="the dense-CRF term")
+    crf_weight: float = setting(2e-9, help="lambda of the dense-CRF term at 224 pixels", least=0)
+    lattice_gain: float = setting(
+        LATTICE_GAIN,
+        help="factor on the CRF term: the published filter returned 0.6 of the exact sum; 1 = exact",
+        least=0,
+    )
+    colour_crf_weight: float = setting(
+        0.0,
+        help="lambda of a CRF over the colours of all frames together, on the scale of crf-weight",
+        least=0,
+    )
+    landmarks: int = setting(144, help="Nystroem landmarks of the CRF filter", least=1)
+    asc: bool = setting(True, help="the absolute size constraint")
+    asc_weight: float = setting(0.01, help="weight of the absolute size constraint", least=0)
+    barrier_t: float = setting(1.0, help="t of the log barrier in the first epoch", least=0)
+    barrier_growth: float = setting(1.01, help="t grows by this factor every epoch", least=1)
+    barrier_cap: float = setting(10.0, help="t never exceeds this", least=0)
+    decoder_width: float = setting(1.0, help="factor on the decoder's channels", least=0)
+    amp: str = setting(
+        "auto",
+        help="precision of encoder and decoder in a step: auto is bf16 on CUDA, none elsewhere",
+        choices=("auto", *PRECISIONS),
+    )
+    compile: bool = setting(False, help="run encoder and decoder through torch.compile")
+
+    def __post_init__(self) -> None:
+        left = {name: default for name, default in vars(self).items() if isinstance(default, ByPreset)}
+        for name, default in left.items():
+            object.__setattr__(self, name, default.under(self.preset))
+        super().__post_init__()
+        # All of them are given where another preset's name was put on a finished config by `replace`.
+        if not left and (preset := preset_of(vars(self))) != self.preset:
+            raise ConfigError(
+                f"got the preset {self.preset!r} with all the settings of {preset!r}. Give those that differ "
+                f"from {self.preset!r} alone, or {preset!r}."
+            )
+        if self.batch_size % self.frames_together:
+            raise ConfigError(
+                f"got batches of {self.batch_size} frames, {self.frames_together} of a shot together; "
+                "expected whole clips. Make --batch-size a multiple of --frames-together."
+            )
+        if self.colour_crf_weight > 0 and self.frames_together == 1:
+            raise ConfigError(
+                f"got a colour CRF of weight {self.colour_crf_weight:g} over frames alone; expected several "
+                "of a shot together. Give --frames-together 2 or more, or leave --colour-crf-weight out."
+            )
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the config that `to_json` wrote; see `Config.from_json`.
+
+        Earlier versions could write one preset's name beside another's settings: the settings are right.
+        """
+        return super().from_json({**values, "preset": preset_of(values)} if "preset" in values else values)
+
+
+def preset_of(values: Mapping[str, Any]) -> Any:
+    """Return the preset that settings are named after, or another one if they are all that one's.
+
+    >>> preset_of({"preset": "paper", "pixels": 5})
+    'paper'
+    """
+    decided = [spec for spec in fields(TrainConfig) if isinstance(spec.default, ByPreset)]
+
+    def fits(preset: str) -> bool:
+        """Tell whether all that presets decide is as this one has it."""
+        return all(
+            spec.name in values and values[spec.name] == spec.default.under(preset) for spec in decided
+        )
+
+    named = values["preset"]
+    return next((preset for preset in (named, *PRESET_NAMES) if fits(preset)), named)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig(TrainConfig):
+    """Train a run for every point of a grid, and choose one on val."""
+
+    out: Path = setting(help="the search folder to write")
+    grid: str = setting(
+        "lr=0.1,0.01,0.001 neighbours=0..10",
+        help="training options and what to try: NAME=VALUE,VALUE or NAME=FIRST..LAST, with spaces between",
+    )
+    jobs: int = setting(1, help="runs trained at a time, each in a process of its own", least=1)
+
+
+# All that presets set, by preset; the fields of `TrainConfig` own the numbers.
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    preset: {
+        spec.name: spec.default.under(preset)
+        for spec in fields(TrainConfig)
+        if isinstance(spec.default, ByPreset)
+    }
+    for preset in PRESET_NAMES
+}
+
+
+def train_config(preset: str = "recommended", **given: Any) -> TrainConfig:
+    """Return a preset's settings with the given ones laid over them.
+
+    >>> train_config("paper", manifest="m", cache="c", out="r", pixels=5).fg_top
+    1.0
+    """
+    return TrainConfig(preset=preset, **given)
+
+
+def with_preset(settings: Mapping[str, Any], preset: str) -> dict[str, Any]:
+    """Return settings under another preset; what their own preset did not set stays as it is.
+
+    Raises:
+        ConfigError: there is no such preset.
+
+    >>> with_preset({"preset": "paper", **PRESETS["paper"], "pixels": 5}, "recommended")["pixels"]
+    5
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"there is no preset {preset!r}. Those that exist: {', '.join(PRESETS)}.")
+    own = PRESETS[settings["preset"]]
+    given = {name: value for name, value in settings.items() if name not in own or value != own[name]}
+    return {**PRESETS[preset], **given, "preset": preset}
+
+
+def search_config(preset: str = "recommended", **given: Any) -> SearchConfig:
+    """Return a search around a preset's settings, with the given ones laid over them."""
+    return SearchConfig(preset=preset, **given)

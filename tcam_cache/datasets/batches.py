@@ -1,0 +1,204 @@
+"""Frames in batches: decoded, squashed and sent through pipes by worker processes, ahead of their use."""
+
+import signal
+import sys
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from tcam_cache.errors import FrameError
+from tcam_cache.processes import worker_errors
+from tcam_cache.records import FrameSource, Shot
+
+# Named, because inside a joblib worker the default is joblib's own method, which DataLoader cannot use.
+START_METHOD = "fork" if sys.platform == "linux" else "spawn"
+
+
+def loader_of(items: Dataset, workers: int, plan: Iterable[Any] | None = None) -> DataLoader:
+    """Return what makes the items of a data set one by one.
+
+    Args:
+        items: the data set.
+        workers: processes that make them ahead of their use; 0 makes them in this one.
+        plan: keys of the items, read anew at every pass, by workers that live as long as the loader; or None
+            for a single pass over all of them.
+    """
+    return DataLoader(
+        items,
+        batch_size=None,
+        sampler=plan,
+        num_workers=workers,
+        persistent_workers=workers > 0 and plan is not None,
+        multiprocessing_context=START_METHOD if workers else None,
+        worker_init_fn=_begin_worker,
+        collate_fn=_as_it_is,
+        # Pinned pages let the copy to the device run beside the step.
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def loaded(loader: DataLoader) -> Iterator[Any]:
+    """Yield what a loader makes.
+
+    Raises:
+        WorkerError: a worker was killed.
+    """
+    with worker_errors():
+        yield from loader
+
+
+def _begin_worker(worker: int) -> None:
+    # Ctrl-C reaches every process of a terminal; the parent, which saves first, ends its workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Torch would send tensors through shared memory. Where that is small, as in containers, processes that
+    # fill it hang or are killed.
+    ForkingPickler.register(torch.Tensor, _as_bytes)
+
+
+def _as_bytes(tensor: torch.Tensor) -> tuple:
+    whole = torch.empty(0, dtype=tensor.dtype).set_(tensor.untyped_storage())
+    return _from_bytes, (whole.numpy(), tensor.size(), tensor.stride(), tensor.storage_offset())
+
+
+def _from_bytes(values: Any, size: tuple[int, ...], stride: tuple[int, ...], offset: int) -> torch.Tensor:
+    return torch.from_numpy(values).as_strided(size, stride, offset)
+
+
+def _as_it_is(item: Any) -> Any:
+    return item
+
+
+ShotFrame = tuple[Shot, int]
+
+
+class FrameBatch(NamedTuple):
+    """Frames that go through the network together.
+
+    Attributes:
+        frames: the shot and position of each.
+        rgb: (B, 3, S, S) uint8, squashed.
+        sizes: (B, 2) int64, width and height of the originals.
+        faults: what could not be read, one text each; those rows of `rgb` are zero.
+        unread: positions of those rows.
+    """
+
+    frames: tuple[ShotFrame, ...]
+    rgb: torch.Tensor
+    sizes: torch.Tensor
+    faults: tuple[str, ...]
+    unread: tuple[int, ...] = ()
+
+
+class _FrameBatches(Dataset):
+    def __init__(self, batches: Sequence[Sequence[ShotFrame]], source: FrameSource, size: int) -> None:
+        self.batches, self.source, self.size = batches, source, size
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, list[str], list[int]]:
+        batch = self.batches[index]
+        pixels = np.zeros((len(batch), self.size, self.size, 3), np.uint8)
+        sizes = torch.ones(len(batch), 2, dtype=torch.int64)
+        faults, unread = [], []
+        for row, (shot, t) in enumerate(batch):
+            try:
+                frame = self.source.read(shot, t, self.size)
+            except FrameError as error:
+                faults.extend(error.offenders or [error.message])
+                unread.append(row)
+                continue
+            pixels[row] = frame.pixels
+            sizes[row] = torch.tensor([frame.width, frame.height])
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2), sizes, faults, unread
+
+
+def load_batches(
+    batches: Sequence[Sequence[ShotFrame]], source: FrameSource, size: int, workers: int
+) -> Iterator[FrameBatch]:
+    """Load batches in order, ahead of their use, and report unreadable frames instead of stopping.
+
+    Args:
+        batches: which frames go together.
+        source: reads frames.
+        size: side of the square they are squashed to.
+        workers: processes that decode; 0 decodes in this one.
+    """
+    items = in_order(_FrameBatches(batches, source, size), workers)
+    for frames, (rgb, sizes, faults, unread) in zip(batches, items, strict=True):
+        yield FrameBatch(tuple(frames), rgb, sizes, tuple(faults), tuple(unread))
+
+
+def in_order(items: Dataset, workers: int) -> Iterator[Any]:
+    """Yield the items of a data set one by one, made ahead of their use by worker processes (0: by none).
+
+    Raises:
+        WorkerError: a worker was killed.
+    """
+    return loaded(loader_of(items, workers))
+
+
+def in_batches(frames: Sequence[ShotFrame], batch_size: int) -> list[list[ShotFrame]]:
+    """Cut a list of frames into batches.
+
+    >>> in_batches([1, 2, 3], 2)
+    [[1, 2], [3]]
+    """
+    return [list(frames[start : start + batch_size]) for start in range(0, len(frames), batch_size)]
+
+
+class ShotBatches(Sequence[list[ShotFrame]]):
+    """Every frame of some shots in batches of one shot each, as even as can be, made when they are asked for.
+
+    >>> shot = Shot("a/1", "a", "a/1", "train", "a/1", tuple("abcde"))
+    >>> [[t for _, t in batch] for batch in ShotBatches([shot], batch_size=3)]
+    [[0, 1, 2], [3, 4]]
+    """
+
+    def __init__(self, shots: Sequence[Shot], batch_size: int) -> None:
+        self._shots = shots
+        self._ends = list(accumulate(-(-len(shot) // batch_size) for shot in shots))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, index: int) -> list[ShotFrame]:
+        place = bisect_right(self._ends, range(len(self))[index])
+        first = self._ends[place - 1] if place else 0
+        shot, parts = self._shots[place], self._ends[place] - first
+        part = range(len(self))[index] - first
+        # The first of uneven batches are the larger ones.
+        start, stop = (-(-len(shot) * at // parts) for at in (part, part + 1))
+        return [(shot, t) for t in range(start, stop)]
+
+
+def only_readable(batches: Iterable[FrameBatch]) -> Iterator[FrameBatch]:
+    """Pass batches on; after the last of them, raise a `FrameError` that lists every unreadable frame."""
+    faults: list[str] = []
+    for batch in batches:
+        faults += batch.faults
+        if not faults:
+            yield batch
+    if faults:
+        raise unreadable(faults)
+
+
+def readable_parts(batches: Iterable[FrameBatch], faults: list[str]) -> Iterator[FrameBatch]:
+    """Pass on what can be read of each batch, and add what cannot to a list."""
+    for batch in batches:
+        faults += batch.faults
+        kept = [row for row in range(len(batch.frames)) if row not in batch.unread]
+        if kept:
+            frames = tuple(batch.frames[row] for row in kept)
+            yield FrameBatch(frames, batch.rgb[kept], batch.sizes[kept], ())
+
+
+def unreadable(faults: Sequence[str]) -> FrameError:
+    """Return the error that lists frames that cannot be read, one text each."""
+    return FrameError(f"{len(faults)} frame(s) cannot be read. Replace or remove them.", faults)

@@ -1,0 +1,1 @@
+"""The embedded data set: cut-outs of photographs that move over other photographs."""

@@ -1,0 +1,178 @@
+"""Frames from image files, and the source that reads the frames of a data set."""
+
+import struct
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from tcam_cache.config import DataConfig
+from tcam_cache.datasets.manifest import Manifest, is_upright
+from tcam_cache.datasets.manifest_file import read_manifest
+from tcam_cache.datasets.picture_files import as_rgb, file_and_frame, opened, require_whole
+from tcam_cache.datasets.video import VideoFrames
+from tcam_cache.errors import FrameError
+from tcam_cache.records import Frame, FrameSource, Shot
+
+_HEADER_READERS = 16
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ON_ITS_SIDE = (5, 6, 7, 8)
+# Where the header of a PNG file keeps an orientation; looking for more would decode the pixels.
+_PNG_TAGS = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
+
+
+@dataclass(frozen=True)
+class ImageFrames:
+    """Reads a shot's frames from image files below a root; a `FrameSource`.
+
+    Greyscale, palette, CMYK and 16-bit images become RGB uint8, see `picture_files.as_rgb`.
+
+    Attributes:
+        root: the data set's folder.
+        upright: turn and mirror images as their EXIF orientation says, which is how they are shown; else
+            pixels are as stored.
+        depth: bits that data of more than 8 bits use, see `picture_files.data_depth`; None for each
+            frame's own.
+    """
+
+    root: Path
+    upright: bool = True
+    depth: int | None = None
+
+    def files(self, shot: Shot) -> tuple[Path, ...]:
+        """Return the files that a shot's frames are read from, one a frame, but for pictures that move."""
+        files = dict.fromkeys(file_and_frame(name)[0] for name in shot.frames)
+        return tuple(self.root / shot.folder / name for name in files)
+
+    def read(self, shot: Shot, t: int, size: int | None = None) -> Frame:
+        """Decode frame t of a shot; with `size`, squash it to size x size (bilinear, antialiased).
+
+        Raises:
+            FrameError: the frame is missing, empty, truncated or not an image.
+        """
+        with warnings.catch_warnings(action="ignore"), open_image(self.root, shot.path(t)) as image:
+            rgb = as_rgb(turned(image) if self.upright else image, self.depth)
+            width, height = rgb.size
+            if size is not None:
+                rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
+            return Frame(np.array(rgb), width, height)
+
+
+def image_sizes(
+    root: Path | str, names: Iterable[str], upright: bool = False
+) -> dict[str, tuple[int, int] | FrameError]:
+    """Return each image's (width, height), upright or as stored, or the error of reading its header."""
+
+    def size_or_error(name: str) -> tuple[int, int] | FrameError:
+        """Return what one image's header says, or the error it gives."""
+        try:
+            with open_image(root, name) as image:
+                return shown_size(image, upright)
+        except FrameError as error:
+            return error
+
+    names = list(names)
+    # Warning filters belong to the whole process: set once here, not by the threads against one another.
+    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(_HEADER_READERS) as pool:
+        return dict(zip(names, pool.map(size_or_error, names), strict=True))
+
+
+@contextmanager
+def open_image(root: Path | str, name: str) -> Iterator[Image.Image]:
+    """Open the image `root/name`, a frame of one that moves by `picture_files.frame_names`.
+
+    Whatever goes wrong, while decoding too, is a `FrameError` naming it.
+    """
+    path, number = Path(root) / name, 0
+    if "#" in name and not path.exists():
+        file, number = file_and_frame(name)
+        path = Path(root) / file
+    try:
+        with opened(path) as image:
+            require_whole(path, image)
+            if number:
+                image.seek(number)
+            yield image
+    # The decoders of damaged files raise nearly every built-in exception; each means the same to us.
+    except Exception as error:
+        reason = _reason(path, error)
+        raise FrameError(
+            "1 frame cannot be read. Replace it, or leave it out and index the data set again.",
+            [f"{name}: {reason}"],
+        ) from error
+
+
+def turned(image: Image.Image) -> Image.Image:
+    """Return an image as its EXIF orientation says that it is shown; one that says nothing is itself."""
+    turn = _TURNS.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def shown_size(image: Image.Image, upright: bool) -> tuple[int, int]:
+    """Return an image's (width, height), upright or as stored."""
+    return image.size[::-1] if upright and _orientation(image) in _ON_ITS_SIDE else image.size
+
+
+def _orientation(image: Image.Image) -> int:
+    # Pillow turns TIFF itself.
+    if image.format == "TIFF" or (image.format == "PNG" and not _PNG_TAGS & image.info.keys()):
+        return 1
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    # A tag that cannot be read turns nothing: the pixels may be whole.
+    except (SyntaxError, TypeError, ValueError, KeyError, struct.error):
+        return 1
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "missing"
+    if not isinstance(error, OSError) or error.errno is None:
+        if path.stat().st_size == 0:
+            return "empty file"
+        if isinstance(error, UnidentifiedImageError):
+            return "not an image"
+        if isinstance(error, Image.DecompressionBombError):
+            return "too large to be a frame"
+        if "truncated" in str(error).lower():
+            return "truncated"
+        if isinstance(error, EOFError):
+            return "no such frame in it"
+        return f"damaged ({error})"
+    return f"cannot be opened ({error.strerror})"
+
+
+class Indexed(Protocol):
+    """What was indexed: a manifest, or a scan."""
+
+    root: Path
+    layout: str
+    facts: Mapping[str, Any]
+
+
+def frame_source(data: Indexed) -> FrameSource:
+    """Return what reads the frames of a data set, as its header says that they were indexed."""
+    upright = is_upright(data.facts)
+    if data.layout == "videos":
+        return VideoFrames(data.root, upright, absolute="times" not in data.facts)
+    return ImageFrames(data.root, upright, data.facts.get("depth", 16))
+
+
+def open_data(config: DataConfig) -> tuple[Manifest, FrameSource]:
+    """Read the manifest and return it with the source of its frames."""
+    manifest = read_manifest(config.manifest, config.root)
+    return manifest, frame_source(manifest)

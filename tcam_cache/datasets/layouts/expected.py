@@ -1,0 +1,90 @@
+"""What is known of the two YouTube-Objects data sets: classes, counts, and the split of every video."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from tcam_cache.datasets.layouts.scan import Scan
+from tcam_cache.datasets.manifest import Manifest
+from tcam_cache.records import SPLITS, Shot, shots_of_split
+
+_FILES = {"ytov1": "ytov1.json", "ytov2.2": "ytov2_2.json"}
+
+
+@dataclass(frozen=True)
+class ExpectedData:
+    """A data set as its papers and the published split files describe it.
+
+    Attributes:
+        classes: in alphabetical order, which is the order of their published numbers.
+        counts: videos, shots, frames, annotated frames, boxes; of the whole, and below "splits" of each.
+        splits: the split of each video.
+    """
+
+    classes: tuple[str, ...]
+    counts: Mapping[str, Any]
+    splits: Mapping[str, str]
+
+
+@cache
+def expected_data(layout: str) -> ExpectedData | None:
+    """Return what is known of the data set with this layout, or None where the layout says nothing."""
+    if layout not in _FILES:
+        return None
+    text = resources.files("tcam_cache_data").joinpath(_FILES[layout]).read_text(encoding="utf-8")
+    known = json.loads(text)
+    splits = {
+        known["video"].format(**{"class": tag, "video": video}): split
+        for split, tags in known["splits"].items()
+        for tag, videos in tags.items()
+        for video in videos
+    }
+    return ExpectedData(tuple(known["classes"]), known["expected"], splits)
+
+
+def deviations(data: Manifest | Scan, splits_too: bool = True) -> tuple[str, ...]:
+    """Say where a data set differs from what is published of its layout; nothing for other layouts.
+
+    Shots that were left out because they are empty may be counted or not: the published number does not say.
+
+    Args:
+        data: the whole data set, not sampled.
+        splits_too: compare splits as well, which has no meaning once others were given.
+    """
+    known = expected_data(data.layout)
+    if known is None:
+        return ()
+    lines = list(_wrong_counts(data.shots, known.counts, "", data.facts.get("empty_shots", 0)))
+    if splits_too:
+        for split in SPLITS:
+            lines += _wrong_counts(
+                shots_of_split(data.shots, split), known.counts["splits"][split], f"{split} "
+            )
+        found = {shot.video: shot.split for shot in data.shots}
+        lines += (
+            f"video {video}: in {found[video]}, published in {split}"
+            for video, split in known.splits.items()
+            if found.get(video, split) != split
+        )
+        lines += (f"video {video} is missing" for video in known.splits if video not in found)
+        lines += (f"video {video} is not among the published ones" for video in found.keys() - known.splits)
+    return tuple(lines)
+
+
+def _wrong_counts(
+    shots: Sequence[Shot], counts: Mapping[str, Any], what: str, empty: int = 0
+) -> Iterator[str]:
+    found = {
+        "videos": len({shot.video for shot in shots}),
+        "shots": len(shots),
+        "frames": sum(map(len, shots)),
+        "annotated_frames": sum(len(shot.boxes) for shot in shots),
+        "boxes": sum(len(boxes) for shot in shots for boxes in shot.boxes.values()),
+    }
+    for name, number in found.items():
+        expected = counts.get(name, number)
+        if number != expected and not (name == "shots" and number + empty == expected):
+            yield f"{what}{name.replace('_', ' ')}: got {number:,}, expected {expected:,}"

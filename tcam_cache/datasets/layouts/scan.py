@@ -1,0 +1,198 @@
+"""What a layout found on disk, everything wrong with it included, before it becomes a manifest."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tcam_cache.datasets.annotations import Annotations, Row, Sizes, attach
+from tcam_cache.datasets.box_units import checked_box
+from tcam_cache.datasets.frames import image_sizes
+from tcam_cache.datasets.layouts.matlab import read_variable
+from tcam_cache.datasets.listing import Notes, is_folder, log_notes
+from tcam_cache.datasets.manifest import STORED, Manifest, is_upright
+from tcam_cache.datasets.picture_files import data_depth
+from tcam_cache.datasets.sampling import with_splits
+from tcam_cache.errors import AnnotationError, ManifestError
+from tcam_cache.records import Shot
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Findings:
+    """What a layout gathers while it looks through its folders.
+
+    Attributes:
+        shots: found so far, all of them "train".
+        rows: boxes found so far.
+        faults: what keeps the data set from being used as it is.
+        notes: what was left out, by kind, to be logged.
+        splits: of videos; one without is "train".
+    """
+
+    shots: list[Shot] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    notes: Notes = field(default_factory=lambda: Notes(list))
+    splits: dict[str, str] = field(default_factory=dict)
+
+    def read(self, path: Path, root: Path, name: str) -> Any:
+        """Return a variable of a MATLAB file, or None where that is a fault."""
+        try:
+            return read_variable(root / path, name)
+        except ManifestError as error:
+            self.faults.append(error.message.replace(f"{root}/", ""))
+            return None
+
+    def add_box(self, place: str, frame: str, tag: str, corners: Sequence[float]) -> None:
+        """Add a row for a box, or a fault where it is none."""
+        try:
+            self.rows.append(Row(place, frame, tag, checked_box(corners), ""))
+        except ValueError as error:
+            self.faults.append(f"{place}: {frame}: {error}")
+
+    def scan(
+        self,
+        root: Path,
+        layout: str,
+        classes: tuple[str, ...],
+        orientation: str = STORED,
+        facts: Mapping[str, Any] | None = None,
+    ) -> "Scan":
+        """Log the notes, and return the scan with splits and boxes in place."""
+        log_notes(self.notes, self.shots)
+        shots = with_splits(self.shots, self.splits)
+        facts = {"orientation": orientation, **(facts or {})}
+        return Scan(root, layout, classes, shots, tuple(self.faults), facts).with_boxes(self.rows)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The shots below a root, and every fault that was met on the way.
+
+    Attributes:
+        root: the data set's folder.
+        layout: how it is laid out.
+        classes: the tags, in the classifier's order.
+        shots: those that can be read, in a fixed order.
+        faults: one text each; none when the data set is whole.
+        broken: those of the faults that are video files which cannot be read; they have no shots.
+        facts: what the manifest's header remembers, such as how many empty shots were left out.
+    """
+
+    root: Path
+    layout: str
+    classes: tuple[str, ...]
+    shots: tuple[Shot, ...]
+    faults: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    broken: tuple[str, ...] = ()
+
+    def with_boxes(
+        self, rows: Sequence[Row], sizes_of: Callable[[Path, Iterable[str]], Sizes] | None = None
+    ) -> "Scan":
+        """Give the shots their boxes; rows that do not fit the frames become faults, and no box is set then.
+
+        Args:
+            rows: the boxes.
+            sizes_of: see `attach`; by default images are looked at, upright if the facts say so.
+        """
+        return self.annotated(Annotations(self.root, tuple(rows)), sizes_of)
+
+    def annotated(
+        self, annotations: Annotations, sizes_of: Callable[[Path, Iterable[str]], Sizes] | None = None
+    ) -> "Scan":
+        """Give the shots the boxes and splits of an annotation file; what does not fit becomes faults.
+
+        Args:
+            annotations: of the frames.
+            sizes_of: see `with_boxes`.
+        """
+        sizes_of = sizes_of or partial(image_sizes, upright=is_upright(self.facts))
+        try:
+            shots, splits = attach(self.shots, annotations, self.root, sizes_of)
+        except AnnotationError as error:
+            return replace(self, faults=(*self.faults, *error.offenders))
+        return replace(self, shots=with_splits(shots, splits) if splits else shots)
+
+    def with_splits(self, splits: Mapping[str, str], source: Path) -> "Scan":
+        """Give each video the split that a file says; one that it does not name is "train".
+
+        Args:
+            splits: by video; naming a video that is not there is a fault.
+            source: the file, for messages.
+        """
+        videos = dict.fromkeys(shot.video for shot in self.shots)
+        unknown = (f"video {video} of {source} is not there" for video in splits if video not in videos)
+        unnamed = [video for video in videos if video not in splits]
+        if unnamed:
+            logger.warning("%d video(s) not in %s are train, such as %s", len(unnamed), source, unnamed[0])
+        return replace(self, shots=with_splits(self.shots, dict(splits)), faults=(*self.faults, *unknown))
+
+    def with_depth(self) -> "Scan":
+        """Note how many bits pictures of more than 8 bits use, by some of them; see `data_depth`."""
+        frames = [shot.path(t) for shot in self.shots for t in (0, len(shot) - 1)]
+        depth = data_depth(self.root, frames)
+        return self if depth is None else replace(self, facts={**self.facts, "depth": depth})
+
+    def without(self, broken: Mapping[str, str]) -> "Scan":
+        """Leave out frames that cannot be read, shots and classes that are empty then, and unreadable videos.
+
+        Args:
+            broken: what is wrong with each, by its path.
+        """
+        kept = (
+            shot.only([t for t in range(len(shot)) if shot.path(t) not in broken]) if broken else shot
+            for shot in self.shots
+        )
+        shots = tuple(shot for shot in kept if shot.frames)
+        if not shots:
+            raise ManifestError(f"{self.root} holds no frame that can be read. Fetch the data set again.")
+        tags = {shot.tag for shot in shots}
+        # A box on such a frame is a fault of the frame, not of the list of boxes.
+        faults = tuple(
+            fault
+            for fault in self.faults
+            if fault not in self.broken and not any(f": {path}: " in f": {fault}" for path in broken)
+        )
+        return replace(
+            self,
+            classes=tuple(tag for tag in self.classes if tag in tags),
+            shots=shots,
+            faults=faults,
+            facts={**self.facts, "left_out": len(broken) + len(self.broken)},
+            broken=(),
+        )
+
+    @property
+    def frame_count(self) -> int:
+        """How many frames all shots have together."""
+        return sum(map(len, self.shots))
+
+    def manifest(self) -> Manifest:
+        """Return the manifest of a data set without faults.
+
+        Raises:
+            ManifestError: lists every fault.
+        """
+        if self.faults:
+            raise ManifestError(
+                f"{self.root} does not hold a whole data set of the layout {self.layout!r}: "
+                f"{len(self.faults)} fault(s). Correct them, or fetch what is missing.",
+                self.faults,
+            )
+        return Manifest(self.root, self.layout, self.classes, self.shots, self.facts)
+
+
+def open_root(root: Path | str) -> Path:
+    """Return the root as a path.
+
+    Raises:
+        ManifestError: it is not a folder.
+    """
+    if not is_folder(Path(root)):
+        raise ManifestError(f"{root} is not a folder. Give the folder that the data set was unpacked into.")
+    return Path(root)

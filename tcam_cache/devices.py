@@ -1,0 +1,95 @@
+"""Devices, threads and worker processes, and the tensors that go to them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.nn.functional import interpolate
+
+from tcam_cache.errors import DeviceError
+from tcam_cache.processes import affordable
+
+
+def on_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return a tensor on a device.
+
+    On CUDA the copy runs beside what follows where memory is pinned. MPS would read memory after it is freed.
+    """
+    return tensor.to(device, non_blocking=device.type == "cuda")
+
+
+def as_images(rgb: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return (B, 3, H, W) uint8 frames on a device as float32 in [0, 1], channels last.
+
+    >>> as_images(torch.tensor([[[[0]], [[51]], [[255]]]], dtype=torch.uint8), torch.device("cpu")).flatten()
+    tensor([0.0000, 0.2000, 1.0000])
+    """
+    return on_device(rgb, device).to(torch.float32, memory_format=torch.channels_last) / 255
+
+
+def resize_maps(maps: torch.Tensor, size: int) -> torch.Tensor:
+    """Resize (B, h, w) maps to (B, size, size), bilinear, align_corners=False as everywhere."""
+    return interpolate(maps[:, None], (size, size), mode="bilinear", align_corners=False)[:, 0]
+
+
+def find_device(name: str, place: int = 0, sharing: int = 1) -> torch.device:
+    """Return the device that `--device` names; "auto" takes CUDA, then MPS, then the CPU.
+
+    Args:
+        name: as given.
+        place: of this process among those of this machine that train together.
+        sharing: how many these are; each gets a CUDA device of its own, or else the CPU.
+
+    Raises:
+        DeviceError: no such device here; those that are there are listed. Or there are fewer than processes.
+    """
+    if sharing > 1:
+        return _own_device(name, place, sharing)
+    present = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        present.append("mps")
+    if name == "auto":
+        return torch.device(present[1] if len(present) > 1 else "cpu")
+    wanted = "cuda:0" if name == "cuda" else name
+    if wanted not in present:
+        raise DeviceError(f"there is no device {name!r} here. Those that are: auto, {', '.join(present)}.")
+    return torch.device(wanted)
+
+
+def worker_count(workers: int | None, sharing: int = 1) -> int:
+    """Return how many processes load frames: as asked for, else all cores but the one that computes.
+
+    Of so many processes `sharing` the machine, each counts its part of the cores. Where the machine has too
+    little shared memory for workers it is 0, with a warning.
+    """
+    return affordable(max(1, (os.cpu_count() or 2) // sharing - 1) if workers is None else workers)
+
+
+def _own_device(name: str, place: int, sharing: int) -> torch.device:
+    there = torch.cuda.device_count()
+    if name == "cpu" or (name == "auto" and not there):
+        return torch.device("cpu")
+    if name not in ("auto", "cuda"):
+        raise DeviceError(
+            f"got device {name!r} for {sharing} processes; expected auto, cpu, or cuda, which gives "
+            "each a device of its own."
+        )
+    if sharing > there:
+        raise DeviceError(
+            f"torchrun started {sharing} processes here, where there are {there} CUDA device(s). "
+            "Start one a device, or give --device cpu."
+        )
+    torch.cuda.set_device(place)
+    return torch.device("cuda", place)
+
+
+@contextmanager
+def computing_threads(count: int | None) -> Iterator[None]:
+    """Let torch compute with that many threads, and as before afterwards; None changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,81 @@
+"""CorLoc against tau as inline SVG, drawn with nothing but text."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+
+from tcam_cache.evaluation.metrics import Evaluation
+from tcam_cache.evaluation.report.tables import tau_text
+
+COLOURS = ("#0b6e99", "#e8590c", "#6741d9", "#2b8a3e", "#868e96")
+WIDTH, HEIGHT = 1000, 330
+LETTER = 6.5
+LEFT, RIGHT, TOP, BOTTOM = 52, 20, 40, 46
+
+
+def corloc_chart(named: Mapping[str, Evaluation]) -> str:
+    """Return an SVG of CorLoc over tau for each method; a dot marks tau 0.5 and the one that is reported."""
+    series, legend_x = [], float(LEFT)
+    for index, (name, evaluation) in enumerate(named.items()):
+        series.append(_series(name, evaluation, COLOURS[index % len(COLOURS)], legend_x))
+        legend_x += 60 + LETTER * len(name)
+    return (
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="CorLoc against the threshold tau">{_axes()}{"".join(series)}</svg>'
+    )
+
+
+def _x(tau: float) -> float:
+    return LEFT + tau * (WIDTH - LEFT - RIGHT)
+
+
+def _y(percent: float) -> float:
+    return TOP + (1 - percent / 100) * (HEIGHT - TOP - BOTTOM)
+
+
+def _text(x: float, y: float, text: str, anchor: str = "middle", more: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{escape(text)}</text>'
+
+
+def _axes() -> str:
+    parts = []
+    for percent in range(0, 101, 20):
+        y = _y(percent)
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(_text(LEFT - 8, y + 4, str(percent), "end"))
+    parts += [_text(_x(tenth / 10), HEIGHT - BOTTOM + 18, f"{tenth / 10:.1f}") for tenth in range(11)]
+    parts.append(_text(_x(0.5), HEIGHT - 6, "tau, as a share of the map's maximum"))
+    turned = f' transform="rotate(-90 14 {_y(50):.1f})"'
+    parts.append(_text(14, _y(50), "CorLoc, %", more=turned))
+    return "".join(parts)
+
+
+def _series(name: str, evaluation: Evaluation, colour: str, legend_x: float) -> str:
+    points = " ".join(f"{_x(tau):.1f},{_y(percent):.1f}" for tau, percent in _steps(evaluation))
+    marks = "".join(_mark(evaluation, tau, colour) for tau in _marked(evaluation))
+    stroke = f'stroke="{colour}" stroke-width="3"'
+    legend = f'<line x1="{legend_x}" x2="{legend_x + 22}" y1="14" y2="14" {stroke}/>'
+    legend += _text(legend_x + 29, 18, name, "start", ' class="name"')
+    return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>{marks}{legend}'
+
+
+def _steps(evaluation: Evaluation) -> Sequence[tuple[float, float]]:
+    """Keep only the points where the curve changes: a thousand equal ones draw the same line."""
+    curve = evaluation.curve
+    turns = np.ones(len(curve), bool)
+    turns[1:-1] = (curve[1:-1] != curve[:-2]) | (curve[1:-1] != curve[2:])
+    return [(float(evaluation.taus[i]), float(curve[i])) for i in np.flatnonzero(turns)]
+
+
+def _marked(evaluation: Evaluation) -> list[float]:
+    values = [0.5, evaluation.metrics.threshold["value"]]
+    return sorted({value for value in values if isinstance(value, float)})
+
+
+def _mark(evaluation: Evaluation, tau: float, colour: str) -> str:
+    percent = float(evaluation.curve[np.abs(evaluation.taus - tau).argmin()])
+    x, y = _x(tau), _y(percent)
+    title = f"<title>{percent:.1f} at tau {tau_text(tau)}</title>"
+    dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{colour}">{title}</circle>'
+    return dot + _text(x, y - 9, f"{percent:.1f}", more=' class="mark"')

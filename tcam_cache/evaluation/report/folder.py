@@ -1,0 +1,80 @@
+"""Write a report: metrics.json, frames.csv, table.md, index.html and its pictures."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tcam_cache.cells import markdown_text
+from tcam_cache.errors import EvaluationError
+from tcam_cache.evaluation.metrics import Evaluation
+from tcam_cache.evaluation.report.page import Picture, html_page
+from tcam_cache.evaluation.report.pictures import Panel, draw_panel, save_image
+from tcam_cache.evaluation.report.tables import report_tables, to_markdown
+from tcam_cache.evaluation.rows import to_csv
+from tcam_cache.files import make_folder, storage_errors, write_json, write_text
+
+
+def write_report(
+    folder: Path | str,
+    evaluation: Evaluation,
+    panels: Iterable[Panel] = (),
+    beside: Mapping[str, Evaluation] | None = None,
+    title: str | None = None,
+    unshown: str = "",
+) -> None:
+    """Write everything a reader needs into a folder; index.html, the last file, says that it is whole.
+
+    Args:
+        folder: made when absent; files of an earlier report there are replaced.
+        evaluation: what the report is about.
+        panels: frames to show, in order; may be an iterator, one is held in memory at a time.
+        beside: other evaluations of the same frames, such as the cached CAMs', by the name to show.
+        title: of the page; default: method and split.
+        unshown: a sentence on what the pictures lack, and why.
+
+    Raises:
+        EvaluationError: an evaluation beside this one is of other frames, or has its name.
+        StorageError: the file system refuses a write.
+    """
+    beside, metrics = dict(beside or {}), evaluation.metrics
+    _require_same_frames(evaluation, beside)
+    folder = make_folder(folder)
+    title = title or f"{metrics.method} on {metrics.split}"
+    index = folder / "index.html"
+    with storage_errors(index):
+        index.unlink(missing_ok=True)
+    write_json(folder / "metrics.json", metrics.to_json())
+    write_text(folder / "frames.csv", to_csv(evaluation.rows))
+    write_text(
+        folder / "table.md", f"# {markdown_text(title)}\n\n{to_markdown(report_tables(evaluation, beside))}"
+    )
+    pictures = _write_pictures(folder, panels)
+    write_text(index, html_page(evaluation, pictures, beside, title, unshown))
+
+
+def _require_same_frames(evaluation: Evaluation, beside: Mapping[str, Evaluation]) -> None:
+    paths = {row.path for row in evaluation.rows}
+    wrong = [
+        f"{name}: other frames" for name, one in beside.items() if {row.path for row in one.rows} != paths
+    ]
+    wrong += [
+        f"{name}: the name of the report's own method" for name in beside if name == evaluation.metrics.method
+    ]
+    if wrong:
+        raise EvaluationError(
+            f"{len(wrong)} evaluation(s) cannot stand beside {evaluation.metrics.method}. "
+            "Score the same frames, and give each its own name.",
+            wrong,
+        )
+
+
+def _write_pictures(folder: Path, panels: Iterable[Panel]) -> list[Picture]:
+    pictures = []
+    for number, panel in enumerate(panels):
+        file = f"overlays/{number:03d}.jpg"
+        save_image(folder / file, draw_panel(panel))
+        pictures.append(Picture(file, panel.path, panel.tag, panel.iou, panel.hit))
+    stale = set((folder / "overlays").glob("[0-9][0-9][0-9].jpg")) - {folder / one.file for one in pictures}
+    with storage_errors(folder / "overlays"):
+        for file in stale:
+            file.unlink()
+    return pictures

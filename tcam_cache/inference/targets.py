@@ -1,0 +1,196 @@
+"""What an evaluation scores: a run's decoder or a cache's CAMs, each a source of maps for frames."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tcam_cache.cache import CamCache
+from tcam_cache.config import EvaluateConfig
+from tcam_cache.datasets import Manifest
+from tcam_cache.datasets.batches import ShotFrame
+from tcam_cache.devices import find_device
+from tcam_cache.errors import CacheError, ExtraError, StorageError
+from tcam_cache.inference.localizer import Localizer, open_localizer
+from tcam_cache.inference.maps import FrameMap, cached_maps, decoder_maps
+from tcam_cache.provenance import differences
+from tcam_cache.records import FrameSource, Shot
+from tcam_cache.window import cam_tmp
+
+
+def sampled_as(cache: CamCache, manifest: Manifest) -> Manifest:
+    """Return the manifest sampled as the cache's was.
+
+    Raises:
+        CacheError: the cache was built from another manifest.
+    """
+    sampled = manifest.sampled(cache.settings["every"])
+    if sampled.digest() != cache.settings["manifest"]:
+        ours = {shot.id: len(shot) for shot in sampled.shots}
+        theirs = {shot.id: shot.length for shot in cache.shots()}
+        differing = [
+            f"{shot}: {ours.get(shot, 'no')} frames in the manifest, {theirs.get(shot, 'none')} in the cache"
+            for shot in sorted({*ours, *theirs})
+            if ours.get(shot) != theirs.get(shot)
+        ]
+        raise CacheError(
+            f"{cache.path} was built from another manifest. Give that one, or build a cache of this one.",
+            differing or ["the same shots, but other frames or tags"],
+        )
+    return sampled
+
+
+DECODER_METHOD = "tcam"
+_NAMED_SHOTS = 5
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is scored.
+
+    Attributes:
+        method: "tcam" for a decoder, else the CAM method of the cache.
+        classes: the classifier's, in the order of its logits.
+        maps: yields the maps of given frames.
+        val_split: the split that chooses tau.
+        val_tau: the tau a run carries, or None where it must be chosen now.
+        cache: where the cached CAMs are, or None where they are out of reach.
+        out_of_reach: why there is no cache, or "".
+        neighbours: n of the CAM-TMP that a decoder was trained on; 0 for a cache.
+        window: where those neighbours lie.
+        facts: recorded in the report's provenance.
+    """
+
+    method: str
+    classes: tuple[str, ...]
+    maps: Callable[[Sequence[ShotFrame]], Iterator[FrameMap]]
+    val_split: str
+    val_tau: float | None
+    cache: CamCache | None
+    out_of_reach: str
+    neighbours: int
+    window: str
+    facts: dict[str, Any]
+
+    @property
+    def is_decoder(self) -> bool:
+        """Whether the maps come from a decoder."""
+        return self.method == DECODER_METHOD
+
+    def cams_of(self, shot_id: str, t: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return the cached CAM of a frame and its CAM-TMP, each None where there is none to show."""
+        if self.cache is None or self._lacks(shot_id):
+            return None, None
+        cam = self.cache.window(shot_id, t, 0)[0]
+        if not self.neighbours:
+            return cam, None
+        return cam, cam_tmp(self.cache.window(shot_id, t, self.neighbours, self.window))
+
+    def unshown(self, shots: Sequence[Shot]) -> str:
+        """Return a sentence on why the CAMs of some shots cannot be shown, or "" where all can."""
+        if self.out_of_reach:
+            return f"The CAMs beside the maps are not shown: {self.out_of_reach}"
+        names = list(dict.fromkeys(shot.id for shot in shots if self._lacks(shot.id)))
+        if not names:
+            return ""
+        more = ", ..." if len(names) > _NAMED_SHOTS else ""
+        return (
+            f"The CAMs of {len(names)} shot(s) are not shown: {self.cache.path} lacks "
+            f"{', '.join(names[:_NAMED_SHOTS])}{more}. Finish it with `tcam-cache build`."
+        )
+
+    def _lacks(self, shot_id: str) -> bool:
+        return not self.cache.shot(shot_id).complete
+
+
+def find_subject(
+    config: EvaluateConfig, manifest: Manifest, source: FrameSource, workers: int
+) -> tuple[Subject, Manifest]:
+    """Return what `--run` or `--cache` names, and the manifest as its cache sampled it.
+
+    Raises:
+        CacheError: the cache is of another manifest, or lacks shots of the split.
+        RunError: there is no run, or none with a finished epoch.
+    """
+    find = _cache_subject if config.run is None else _run_subject
+    return find(config, manifest, source, workers)
+
+
+def _cache_subject(
+    config: EvaluateConfig, manifest: Manifest, source: FrameSource, workers: int
+) -> tuple[Subject, Manifest]:
+    cache = CamCache.open(config.cache)
+    manifest = sampled_as(cache, manifest)
+    wanted = {shot.id for name in (config.split, config.val_split) for shot in manifest.split(name)}
+    cache.require_complete(sorted(wanted))
+    if config.cached_frames:
+        source = cache.frames(source, sorted(wanted))
+    subject = Subject(
+        method=cache.settings["method"],
+        classes=cache.classes,
+        maps=partial(cached_maps, cache, source=source, map_size=config.map_size, workers=workers),
+        val_split=config.val_split,
+        val_tau=None,
+        cache=cache,
+        out_of_reach="",
+        neighbours=0,
+        window="before",
+        facts={"cache": cache.fingerprint},
+    )
+    return subject, manifest
+
+
+def _run_subject(
+    config: EvaluateConfig, manifest: Manifest, source: FrameSource, workers: int
+) -> tuple[Subject, Manifest]:
+    localizer = open_localizer(config.run, find_device(config.device))
+    trained, carried = localizer.config, localizer.threshold or {}
+    fits = (carried.get("boxes"), carried.get("map_size")) == (config.boxes, config.map_size)
+    cache, manifest, out_of_reach = _cache_of_run(localizer, manifest)
+    if config.cached_frames:
+        source = CamCache.open(trained.cache).frames(
+            source, [shot.id for shot in manifest.split(config.split)]
+        )
+    subject = Subject(
+        method=DECODER_METHOD,
+        classes=localizer.classifier.classes,
+        maps=partial(
+            decoder_maps,
+            localizer.classifier,
+            localizer.decoder,
+            source=source,
+            image_size=trained.image_size,
+            map_size=config.map_size,
+            batch_size=config.batch_size,
+            workers=workers,
+        ),
+        val_split=trained.val_split,
+        val_tau=carried["value"] if fits else None,
+        cache=cache,
+        out_of_reach=out_of_reach,
+        neighbours=trained.neighbours,
+        window=trained.window,
+        facts={"run": trained.to_json()},
+    )
+    return subject, manifest
+
+
+def _cache_of_run(localizer: Localizer, manifest: Manifest) -> tuple[CamCache | None, Manifest, str]:
+    """Return a run's cache, the manifest as it sampled it, and why there is none, if so."""
+    # The CAMs are only shown beside the decoder's maps: a run is scored just as well without them.
+    try:
+        cache = CamCache.open(localizer.config.cache)
+        _require_inputs(localizer.inputs, cache)
+        return cache, sampled_as(cache, manifest), ""
+    except (CacheError, ExtraError, StorageError) as error:
+        reason = " ".join([error.message, *error.offenders[:_NAMED_SHOTS]])
+        return None, manifest, f"the run's cache was looked for at {localizer.config.cache}: {reason}"
+
+
+def _require_inputs(inputs: Mapping[str, Any], cache: CamCache) -> None:
+    found = json.loads(json.dumps(dict(cache.settings)))
+    if "cache" in inputs and (changed := differences(found, inputs["cache"])):
+        raise CacheError("this is another cache than the run was trained on. Restore that one.", changed)

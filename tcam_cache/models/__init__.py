@@ -1,0 +1,20 @@
+"""Networks: backbone, classifier, decoder, and the files that hold them."""
+
+from tcam_cache.models.classifier import Classifier, fold_batch_norm, seeded_classifier
+from tcam_cache.models.decoder import Decoder
+from tcam_cache.models.files import CHECKPOINTS, ClassifierFile, parse_classifier_file, read_classifier_file
+from tcam_cache.models.weights import pretrained_network, read_torch_file, weights_hash
+
+__all__ = [
+    "CHECKPOINTS",
+    "Classifier",
+    "ClassifierFile",
+    "Decoder",
+    "fold_batch_norm",
+    "parse_classifier_file",
+    "pretrained_network",
+    "read_classifier_file",
+    "read_torch_file",
+    "seeded_classifier",
+    "weights_hash",
+]

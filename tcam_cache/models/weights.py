@@ -1,0 +1,237 @@
+"""Pretrained weights: torchvision's own, or those of a file, checked key by key."""
+
+import argparse
+import hashlib
+import io
+import logging
+import pathlib
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import numpy as np
+import torch
+from torch import nn
+
+from tcam_cache.config.classifier import ARCHITECTURES
+from tcam_cache.errors import WeightsError
+from tcam_cache.extras import optional
+from tcam_cache.models.backbone import torchvision_network
+from tcam_cache.models.wrappings import State, backbones, state_dicts
+
+logger = logging.getLogger(__name__)
+
+
+def pretrained_network(arch: str, weights: str) -> nn.Module | None:
+    """Return torchvision's network with the weights that `--weights` names, or None for "none".
+
+    Args:
+        arch: torchvision's name.
+        weights: "imagenet" (downloaded by torchvision), "none", or a file that holds a state dict, alone or
+            in a checkpoint, whatever wraps its names.
+
+    Raises:
+        ExtraError: a .safetensors file, without the package that reads it.
+        WeightsError: no download, no state dict, missing, unexpected or mis-shaped keys (all named), or
+            several networks of this architecture.
+    """
+    if weights == "none":
+        return None
+    if weights == "imagenet":
+        return _downloaded(arch)
+    network = torchvision_network(arch)
+    load_backbone(network, read_state_dicts(Path(weights)), arch, weights)
+    return network
+
+
+def read_state_dicts(path: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """Read the tensors by name at every place of a file, by the place ("" for the file itself).
+
+    Raises:
+        ExtraError: a .safetensors file, without the package that reads it.
+        WeightsError: the file is missing, unreadable, or holds something else.
+    """
+    data = _content(path, _EXPECTED)
+    values = _parsed_safetensors(data, path) if _is_safetensors(data) else _parsed_checkpoint(data, path)
+    found = state_dicts(values)
+    if found:
+        return found
+    held = f"a {type(values).__name__}" + (" without tensors by name" if isinstance(values, Mapping) else "")
+    entries = values if isinstance(values, Mapping) else ()
+    raise WeightsError(f"{path} is not a state dict: it holds {held}. {_EXPECTED}", map(str, entries))
+
+
+def read_torch_file(path: Path | str, expected: str) -> Any:
+    """Read a file of tensors and plain values, without running code from it.
+
+    Args:
+        path: the file.
+        expected: a sentence for the error: what the file should be.
+
+    Raises:
+        WeightsError: the file is missing, or torch cannot read it.
+    """
+    return parse_torch_bytes(_content(path, expected), str(path), expected)
+
+
+def parse_torch_bytes(data: bytes, source: str, expected: str) -> Any:
+    """Parse what torch.save wrote: tensors and plain values.
+
+    Args:
+        data: the file's content.
+        source: where it came from, for the error.
+        expected: a sentence for the error: what it should be.
+
+    Raises:
+        WeightsError: torch cannot read it.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # A damaged pickle fails in whatever way its bytes happen to spell.
+        raise WeightsError(
+            f"{source} is not a file of tensors and plain values that torch.save wrote"
+            f"{_why_not(data, str(error))}. {expected}"
+        ) from error
+
+
+def load_backbone(network: nn.Module, states: Mapping[str, State], arch: str, source: str) -> None:
+    """Load the one network of an architecture that a file holds, without its classification layers.
+
+    Args:
+        network: torchvision's.
+        states: tensors by name, by their place in the file.
+        arch: torchvision's name of the network.
+        source: the file, for messages.
+
+    Raises:
+        WeightsError: none fits (every missing, unexpected and mis-shaped key of the nearest is named), or
+            several do.
+    """
+    own = network.state_dict()
+    first, *others = backbones(states, own)
+    if first.faults:
+        advice = _other_architecture(states) if first.is_other else "Their numbers are damaged: give others."
+        raise WeightsError(f"the weights in {source} do not fit {arch}. {advice}", first.faults)
+    if others:
+        raise WeightsError(
+            f"{source} holds several networks of {arch}. Save the one that is wanted, alone.",
+            [one.name for one in (first, *others)],
+        )
+    if first.place or first.prefix:
+        logger.info("%s: took the weights in %s", source, first.name)
+    network.load_state_dict({**own, **first.state})
+
+
+def weights_hash(values: Mapping[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of a state dict's content: names, dtypes, shapes and bytes, in order."""
+    digest = hashlib.sha256()
+    for name, value in values.items():
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+_EXPECTED = "Expected a state dict, written by torch.save(model.state_dict(), path)."
+_CODE = re.compile(r"Unsupported (?:global|class|operand)[^\n]*?: GLOBAL (\S+)|Unsupported class (\S+)")
+_CUT = re.compile(r"finding central directory|unexpected EOF")
+_STARTS = {
+    b"version https://git-lfs": "it is a pointer of Git LFS; fetch the file with `git lfs pull`",
+    b"<": "it is a web page or other markup, not what the download was to be",
+    b"\x89HDF": "it is an HDF5 file, as Keras writes them",
+    b"\x1f\x8b": "it is compressed by gzip; unpack it",
+}
+# Arguments, paths and scores, which checkpoints hold beside tensors: making these runs no code of others.
+_HARMLESS = [
+    argparse.Namespace,
+    pathlib.PosixPath,
+    np.ndarray,
+    np.dtype,
+    *{type(np.dtype(name)) for name in ("f2", "f4", "f8", "i4", "i8", "u1", "?")},
+    *(np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0]),
+]
+# Torch before 2.5 has none: files with such entries are then refused by name.
+_allowing = getattr(torch.serialization, "safe_globals", nullcontext)
+
+
+def _content(path: Path | str, expected: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror}. {expected}") from error
+
+
+def _is_safetensors(data: bytes) -> bool:
+    # The length of a JSON header in eight bytes, then the header: it is at most 100 MB long.
+    return data[8:9] == b"{" and not any(data[4:8])
+
+
+def _parsed_safetensors(data: bytes, path: Path) -> dict[str, torch.Tensor]:
+    load = optional("safetensors.torch", "safetensors").load
+    try:
+        return load(data)
+    except Exception as error:  # Its own kind of error, or one that the header's JSON happens to make.
+        raise WeightsError(f"{path} is a damaged .safetensors file ({error}). {_EXPECTED}") from error
+
+
+def _parsed_checkpoint(data: bytes, path: Path) -> Any:
+    with _allowing(_HARMLESS):
+        return parse_torch_bytes(data, str(path), _EXPECTED)
+
+
+def _other_architecture(states: Mapping[str, State]) -> str:
+    """Say which architecture the weights of a file are of, or what their names are."""
+    with torch.device("meta"):
+        fitting = [arch for arch in ARCHITECTURES if _fits(states, torchvision_network(arch).state_dict())]
+    if fitting:
+        return f"They are those of {fitting[0]}: give --arch {fitting[0]}, or other weights."
+    names = [name for state in states.values() for name in state]
+    return (
+        f"They hold {len(names)} tensors, such as {', '.join(names[:3])}. Give the weights of that "
+        "architecture in torchvision's names, or --arch."
+    )
+
+
+def _fits(states: Mapping[str, State], wanted: State) -> bool:
+    return not backbones(states, wanted)[0].faults
+
+
+def _why_not(data: bytes, reason: str) -> str:
+    # Most of what torch says is of its own inside; these are the reasons that help.
+    if not data:
+        return ": it is empty"
+    if found := next((said for start, said in _STARTS.items() if data.lstrip().startswith(start)), None):
+        return f": {found}"
+    if found := _archive(data):
+        return f": {found}"
+    if found := _CODE.search(reason):
+        return f": it cannot be read without running code, {found[1] or found[2]}"
+    return ": it is cut short" if _CUT.search(reason) else ""
+
+
+def _archive(data: bytes) -> str | None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = archive.namelist()
+    except Exception:  # No archive, or a damaged one, which fails in whatever way its bytes happen to spell.
+        return None
+    if any(name.endswith("/constants.pkl") for name in names):
+        return "it is a program of torch.jit; save the state_dict() of what torch.jit.load returns"
+    if not any(name.endswith("data.pkl") for name in names):
+        return f"it is a zip archive of {', '.join(names[:3])}; unpack it"
+    return None
+
+
+def _downloaded(arch: str) -> nn.Module:
+    try:
+        return torchvision_network(arch, weights="IMAGENET1K_V1")
+    except (URLError, OSError) as error:
+        raise WeightsError(
+            f"torchvision cannot download the ImageNet weights of {arch} ({error}). "
+            "Give a state-dict file with --weights FILE, or --weights none."
+        ) from error

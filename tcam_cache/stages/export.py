@@ -1,0 +1,82 @@
+"""Write a cache, or one shot of it, in another form, for sharing. Nothing here imports torch."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tcam_cache.cache import CamCache
+from tcam_cache.config import ExportConfig
+from tcam_cache.datasets.manifest_file import frame_names
+from tcam_cache.files import atomic_file
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written.
+
+    Attributes:
+        out: the file or folder.
+        shots: in it.
+        frames: in it.
+        bytes: its size.
+        missing: shots left out, because they are not finished.
+    """
+
+    out: str
+    shots: int
+    frames: int
+    bytes: int
+    missing: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON-able values."""
+        return asdict(self)
+
+    def to_text(self) -> str:
+        """Return the report as one line."""
+        unfinished = f"; {self.missing:,} shots are not finished, and left out" if self.missing else ""
+        size = f"{self.shots:,} shots, {self.frames:,} frames, {self.bytes / 1e6:.1f} MB"
+        return f"{self.out}: {size}{unfinished}"
+
+
+def export_cache(config: ExportConfig) -> ExportReport:
+    """Write everything finished as HDF5 or as a folder, either opens as a cache, or one shot as an .npz.
+
+    Raises:
+        CacheError: there is no such cache or shot, or nothing of it is finished.
+        StorageError: the file system refuses the write.
+    """
+    cache = CamCache.open(config.cache)
+    if config.shot is None:
+        (cache.to_h5 if config.format == "h5" else cache.to_zarr)(config.out)
+        shots = [shot for shot in cache.shots() if shot.complete]
+        missing = len(cache.missing())
+    else:
+        _save_npz(cache, config.shot, config.out)
+        shots, missing = [cache.shot(config.shot)], 0
+    return ExportReport(str(config.out), len(shots), sum(map(len, shots)), _size(config), missing)
+
+
+def _size(config: ExportConfig) -> int:
+    if config.format == "zarr":
+        return CamCache.open(config.out).info().bytes
+    return Path(config.out).stat().st_size
+
+
+def _save_npz(cache: CamCache, shot_id: str, path: Path) -> None:
+    shot, cams, stats = cache.shot(shot_id), cache.cams(shot_id), cache.stats(shot_id)
+    with atomic_file(path) as file:
+        np.savez_compressed(
+            file,
+            cams=cams.astype(np.float16),
+            **vars(stats),
+            classes=np.array(cache.classes),
+            frames=np.array(frame_names(cache, shot_id)),
+            shot=shot.id,
+            tag=shot.tag,
+            video=shot.video,
+            split=shot.split,
+            fingerprint=cache.fingerprint,
+        )

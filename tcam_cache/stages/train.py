@@ -1,0 +1,205 @@
+"""Stage 2: train the decoder f on pseudo-labels from the cached CAMs of consecutive frames."""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from tcam_cache.cache import CamCache
+from tcam_cache.config import TrainConfig
+from tcam_cache.config.evaluate import MAP_SIZE
+from tcam_cache.datasets.batches import ShotFrame
+from tcam_cache.datasets.frames import open_data
+from tcam_cache.datasets.manifest_file import CLASSIFIER_NAME
+from tcam_cache.devices import find_device, worker_count
+from tcam_cache.errors import ConfigError, ManifestError
+from tcam_cache.evaluation import GRID, choose_tau
+from tcam_cache.files import write_json
+from tcam_cache.inference.localizer import BEST, THRESHOLD_NAME, new_networks
+from tcam_cache.inference.maps import FrameMap, annotated_frames, decoder_maps
+from tcam_cache.inference.scoring import Validation
+from tcam_cache.inference.targets import sampled_as
+from tcam_cache.models import parse_classifier_file
+from tcam_cache.records import FrameSource, Shot
+from tcam_cache.training import (
+    SINGLE_PROCESS,
+    VAL_LOSS,
+    DecoderTask,
+    EpochBatches,
+    Ranks,
+    RunFolder,
+    TrainingSamples,
+    ValidationLoss,
+    fit,
+    joined_ranks,
+    require_board,
+)
+from tcam_cache.training.run_folder import split_hashes
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What stage 2 made.
+
+    Attributes:
+        run: the run folder.
+        epochs: finished.
+        best: epoch and scores of the kept checkpoint.
+        threshold: tau chosen on the validation split, or None without boxes there.
+        seconds: taken by this call.
+    """
+
+    run: str
+    epochs: int
+    best: dict[str, Any]
+    threshold: float | None
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON-able values."""
+        return asdict(self)
+
+    def to_text(self) -> str:
+        """Return the report as a few lines."""
+        lines = [
+            f"{self.run}: {self.epochs} epochs in {self.seconds:.0f} s; best is epoch {self.best['epoch']}"
+        ]
+        if self.threshold is not None:
+            corloc = f"CorLoc {self.best['corloc']:.1f} at " if "corloc" in self.best else ""
+            lines.append(f"  on val: {corloc}tau {self.threshold:.3f}")
+        elif VAL_LOSS in self.best:
+            lines.append(f"  on val: loss {self.best[VAL_LOSS]:.4g}; without boxes there, no tau was chosen")
+        return "\n".join(lines)
+
+
+def train_decoder(config: TrainConfig) -> TrainReport:
+    """Train the decoder of a run (TCAM Eq. 5); the frozen encoder comes from the cache's classifier.
+
+    The processes that torchrun starts share every batch and every validation; the first of them writes.
+
+    Raises:
+        CacheError: a cache was built from another manifest, or lacks shots of the training split.
+        ConfigError: n is larger than any shot.
+        DeviceError: the device is not there, or not for every process.
+        ExtraError: TensorBoard is asked for and absent.
+        RunError: the run folder holds a run and `resume` is not set, or one with other settings. Or
+            another process ended.
+    """
+    require_board(config.tensorboard)
+    with joined_ranks() as ranks:
+        return _train(config, ranks)
+
+
+def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
+    began = time.perf_counter()
+    cache = CamCache.open(config.cache)
+    manifest, source = open_data(config)
+    manifest = sampled_as(cache, manifest)
+    shots = manifest.split(config.train_split)
+    _check_shots(shots, config)
+    cache.require_complete([shot.id for shot in shots])
+    if config.cached_frames:
+        source = cache.frames(source, [shot.id for shot in shots])
+    device = find_device(config.device, ranks.local_rank, ranks.local_size)
+    workers = worker_count(config.workers, ranks.local_size)
+    file = parse_classifier_file(cache.attachment(CLASSIFIER_NAME), f"{config.cache}/{CLASSIFIER_NAME}")
+    classifier, decoder = new_networks(file, config)
+    inputs = {
+        "cache": dict(cache.settings),
+        "encoder": file.hashes()["best_classification"],
+        "splits": split_hashes(manifest, config),
+    }
+    run = _begin(config, inputs, cache, ranks)
+
+    def batches_of(shots: Sequence[Shot], ranks: Ranks = SINGLE_PROCESS) -> EpochBatches:
+        """Return the batches of some shots, of which each rank takes its share."""
+        index = {name: number for number, name in enumerate(file.classes)}
+        window = (config.neighbours, config.window)
+        samples = TrainingSamples(shots, index, source, config, cache.pack(), *window)
+        return EpochBatches(samples, config, workers, ranks, config.frames_together)
+
+    task = DecoderTask(classifier, decoder, config, device, ranks)
+    if val := annotated_frames(manifest.split(config.val_split)):
+        maps = partial(_val_maps, task, source, workers)
+        validation = Validation(maps, val, file.classes, config.batch_size, workers, ranks)
+    else:
+        seen = _with_cams(cache, manifest.split(config.val_split), config.val_split)
+        validation = ValidationLoss(task, batches_of(seen), ranks) if seen else None
+    keep = {BEST: "corloc" if val else VAL_LOSS}
+    report = fit(task, batches_of(shots, ranks), config, run, validation, keep, ranks)
+    tau = _keep_threshold(task, validation, run) if val else None
+    return TrainReport(
+        str(config.out), report.epochs, dict(report.best[BEST]), tau, time.perf_counter() - began
+    )
+
+
+def _begin(config: TrainConfig, inputs: Mapping[str, Any], cache: CamCache, ranks: Ranks) -> RunFolder:
+    # A run is read from other folders than the one it was trained from.
+    settings = config.to_json(absolute=True)
+    ranks.from_first(lambda: RunFolder.begin(config.out, settings, config.resume, inputs).path)
+    run = RunFolder(config.out, writes=ranks.is_first)
+    run.write(CLASSIFIER_NAME, cache.attachment(CLASSIFIER_NAME))
+    return run
+
+
+def _check_shots(shots: Sequence[Shot], config: TrainConfig) -> None:
+    if not shots:
+        raise ManifestError(f"split {config.train_split!r} has no shots. Choose another with --train-split.")
+    longest = max(len(shot) for shot in shots)
+    if config.neighbours > longest:
+        raise ConfigError(
+            f"got n = {config.neighbours}, but the longest shot of split {config.train_split!r} has "
+            f"{longest} frame(s). Give --neighbours {longest} or less."
+        )
+
+
+def _with_cams(cache: CamCache, shots: Sequence[Shot], split: str) -> list[Shot]:
+    """Return the shots of a split without boxes, if the loss on them can choose the epoch, and say so."""
+    if shots and not set(cache.missing()) & {shot.id for shot in shots}:
+        logger.warning(
+            "split %r has no boxes to choose by: the epoch of the lowest loss there is kept", split
+        )
+        return list(shots)
+    logger.warning("split %r has no boxes and no CAMs to choose by: the last epoch is kept", split)
+    return []
+
+
+def _val_maps(
+    task: DecoderTask, source: FrameSource, workers: int, frames: Sequence[ShotFrame]
+) -> Iterator[FrameMap]:
+    task.decoder.eval()
+    config = task.config
+    return decoder_maps(
+        task.encoder,
+        task.decoder,
+        frames,
+        source,
+        image_size=config.image_size,
+        map_size=MAP_SIZE,
+        batch_size=config.batch_size,
+        workers=workers,
+    )
+
+
+def _keep_threshold(task: DecoderTask, validation: Validation, run: RunFolder) -> float:
+    # The run's folder may be on the first rank's machine alone.
+    best = task.ranks.from_first(lambda: run.load(BEST))
+    task.decoder.load_state_dict(best["model"])
+    tau = choose_tau(validation.sweeps(GRID), GRID)
+    if run.writes:
+        write_json(
+            run.path / THRESHOLD_NAME,
+            {
+                "policy": "val",
+                "epoch": best["epoch"],
+                "value": tau,
+                "split": task.config.val_split,
+                "boxes": "components",
+                "map_size": MAP_SIZE,
+            },
+        )
+    return tau

@@ -1,0 +1,332 @@
+"""The one fitting loop, of the classifier and of the decoder: steps, validation, selection, checkpoints."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from tcam_cache.config import FitConfig
+from tcam_cache.errors import RunError, TcamCacheError
+from tcam_cache.progress import Timer, held_interrupts, progress_bar
+from tcam_cache.training.plots import draw_curves, open_board
+from tcam_cache.training.ranks import SINGLE_PROCESS, EpochSums, Ranks, require_finite
+from tcam_cache.training.run_folder import VAL_LOSS, RunFolder
+from tcam_cache.training.samples import Sample
+
+logger = logging.getLogger(__name__)
+
+CURVES_NAME = "curves.png"
+_SECONDS_BETWEEN_CURVES = 30.0
+
+
+class Task(Protocol):
+    """What is fitted: modules, their losses, and the state a checkpoint keeps."""
+
+    counts: dict[str, torch.Tensor]
+    """What is counted during an epoch, on the task's device; `start_epoch` sets it to 0."""
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the optimiser's groups: `params` and `scale`, a factor on the learning rate."""
+        ...
+
+    def start_epoch(self, epoch: int) -> dict[str, float]:
+        """Set modes and schedules for an epoch, counted from 0; return what the log says of them."""
+        ...
+
+    def losses(self, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Return the weighted loss terms of a batch on the task's device; their sum is minimised.
+
+        Of several ranks each returns its part, none where it has no frame of the batch.
+        """
+        ...
+
+    def model(self) -> nn.Module:
+        """Return the module whose state a checkpoint keeps."""
+        ...
+
+
+class Batches(Protocol):
+    """Batches of one epoch after another; `EpochBatches` is the real one."""
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Sample]:
+        """Iterate over an epoch's batches, from a step on."""
+        ...
+
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """How a fit ended.
+
+    Attributes:
+        epochs: how many were finished.
+        best: for each kept checkpoint its epoch (counted from 1) and scores.
+        log: one mapping an epoch.
+    """
+
+    epochs: int
+    best: Mapping[str, Mapping[str, Any]]
+    log: tuple[Mapping[str, Any], ...]
+
+
+def fit(
+    task: Task,
+    batches: Batches,
+    config: FitConfig,
+    run: RunFolder,
+    validate: Callable[[], Mapping[str, float]] | None,
+    keep: Mapping[str, str],
+    ranks: Ranks = SINGLE_PROCESS,
+) -> FitReport:
+    """Minimise a task's losses, epoch by epoch, and keep the best checkpoints.
+
+    Everything random derives from seed, epoch and step, so that a resumed run equals an uninterrupted one.
+    `last.pt` is written after every epoch, within one every `save_minutes`, and at the first Ctrl-C.
+    Several ranks take each step together, each on its share of the batch; the first of them writes.
+
+    Args:
+        task: what is fitted.
+        batches: where samples come from.
+        config: schedule and selection.
+        run: where `last.pt`, the kept checkpoints, `log.jsonl` and `curves.png` go.
+        validate: returns the scores on the validation split, called by every rank, which all get the same;
+            None keeps the last epoch.
+        keep: for each checkpoint to keep, the score that chooses it (the first of equals): the highest, or
+            the lowest `VAL_LOSS`.
+        ranks: who takes every step; what they do not share, such as statistics of batch norms, is kept and
+            validated as the first has it.
+
+    Raises:
+        RunError: a loss term is not finite; the terms are named and the last good checkpoint stays. Or the
+            run's log lacks epochs, or a run that goes on has fewer epochs left than it takes to validate one.
+    """
+    loop = _Loop(task, batches, config, run, keep, ranks)
+    loop.restore()
+    always = config.select == "last" or validate is None
+    draw = Timer(_SECONDS_BETWEEN_CURVES)
+    steps = config.epochs * len(batches)
+    with (
+        progress_bar(steps, run.path.name, "step", done=loop.steps_done()) as bar,
+        open_board(run.path, config.tensorboard and run.writes, len(loop.log)) as board,
+    ):
+        for epoch in range(len(loop.log), config.epochs):
+            line = loop.run_epoch(epoch, bar.update)
+            if _is_validated(config, epoch, validate):
+                line |= loop.validated(validate)
+            with held_interrupts():  # else Ctrl-C could leave the log an epoch ahead of `last.pt`
+                loop.finish_epoch(line, always)
+                board(line)
+                loop.save()
+            logger.info(_summary(line))
+            if draw.is_due() and epoch + 1 < config.epochs:
+                run.write(CURVES_NAME, draw_curves(loop.log))
+    loop.require_kept()
+    run.write(CURVES_NAME, draw_curves(loop.log))
+    return FitReport(len(loop.log), loop.best, tuple(loop.log))
+
+
+def make_optimiser(groups: list[dict[str, Any]], config: FitConfig) -> torch.optim.Optimizer:
+    """Return SGD with Nesterov momentum (published), or AdamW."""
+    if config.optimiser == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
+    nesterov = config.momentum > 0
+    return torch.optim.SGD(
+        groups, config.lr, config.momentum, weight_decay=config.weight_decay, nesterov=nesterov
+    )
+
+
+def learning_rate(config: FitConfig, epoch: int) -> float:
+    """Return the learning rate of an epoch, counted from 0: decayed in steps, never below the floor."""
+    return max(config.lr_floor, config.lr * config.lr_decay ** (epoch // config.lr_step))
+
+
+def step_generator(seed: int, epoch: int, step: int) -> torch.Generator:
+    """Return the generator of everything random that a step's samples share."""
+    mixed = np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(mixed >> 1))
+
+
+class _Loop:
+    """A fit under way: what it has logged and kept, and the epoch it is in, as `last.pt` holds them."""
+
+    def __init__(
+        self,
+        task: Task,
+        batches: Batches,
+        config: FitConfig,
+        run: RunFolder,
+        keep: Mapping[str, str],
+        ranks: Ranks,
+    ) -> None:
+        self.task, self.batches, self.config, self.run, self.keep = task, batches, config, run, keep
+        self.ranks = ranks
+        self.optimiser = make_optimiser(task.parameter_groups(), config)
+        self.log: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {}
+        self.sums, self.whole = EpochSums(), EpochSums()
+        self.save_now = Timer(60 * config.save_minutes)
+
+    def steps_done(self) -> int:
+        """Return how many steps are taken, those of the epoch under way included."""
+        return len(self.log) * len(self.batches) + self.sums.step
+
+    def restore(self) -> None:
+        """Go on from `last.pt` where there is one; see `fit` for what is refused."""
+        # The folder may be on the first rank's machine alone.
+        state, log = self.ranks.from_first(self._stored)
+        if state is None:
+            return
+        self.task.model().load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.best, self.sums = state["best"], EpochSums(**state.get("sums", {})).for_rank(self.ranks)
+        self.log = log
+        logger.info(
+            "going on after epoch %d of %d, step %d", state["epoch"], self.config.epochs, self.sums.step
+        )
+
+    def _stored(self) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+        if not self.run.has("last"):
+            return None, []
+        state = self.run.load("last")
+        # A kill between two writes leaves the log a line ahead.
+        log = self.run.log()[: state["epoch"]]
+        if len(log) < state["epoch"]:
+            raise RunError(
+                f"{self.run.path}/log.jsonl ends with epoch {len(log)}, but last.pt with "
+                f"{state['epoch']}. Restore it, or train anew in another folder."
+            )
+        if len(log) < self.config.epochs:
+            self._put_back(state["best"])
+        return state, log
+
+    def _put_back(self, best: dict[str, Any]) -> None:
+        """Undo the choice of epochs that were validated only because a shorter run ended with them."""
+        for name in filter(self.run.has, list(best)):
+            chosen = found = self.run.load(name)
+            # An earlier version kept nothing to put back.
+            while found is not None and self._is_extra(found["epoch"]) and "before" in found:
+                found = found["before"]
+            if found is None:
+                del best[name]
+            elif found is not chosen:
+                self.run.save(name, found)
+                best[name] = found["scores"]
+
+    def _is_extra(self, epoch: int) -> bool:
+        return epoch % self.config.validate_every != 0
+
+    def save(self) -> None:
+        """Write `last.pt`: the fit as it stands, within an epoch too."""
+        state = {
+            "epoch": len(self.log),
+            "model": self.task.model().state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "best": dict(self.best),
+            "sums": self.whole.to_state(),
+        }
+        self.run.save("last", state)
+
+    def run_epoch(self, epoch: int, on_step: Callable[[], Any]) -> dict[str, Any]:
+        """Take the steps of an epoch that are left, and return its line of the log."""
+        rate = learning_rate(self.config, epoch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["scale"]
+        schedule = self.task.start_epoch(epoch)
+        self.sums.restore_counts(self.task.counts)
+        with held_interrupts() as interrupted:
+            asked = time.perf_counter()
+            for batch in self.batches.epoch(epoch, self.sums.step):
+                began = time.perf_counter()
+                self._take_step(batch, epoch)
+                self.sums.seconds_data += began - asked
+                self.sums.seconds_compute += time.perf_counter() - began
+                on_step()
+                due = self.ranks.is_first and self.save_now.is_due()
+                due, stop = self.ranks.any(due, interrupted())
+                if due or stop:
+                    self._sum_up(epoch)
+                    self.save()
+                if stop:
+                    raise KeyboardInterrupt
+                asked = time.perf_counter()
+        ended = time.perf_counter()
+        self._sum_up(epoch)
+        # A device that works behind the host's back was waited for just now.
+        self.whole.seconds_compute += time.perf_counter() - ended
+        return {"epoch": epoch + 1, "lr": rate, **schedule, **self.whole.line()}
+
+    def _take_step(self, batch: Sample, epoch: int) -> None:
+        terms = self.task.losses(batch, step_generator(self.config.seed, epoch, self.sums.step))
+        self.optimiser.zero_grad(set_to_none=True)
+        if terms:
+            sum(terms.values()).backward()
+        self.ranks.sum_gradients(p for group in self.optimiser.param_groups for p in group["params"])
+        self.optimiser.step()
+        self.sums.add(terms)
+
+    def _sum_up(self, epoch: int) -> None:
+        self.whole = self.sums.reduce(self.ranks, self.task.counts)
+        require_finite(self.whole, self.task.model(), epoch)
+
+    def validated(self, validate: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:
+        """Return the scores on the validation split; what stops it is raised when the epoch is saved."""
+        try:
+            # What is scored is what is saved.
+            self.ranks.copy_buffers(self.task.model())
+            return validate()
+        except (KeyboardInterrupt, TcamCacheError):
+            # Where Ctrl-C came to another process first, that one's end is an error here.
+            self.save()
+            raise
+
+    def require_kept(self) -> None:
+        """Make sure that every checkpoint was chosen: a run may have been stopped before it was validated."""
+        missing = [name for name in self.keep if name not in self.best]
+        if missing:
+            raise RunError(
+                f"{self.run.path} stopped after epoch {len(self.log)}, before it was validated: no "
+                f"{' or '.join(missing)} is chosen. Give --epochs {len(self.log) + 1} or more."
+            )
+
+    def finish_epoch(self, line: dict[str, Any], always: bool) -> None:
+        """Keep what an epoch was the best at, and write its line of the log."""
+        for name, score in self.keep.items():
+            sign = -1 if score == VAL_LOSS else 1
+            beaten = self.best.get(name, {}).get(score, -sign * math.inf)
+            if always or (score in line and sign * line[score] > sign * beaten):
+                before = {} if always else self._before(name, line["epoch"])
+                self.best[name] = {
+                    key: value for key, value in line.items() if isinstance(value, int | float)
+                }
+                state = self.task.model().state_dict()
+                kept = {"epoch": line["epoch"], "model": state, "scores": self.best[name]}
+                self.run.save(name, kept | before)
+        self.log.append(line)
+        self.run.write_log(self.log)
+        self.sums, self.whole = EpochSums(), EpochSums()
+
+    def _before(self, name: str, epoch: int) -> dict[str, Any]:
+        """Return what a checkpoint carries for `_put_back`: the one that it takes the place of."""
+        if not self._is_extra(epoch) or not self.run.writes:
+            return {}
+        return {"before": self.run.load(name) if name in self.best else None}
+
+
+def _is_validated(config: FitConfig, epoch: int, validate: Callable | None) -> bool:
+    last = epoch + 1 == config.epochs
+    return validate is not None and ((epoch + 1) % config.validate_every == 0 or last)
+
+
+def _summary(line: Mapping[str, Any]) -> str:
+    scores = " ".join(f"{key} {line[key]:.4g}" for key in ("cl_accuracy", "corloc", VAL_LOSS) if key in line)
+    terms = " ".join(f"{name} {value:.4g}" for name, value in line["losses"].items())
+    waited = line["seconds_data"] / max(1e-9, line["seconds_data"] + line["seconds_compute"])
+    text = f"epoch {line['epoch']}: loss {line['loss']:.4g} ({terms}) {scores}".rstrip()
+    return f"{text}; {waited:.1%} of the time waiting for data"

@@ -1,0 +1,224 @@
+"""A fit or a search drawn: curves.png, search.png, TensorBoard."""
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from tcam_cache.extras import optional
+from tcam_cache.training.run_folder import VAL_LOSS
+
+BOARD_NAME = "tensorboard"
+EXTRA = "tensorboard"
+
+
+def require_board(wanted: bool) -> None:
+    """Make sure that TensorBoard can be written to where that is wanted.
+
+    Raises:
+        ExtraError: it is not installed.
+    """
+    if wanted:
+        optional("tensorboard", EXTRA)
+
+
+@contextmanager
+def open_board(run: Path, wanted: bool, epochs: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Open the board of a run where one is wanted; what follows its finished epochs is withdrawn.
+
+    Args:
+        run: the run folder; the board's events go into its folder `tensorboard`.
+        wanted: otherwise lines go nowhere.
+        epochs: finished so far.
+
+    Yields:
+        A function that takes a line of the log.
+
+    Raises:
+        ExtraError: TensorBoard is not installed.
+    """
+    if not wanted:
+        yield lambda line: None
+        return
+    module = optional("torch.utils.tensorboard", EXTRA)
+    with module.SummaryWriter(str(run / BOARD_NAME), purge_step=epochs + 1) as writer:
+
+        def write(line: Mapping[str, Any]) -> None:
+            """Write one line of the log."""
+            for name, value in scalars(line).items():
+                writer.add_scalar(name, value, line["epoch"])
+            writer.flush()
+
+        yield write
+
+
+def scalars(line: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of a line of the log by name, nested ones below their group.
+
+    >>> scalars({"epoch": 1, "lr": 0.1, "losses": {"crf": -0.2}})
+    {'lr': 0.1, 'losses/crf': -0.2}
+    """
+    flat = {name: value for name, value in line.items() if isinstance(value, int | float) and name != "epoch"}
+    return flat | {f"losses/{name}": value for name, value in line["losses"].items()}
+
+
+_SCORES = {"corloc": "CorLoc", "cl_accuracy": "CL"}
+_TERMS = {
+    "cross_entropy": "cross-entropy",
+    "crf": "CRF",
+    "colour_crf": "colour CRF",
+    "one_vs_rest": "one against the rest",
+}
+# Blue, vermilion, green, purple, sky blue: told apart by the colour-blind, too (Okabe and Ito).
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
+_INK, _FAINT = "#222222", "#8A8A8A"
+
+Log = Sequence[Mapping[str, Any]]
+
+
+def draw_curves(log: Log) -> bytes:
+    """Return the curves of a fit as a PNG, one point an epoch.
+
+    Args:
+        log: the lines of `log.jsonl`, at least one.
+    """
+    figure = Figure(figsize=(10, 6.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, scores, schedule, seconds = figure.subplots(2, 2, sharex=True).flat
+    _draw_losses(losses, log)
+    _draw_scores(scores, log)
+    _draw_schedule(schedule, log)
+    _draw_seconds(seconds, log)
+    for axes in (schedule, seconds):
+        axes.set_xlabel("epoch", color=_INK)
+        axes.set_xlim(log[0]["epoch"] - 0.6, log[-1]["epoch"] + 0.6)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    return _png(figure)
+
+
+def draw_search(points: Sequence[tuple[Mapping[str, Any], float]], label: str) -> bytes:
+    """Return the scores of a search as a PNG: along its longest axis, a line for each of its other settings.
+
+    Args:
+        points: settings and score of every run that has one.
+        label: of the score.
+    """
+    values = {name: list(dict.fromkeys(settings[name] for settings, _ in points)) for name in points[0][0]}
+    along = max(values, key=lambda name: len(values[name]))
+    lines: dict[str, list[tuple[int, float]]] = {}
+    for settings, score in points:
+        rest = ", ".join(f"{name} {value}" for name, value in settings.items() if name != along)
+        lines.setdefault(rest, []).append((values[along].index(settings[along]), score))
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    _title(axes, label)
+    for number, (rest, line) in enumerate(lines.items()):
+        colour = _COLOURS[number % len(_COLOURS)]
+        axes.plot(
+            *zip(*sorted(line), strict=True), color=colour, marker="o", markersize=4, label=rest or None
+        )
+    axes.set_xticks(range(len(values[along])), [str(value) for value in values[along]])
+    axes.set_xlabel(along.replace("_", " "), color=_INK)
+    if len(values) > 1:
+        _legend(axes)
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=100, metadata={"Software": None})
+    return picture.getvalue()
+
+
+def _draw_losses(axes: Axes, log: Log) -> None:
+    """Draw the loss and its terms."""
+    _title(axes, "Loss on the training split")
+    names = list(log[-1]["losses"])
+    for name, colour in zip(names, _COLOURS, strict=False):
+        _line(axes, log, lambda line, name=name: line["losses"].get(name), _TERMS.get(name, name), colour)
+    if len(names) > 1:
+        _line(axes, log, lambda line: line["loss"], "sum", _INK)
+    if any(value < 0 for line in log for value in line["losses"].values()):
+        axes.axhline(0, color=_FAINT, linewidth=0.6, zorder=0)
+    _legend(axes)
+
+
+def _draw_scores(axes: Axes, log: Log) -> None:
+    """Draw the scores on the validation split, with the best epoch marked."""
+    shown = [name for name in _SCORES if any(name in line for line in log)]
+    for name, colour in zip(shown, _COLOURS, strict=False):
+        _line(axes, log, lambda line, name=name: line.get(name), f"{_SCORES[name]}, %", colour)
+    if shown:
+        axes.set_ylim(0, 100)
+    elif any(VAL_LOSS in line for line in log):
+        _line(axes, log, lambda line: line.get(VAL_LOSS), "loss", _COLOURS[0])
+    else:
+        _title(axes, "Validation")
+        axes.set_yticks([])
+        axes.text(0.5, 0.5, "no validation", transform=axes.transAxes, ha="center", color=_FAINT)
+        return
+    score, sign = (shown[0], 1) if shown else (VAL_LOSS, -1)
+    best = max((line for line in log if score in line), key=lambda line: sign * line[score])
+    axes.axvline(best["epoch"], color=_FAINT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    value = f"{_SCORES[score]} {best[score]:.1f}" if shown else f"loss {best[score]:.4g}"
+    _title(axes, f"Validation (best: {value} in epoch {best['epoch']})")
+    _legend(axes)
+
+
+def _draw_schedule(axes: Axes, log: Log) -> None:
+    """Draw the learning rate, and the barrier's t on an axis of its own."""
+    _title(axes, "Schedule")
+    _line(axes, log, lambda line: line["lr"], "learning rate", _COLOURS[0], drawstyle="steps-mid")
+    axes.set_ylim(0, 1.15 * max(line["lr"] for line in log) or 1)
+    axes.set_ylabel("learning rate", color=_COLOURS[0], fontsize=9)
+    if "barrier_t" in log[-1]:
+        other = axes.twinx()
+        _bare(other)
+        _line(other, log, lambda line: line.get("barrier_t"), "t of the barrier", _COLOURS[1])
+        other.set_ylim(0, 1.15 * max(line.get("barrier_t", 0) for line in log))
+        other.set_ylabel("t of the log barrier", color=_COLOURS[1], fontsize=9)
+
+
+def _draw_seconds(axes: Axes, log: Log) -> None:
+    """Draw the seconds of each epoch, stacked: steps, and on top waiting for data."""
+    waited, spent = (sum(line[f"seconds_{part}"] for line in log) for part in ("data", "compute"))
+    share = 100 * waited / (waited + spent or 1)
+    _title(axes, f"Seconds an epoch ({share:.1f} % waiting for data)")
+    epochs = [line["epoch"] for line in log]
+    compute = [line["seconds_compute"] for line in log]
+    axes.bar(epochs, compute, width=0.9, color=_COLOURS[0], label="steps")
+    data = [line["seconds_data"] for line in log]
+    axes.bar(epochs, data, width=0.9, bottom=compute, color=_COLOURS[1], label="waiting for data")
+    axes.set_ylim(0, 1.25 * max(map(sum, zip(compute, data, strict=True))) or 1)
+    _legend(axes)
+
+
+def _line(axes: Axes, log: Log, value: Any, label: str, colour: str, drawstyle: str = "default") -> None:
+    points = [(line["epoch"], value(line)) for line in log if value(line) is not None]
+    marker = "o" if len(points) <= 30 else None
+    style = {"marker": marker, "markersize": 3.5, "linewidth": 1.5, "drawstyle": drawstyle}
+    axes.plot(*zip(*points, strict=True), color=colour, label=label, **style)
+
+
+def _title(axes: Axes, text: str) -> None:
+    axes.set_title(text, loc="left", fontsize=10, color=_INK)
+    axes.grid(axis="y", color="#E6E6E6", linewidth=0.7)
+    axes.set_axisbelow(True)
+    _bare(axes)
+
+
+def _bare(axes: Axes) -> None:
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(_FAINT)
+    axes.tick_params(colors=_INK, labelsize=8, length=0)
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(frameon=False, fontsize=8, loc="best", ncols=2)

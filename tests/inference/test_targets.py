@@ -1,0 +1,138 @@
+"""Tests of what an evaluation is about: which CAMs are shown beside a map."""
+
+import html
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tcam_cache.cache import CamCache
+from tcam_cache.datasets import frame_source, read_manifest
+from tcam_cache.inference.targets import find_subject
+from tcam_cache.stages.build import build_cache
+from tcam_cache.stages.evaluate import evaluate
+from tcam_cache.stages.train import train_decoder
+
+SHOT, FRAME = "bird/0001/001", 3
+
+
+@pytest.fixture
+def subject_of(evaluate_config, small_manifest):
+    """Return a function that finds what an evaluation with given options is about."""
+    manifest = read_manifest(small_manifest)
+    return lambda **given: find_subject(evaluate_config(**given), manifest, frame_source(manifest), 0)[0]
+
+
+def test_a_cache_shows_the_cam_that_it_scores_alone(subject_of, small_cache):
+    cam, temporal = subject_of(cache=small_cache).cams_of(SHOT, FRAME)
+    np.testing.assert_array_equal(cam, CamCache.open(small_cache).window(SHOT, FRAME, 0)[0])
+    assert temporal is None
+
+
+def test_a_run_shows_the_cams_it_learned_from_and_their_maximum_over_its_window(
+    subject_of, decoder_config, small_cache
+):
+    train_decoder(decoder_config(neighbours=2))
+    cam, temporal = subject_of(run=decoder_config().out).cams_of(SHOT, FRAME)
+    window = CamCache.open(small_cache).window(SHOT, FRAME, 2)
+    assert len(window) == 3
+    np.testing.assert_array_equal(cam, window[-1])
+    np.testing.assert_array_equal(temporal, window.max(0))
+
+
+def test_a_run_whose_cache_is_gone_shows_no_cam_and_says_where_it_was_looked_for(
+    subject_of, decoder_config, evaluate_config, small_cache, tmp_path, caplog
+):
+    cache = shutil.copytree(small_cache, tmp_path / "cache")
+    train_decoder(decoder_config(cache=cache))
+    shutil.rmtree(cache)
+    assert subject_of(run=decoder_config().out).cams_of(SHOT, FRAME) == (None, None)
+    evaluate(evaluate_config(run=decoder_config().out, overlays=3))
+    page = html.unescape((tmp_path / "report/index.html").read_text())
+    for told in (caplog.text, page):
+        assert f"not shown: the run's cache was looked for at {cache}: there is no folder {cache}" in told
+
+
+def test_shots_that_the_cache_lacks_are_named(subject_of, decoder_config, small_cache):
+    train_decoder(decoder_config())
+    subject, shots = subject_of(run=decoder_config().out), read_manifest(decoder_config().manifest).shots
+    assert subject.unshown(shots) == ""
+    lacking = replace(subject, cache=Lacking(small_cache, shots[0].id))
+    assert lacking.unshown(shots) == (
+        f"The CAMs of 1 shot(s) are not shown: {small_cache} lacks {shots[0].id}. "
+        "Finish it with `tcam-cache build`."
+    )
+    assert lacking.cams_of(shots[0].id, 0) == (None, None)
+
+
+class Lacking:
+    """A cache without one shot."""
+
+    def __init__(self, path, lacks):
+        self.path, self.lacks = path, lacks
+
+    def shot(self, shot_id):
+        return SimpleNamespace(complete=shot_id != self.lacks)
+
+
+@pytest.fixture
+def trained_in(monkeypatch, tmp_path, decoder_config, small_cache):
+    """Return a function that trains a run with relative paths in a folder, and returns that folder."""
+
+    def train(name):
+        folder = tmp_path / name
+        shutil.copytree(small_cache, folder / "caches/layercam")
+        monkeypatch.chdir(folder)
+        train_decoder(decoder_config(cache=Path("caches/layercam"), out=Path("runs/one")))
+        monkeypatch.chdir(tmp_path)
+        return folder
+
+    return train
+
+
+def test_a_run_trained_with_relative_paths_shows_its_cams_from_any_folder(
+    subject_of, evaluate_config, trained_in, caplog
+):
+    folder = trained_in("here")
+    kept = json.loads((folder / "runs/one/config.json").read_text())
+    assert (kept["cache"], kept["out"]) == (str(folder / "caches/layercam"), str(folder / "runs/one"))
+    assert subject_of(run=folder / "runs/one").cams_of(SHOT, FRAME)[0] is not None
+    report = evaluate_config(run=Path("here/runs/one"), overlays=1)
+    evaluate(report)
+    with Image.open(report.out / "overlays/000.jpg") as picture:
+        assert picture.width > 4 * 300
+    assert "not shown" not in caplog.text + (report.out / "index.html").read_text()
+
+
+def test_a_run_moved_with_its_cache_shows_its_cams(subject_of, trained_in, tmp_path):
+    folder = trained_in("here").rename(tmp_path / "there")
+    assert subject_of(run=folder / "runs/one").cams_of(SHOT, FRAME)[0] is not None
+
+
+@pytest.mark.parametrize("base", ["here", "."])
+def test_a_run_of_before_with_relative_paths_opens_from_any_folder(
+    subject_of, trained_in, tmp_path, monkeypatch, base
+):
+    folder = trained_in("here")
+    path = folder / "runs/one/config.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({**values, "cache": "caches/layercam", "out": "runs/one"}))
+    # A cache of the same name beside whoever looks is another one.
+    (tmp_path / "caches/layercam").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / base)
+    subject = subject_of(run=folder / "runs/one")
+    assert subject.cache.path == folder / "caches/layercam"
+
+
+def test_another_cache_in_the_place_of_the_runs_is_not_shown(subject_of, trained_in, build_config):
+    folder = trained_in("here")
+    shutil.rmtree(folder / "caches/layercam")
+    build_cache(build_config(out=folder / "caches/layercam", method="activation", layers="features.4"))
+    subject = subject_of(run=folder / "runs/one")
+    assert subject.cache is None
+    assert "another cache than the run was trained on" in subject.out_of_reach

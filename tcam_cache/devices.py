@@ -28,9 +28,9 @@ def as_images(rgb: torch.Tensor, device: torch.device) -> torch.Tensor:
     return on_device(rgb, device).to(torch.float32, memory_format=torch.channels_last) / 255
 
 
-def resize_maps(maps: torch.Tensor, size: int) -> torch.Tensor:
-    """Resize (B, h, w) maps to (B, size, size), bilinear, align_corners=False as everywhere."""
-    return interpolate(maps[:, None], (size, size), mode="bilinear", align_corners=False)[:, 0]
+def resize_maps(maps: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:
+    """Resize (B, h, w) maps to a side, or to (height, width); bilinear, align_corners=False as everywhere."""
+    return interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
 
 
 def find_device(name: str, place: int = 0, sharing: int = 1) -> torch.device:

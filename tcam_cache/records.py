@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -117,6 +117,24 @@ class CamSource(Protocol):
 
         Raises:
             CacheError: the shot is not in the cache, or not finished.
+        """
+        ...
+
+
+class AttachmentSource(Protocol):
+    """A cache, as far as what it keeps beside its maps is concerned.
+
+    Attributes:
+        path: where it lies, for messages.
+    """
+
+    path: Any
+
+    def attachment(self, name: str) -> bytes:
+        """Return what was attached under a name.
+
+        Raises:
+            CacheError: nothing was.
         """
         ...
 

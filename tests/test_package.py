@@ -66,5 +66,5 @@ def test_importing_the_package_and_listing_what_it_offers_loads_nothing():
 
 
 def test_what_it_has_not_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="has no attribute 'bulid_cache'"):
+    with pytest.raises(AttributeError, match="No tcam_cache attribute bulid_cache"):
         _ = tcam_cache.bulid_cache

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 import torch
 
-from tcam_cache.building.map_source import FrameMaps, MapOrigin, find_origin, map_settings
+from tcam_cache.building.map_source import MapNetwork, MapSource, map_settings, open_map_source
 from tcam_cache.cache import CachePlan, CamWriter
 from tcam_cache.cams import Cams
 from tcam_cache.config import BuildConfig
@@ -49,7 +49,7 @@ class Counts:
 
 
 def store_cams(
-    maps: FrameMaps,
+    maps: MapNetwork,
     shots: Sequence[Shot],
     source: FrameSource,
     write: Callable[[str, ShotCams], None],
@@ -95,7 +95,7 @@ def store_cams(
 
 
 def _computed(
-    maps: FrameMaps,
+    maps: MapNetwork,
     batches: Iterable[FrameBatch],
     target: int | str,
     on_frames: Callable[[int], object],
@@ -150,14 +150,14 @@ class Builder:
         config: the settings.
         manifest: sampled as asked for.
         source: reads its frames.
-        origin: what makes their maps, on its device.
+        map_source: what makes their maps, on its device.
         plan: what the cache will hold.
     """
 
     config: BuildConfig
     manifest: Manifest
     source: FrameSource
-    origin: MapOrigin
+    map_source: MapSource
     plan: CachePlan
 
     @classmethod
@@ -170,9 +170,9 @@ class Builder:
         """
         manifest, source = open_data(config)
         manifest = manifest.sampled(config.every)
-        origin = find_origin(config)
-        origin.classifier_file.require_classes(manifest.classes)
-        return cls(config, manifest, source, origin, _plan(config, manifest, origin))
+        map_source = open_map_source(config)
+        map_source.classifier_file.require_classes(manifest.classes)
+        return cls(config, manifest, source, map_source, _plan(config, manifest, map_source))
 
     def build(
         self, shots: Sequence[Shot], writer: CamWriter, workers: int, on_frames: Callable[[int], object]
@@ -180,31 +180,31 @@ class Builder:
         """Store the maps of shots; see `store_cams`."""
         files = {shot.id: self.source.files(shot) for shot in shots}
         return store_cams(
-            self.origin.maps,
+            self.map_source.maps,
             shots,
             self.source,
             lambda shot_id, cams: writer.write(shot_id, cams, files[shot_id]),
             target=self.config.target,
-            image_size=self.origin.image_size,
+            image_size=self.map_source.image_size,
             batch_size=self.config.batch_size,
             workers=workers,
             on_frames=on_frames,
         )
 
 
-def _plan(config: BuildConfig, manifest: Manifest, origin: MapOrigin) -> CachePlan:
-    device, side = origin.maps.classifier.mean.device, origin.image_size
+def _plan(config: BuildConfig, manifest: Manifest, map_source: MapSource) -> CachePlan:
+    device, side = map_source.maps.classifier.mean.device, map_source.image_size
     with torch.inference_mode():
-        height, width = origin.maps(torch.zeros(1, 3, side, side, device=device), 0)[0].maps.shape[-2:]
+        height, width = map_source.maps(torch.zeros(1, 3, side, side, device=device), 0)[0].maps.shape[-2:]
     settings = {
         "algorithm": CAM_ALGORITHM,
-        **origin.settings,
+        **map_source.settings,
         "input": {"size": side, "resize": "squash, bilinear, antialiased", "colour": "RGB"},
         "maps": map_settings((height, width)),
         # Kernels differ with the batch, and with them the last bits.
-        "numerics": {**origin.numerics, "batch_size": config.batch_size},
+        "numerics": {**map_source.numerics, "batch_size": config.batch_size},
         "manifest": manifest.digest(),
         "every": config.every,
     }
     recorded = provenance(config=config.to_json(), device=str(device), threads=torch.get_num_threads())
-    return CachePlan(origin.classifier_file.classes, manifest.shots, (height, width), settings, recorded)
+    return CachePlan(map_source.classifier_file.classes, manifest.shots, (height, width), settings, recorded)

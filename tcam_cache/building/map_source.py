@@ -11,12 +11,10 @@ from torch.nn.functional import interpolate
 from tcam_cache.cams import CamExtractor, Cams, find_layers, normalise
 from tcam_cache.config import BuildConfig
 from tcam_cache.devices import find_device
-from tcam_cache.inference.localizer import open_localizer
-from tcam_cache.inference.maps import foreground_maps
+from tcam_cache.inference import Localizer
 from tcam_cache.models import (
     Classifier,
     ClassifierFile,
-    Decoder,
     fold_batch_norm,
     read_classifier_file,
     weights_hash,
@@ -40,7 +38,7 @@ def warn_of_flat_maps(flat: int, frames: int) -> None:
         logger.warning("%d of %d new maps are flat: they say nothing of where the object is", flat, frames)
 
 
-class FrameMaps(Protocol):
+class MapNetwork(Protocol):
     """Turns frames into normalised maps and logits; `CamExtractor` is one.
 
     Attributes:
@@ -64,18 +62,21 @@ class DecoderMaps:
     """Turns frames into the foreground maps S1 of a trained decoder, of which no class is asked.
 
     Attributes:
-        classifier: frozen, whose features the decoder reads.
-        decoder: in evaluation mode.
+        localizer: the opened run.
         map_size: side of the maps, each cell the mean of the pixels it covers.
     """
 
-    classifier: Classifier
-    decoder: Decoder
+    localizer: Localizer
     map_size: int
+
+    @property
+    def classifier(self) -> Classifier:
+        """The frozen network whose features the decoder reads."""
+        return self.localizer.classifier
 
     def __call__(self, images: torch.Tensor, targets: int | str = "prediction") -> tuple[Cams, torch.Tensor]:
         """Return the maps (B, map_size, map_size) of (B, 3, S, S) images in [0, 1], and the (B, C) logits."""
-        foreground, logits = foreground_maps(self.classifier, self.decoder, images)
+        foreground, logits = self.localizer.foreground(images)
         return normalise(_cells(foreground, self.map_size)), logits
 
 
@@ -90,7 +91,7 @@ DTYPES = {"none": None, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
-class MapOrigin:
+class MapSource:
     """What makes maps of frames, and everything about it that changes a number of theirs.
 
     Attributes:
@@ -101,25 +102,25 @@ class MapOrigin:
         numerics: of its arithmetic.
     """
 
-    maps: FrameMaps
+    maps: MapNetwork
     classifier_file: ClassifierFile
     image_size: int
     settings: Mapping[str, Any]
     numerics: Mapping[str, Any]
 
 
-def find_origin(config: BuildConfig) -> MapOrigin:
-    """Return what `--classifier` or `--run` names.
+def open_map_source(config: BuildConfig) -> MapSource:
+    """Open the source of maps that `--classifier` or `--run` names.
 
     Raises:
         ConfigError: a layer that is none, a method that has no form there, and so on.
         RunError: there is no run, or none with a finished epoch.
         WeightsError: the classifier file is missing or damaged.
     """
-    return _classifier_origin(config) if config.run is None else _run_origin(config)
+    return _classifier_source(config) if config.run is None else _run_source(config)
 
 
-def _classifier_origin(config: BuildConfig) -> MapOrigin:
+def _classifier_source(config: BuildConfig) -> MapSource:
     file = read_classifier_file(config.classifier)
     classifier = file.classifier("best_localization")
     layers = find_layers(classifier, [name.strip() for name in config.layers.split(",")])
@@ -135,20 +136,20 @@ def _classifier_origin(config: BuildConfig) -> MapOrigin:
         "classifier": _described(file, "best_localization"),
     }
     numerics = {"amp": config.amp, "compile": config.compile}
-    return MapOrigin(extractor, file, config.image_size, settings, numerics)
+    return MapSource(extractor, file, config.image_size, settings, numerics)
 
 
-def _run_origin(config: BuildConfig) -> MapOrigin:
-    localizer = open_localizer(config.run, find_device(config.device))
+def _run_source(config: BuildConfig) -> MapSource:
+    localizer = Localizer.open(config.run, config.device)
     image_size = localizer.config.image_size
     # Cells smaller than a pixel would say the same several times.
-    maps = DecoderMaps(localizer.classifier, localizer.decoder, min(config.map_size, image_size))
+    maps = DecoderMaps(localizer, min(config.map_size, image_size))
     settings = {
         "method": "decoder",
         "decoder": {"weights": weights_hash(localizer.decoder.state_dict())},
         "classifier": _described(localizer.classifier_file, "best_classification"),
     }
-    return MapOrigin(maps, localizer.classifier_file, image_size, settings, {"amp": "none", "compile": False})
+    return MapSource(maps, localizer.classifier_file, image_size, settings, {"amp": "none", "compile": False})
 
 
 def _described(file: ClassifierFile, checkpoint: str) -> dict[str, Any]:

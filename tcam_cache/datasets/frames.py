@@ -35,6 +35,11 @@ _ON_ITS_SIDE = (5, 6, 7, 8)
 _PNG_TAGS = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
 
 
+def squashed(frame: np.ndarray, size: int) -> np.ndarray:
+    """Return an (H, W, 3) uint8 frame squashed to (size, size, 3), as every `FrameSource` does."""
+    return np.array(Image.fromarray(frame).resize((size, size), Image.Resampling.BILINEAR))
+
+
 @dataclass(frozen=True)
 class ImageFrames:
     """Reads a shot's frames from image files below a root; a `FrameSource`.

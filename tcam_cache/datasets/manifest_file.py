@@ -4,13 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tcam_cache.cache import CamCache
 from tcam_cache.datasets.box_units import is_share, parsed_box
 from tcam_cache.datasets.listing import refuse_links_out
 from tcam_cache.datasets.manifest import Manifest
 from tcam_cache.errors import ManifestError
 from tcam_cache.files import write_text
-from tcam_cache.records import Shot
+from tcam_cache.records import AttachmentSource, Shot
 
 FORMAT = "tcam-cache-manifest"
 VERSION = 1
@@ -181,7 +180,7 @@ CLASSIFIER_NAME = "classifier.pt"
 MANIFEST_NAME = "manifest.jsonl"
 
 
-def attached_manifest(cache: CamCache, root: Path | None = None) -> Manifest:
+def attached_manifest(cache: AttachmentSource, root: Path | None = None) -> Manifest:
     """Return the manifest that a cache was built from, sampled as it was.
 
     Args:
@@ -195,6 +194,6 @@ def attached_manifest(cache: CamCache, root: Path | None = None) -> Manifest:
     return parse_manifest(cache.attachment(MANIFEST_NAME), f"{cache.path}/{MANIFEST_NAME}", root)
 
 
-def frame_names(cache: CamCache, shot_id: str) -> tuple[str, ...]:
+def frame_names(cache: AttachmentSource, shot_id: str) -> tuple[str, ...]:
     """Return the file names of a shot's frames; the data set itself may be elsewhere, or gone."""
     return attached_manifest(cache, Path.cwd()).shot(shot_id).frames

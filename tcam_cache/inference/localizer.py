@@ -1,22 +1,45 @@
-"""A trained run, opened: the frozen classifier, the decoder on it, and the threshold it carries."""
+"""A trained run at work: the frozen classifier and the decoder on it turn frames into maps and boxes."""
 
 import json
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self, overload
 
+import numpy as np
 import torch
 
 from tcam_cache.config import TrainConfig
-from tcam_cache.config.evaluate import fixed_threshold
+from tcam_cache.config.evaluate import MAP_SIZE, fixed_threshold
+from tcam_cache.datasets.batches import ShotFrame, in_batches, load_batches, only_readable, readable_parts
+from tcam_cache.datasets.frames import squashed
 from tcam_cache.datasets.manifest_file import CLASSIFIER_NAME
-from tcam_cache.errors import ConfigError, RunError
+from tcam_cache.devices import as_images, find_device, resize_maps
+from tcam_cache.errors import ConfigError, FrameError, RunError
+from tcam_cache.inference.maps import FrameMap, box_of, frame_maps
 from tcam_cache.models import Classifier, ClassifierFile, Decoder, read_classifier_file
+from tcam_cache.records import Box, FrameSource
 from tcam_cache.training import RunFolder
 
 THRESHOLD_NAME = "threshold.json"
 BEST = "best"
+
+
+class Localization(NamedTuple):
+    """What a run says of one frame.
+
+    Attributes:
+        map: (H, W) float32 in [0, 1], the foreground probability S1 at the frame's size.
+        box: of the largest region above tau x the map's maximum, in pixels of the frame; None where none is.
+        tag: the class of the highest logit.
+        logits: (C,) float32, in the classifier's order of classes.
+    """
+
+    map: np.ndarray
+    box: Box | None
+    tag: str
+    logits: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -25,19 +48,141 @@ class Localizer:
 
     Attributes:
         classifier: frozen; the checkpoint best at classification, whose features the decoder reads.
-        decoder: in evaluation mode.
-        config: settings of the training, with its caches where they are now.
-        inputs: what the decoder learned from, as the run keeps it.
-        threshold: the tau chosen on the validation split for this checkpoint with how it was chosen, or None.
+        decoder: its map of a frame is the run's answer.
+        config: settings of the training, with its cache where it is now.
         classifier_file: g.pt, as the run keeps it.
+        threshold: the tau chosen on the validation split for this checkpoint with how it was chosen, or None.
+        inputs: what the decoder learned from, as the run keeps it.
     """
 
     classifier: Classifier
     decoder: Decoder
     config: TrainConfig
-    inputs: dict[str, Any]
-    threshold: dict[str, Any] | None
     classifier_file: ClassifierFile
+    threshold: dict[str, Any] | None = None
+    inputs: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, run: Path | str, device: torch.device | str = "auto") -> Self:
+        """Open a run folder at its best checkpoint, ready for inference.
+
+        Args:
+            run: the folder that `tcam-cache train` wrote.
+            device: where the networks go; "auto" takes CUDA, then MPS, then the CPU.
+
+        Raises:
+            DeviceError: there is no such device here.
+            RunError: there is no run, it has no finished epoch, or its files do not belong together.
+        """
+        if isinstance(device, str):
+            device = find_device(device)
+        folder = RunFolder.open(Path(run))
+        config = moved_with(folder.path, TrainConfig.from_json(folder.config()))
+        file = read_classifier_file(folder.path / CLASSIFIER_NAME)
+        classifier, decoder = new_networks(file, config)
+        best = folder.load(BEST)
+        try:
+            decoder.load_state_dict(best["model"])
+        except (KeyError, RuntimeError) as error:
+            raise RunError(
+                f"{run}/{BEST}.pt is no decoder on the encoder in {CLASSIFIER_NAME}: the files of two runs "
+                "were mixed. Restore them, or train anew in another folder."
+            ) from error
+        return cls(
+            classifier.to(device, memory_format=torch.channels_last),
+            decoder.eval().requires_grad_(False).to(device, memory_format=torch.channels_last),
+            config,
+            file,
+            _threshold(folder.path / THRESHOLD_NAME, best.get("epoch")),
+            folder.inputs(),
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.classifier.mean.device
+
+    @property
+    def tau(self) -> float:
+        """The threshold that cuts a map into a box: the run's own, or 0.5 where it carries none."""
+        return float(self.threshold["value"]) if self.threshold else 0.5
+
+    def foreground(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the decoder's foreground probability S1 (B, S, S) of images, and the (B, C) logits.
+
+        Args:
+            images: (B, 3, S, S) RGB in [0, 1], of the size the decoder was trained at.
+        """
+        features = self.classifier.features(images)
+        foreground = self.decoder(features, images).float().softmax(1)[:, 1]
+        return foreground, self.classifier.logits(features[-1])
+
+    def maps(
+        self,
+        frames: Sequence[ShotFrame],
+        source: FrameSource,
+        *,
+        map_size: int = MAP_SIZE,
+        batch_size: int,
+        workers: int,
+        faults: list[str] | None = None,
+    ) -> Iterator[FrameMap]:
+        """Yield the foreground probability S1 of each frame (paper, Sec. 3), in order.
+
+        Args:
+            frames: squashed to the size that the decoder was trained at.
+            source: reads them.
+            map_size: side of the maps.
+            batch_size: frames that go through the networks together.
+            workers: processes that decode; 0 decodes in this one.
+            faults: frames that cannot be read are added to it, one text each; None raises an error instead.
+
+        Raises:
+            FrameError: frames cannot be read; all are named, after the last of those that can.
+        """
+        batches = load_batches(in_batches(frames, batch_size), source, self.config.image_size, workers)
+        for batch in only_readable(batches) if faults is None else readable_parts(batches, faults):
+            with torch.inference_mode():
+                foreground, logits = self.foreground(as_images(batch.rgb, self.device))
+                scores = resize_maps(foreground, map_size).cpu().numpy()
+            yield from frame_maps(batch.frames, scores, logits.cpu().numpy(), batch.sizes)
+
+    @overload
+    def predict(self, frames: np.ndarray, threshold: float | None = None) -> Localization: ...
+    @overload
+    def predict(
+        self, frames: Iterable[np.ndarray], threshold: float | None = None
+    ) -> Iterator[Localization]: ...
+    def predict(
+        self, frames: np.ndarray | Iterable[np.ndarray], threshold: float | None = None
+    ) -> Localization | Iterator[Localization]:
+        """Find the object in one frame, or in one frame after another as they come.
+
+        Args:
+            frames: one (H, W, 3) uint8 RGB array, or an iterable of them.
+            threshold: tau in [0, 1); default: the run's own, see `tau`.
+
+        Raises:
+            FrameError: an array is no (H, W, 3) uint8 frame.
+        """
+        if isinstance(frames, np.ndarray) and frames.ndim == 3:
+            return self._predict_one(frames, threshold)
+        return (self._predict_one(frame, threshold) for frame in frames)
+
+    def _predict_one(self, frame: np.ndarray, threshold: float | None) -> Localization:
+        if not (isinstance(frame, np.ndarray) and frame.ndim == 3 and frame.shape[2] == 3):
+            raise FrameError(f"got {_described(frame)}; expected one frame, (H, W, 3) uint8 RGB. Convert it.")
+        if frame.dtype != np.uint8 or not frame.size:
+            raise FrameError(f"got {_described(frame)}; expected (H, W, 3) uint8 RGB. Convert it.")
+        height, width = frame.shape[:2]
+        pixels = torch.from_numpy(squashed(frame, self.config.image_size)).permute(2, 0, 1)[None]
+        with torch.inference_mode():
+            foreground, logits = self.foreground(as_images(pixels, self.device))
+            scores = resize_maps(foreground, MAP_SIZE).cpu().numpy()[0]
+            full = resize_maps(foreground, (height, width)).cpu().numpy()[0]
+        known = logits[0].float().cpu().numpy()
+        box = box_of(scores, (width, height), self.tau if threshold is None else threshold)
+        return Localization(full, box, self.classifier.classes[int(known.argmax())], known)
 
 
 def moved_with(run: Path, config: TrainConfig) -> TrainConfig:
@@ -63,34 +208,6 @@ def new_networks(file: ClassifierFile, config: TrainConfig) -> tuple[Classifier,
         return classifier, Decoder(classifier.channels, config.decoder_width, classifier.full_resolution)
 
 
-def open_localizer(path: Path, device: torch.device) -> Localizer:
-    """Open a run folder at its best checkpoint.
-
-    Raises:
-        RunError: there is no run, it has no finished epoch, or its files do not belong together.
-    """
-    run = RunFolder.open(path)
-    config = moved_with(run.path, TrainConfig.from_json(run.config()))
-    file = read_classifier_file(run.path / CLASSIFIER_NAME)
-    classifier, decoder = new_networks(file, config)
-    best = run.load(BEST)
-    try:
-        decoder.load_state_dict(best["model"])
-    except (KeyError, RuntimeError) as error:
-        raise RunError(
-            f"{path}/{BEST}.pt is no decoder on the encoder in {CLASSIFIER_NAME}: the files of two runs were "
-            "mixed. Restore them, or train anew in another folder."
-        ) from error
-    return Localizer(
-        classifier.to(device, memory_format=torch.channels_last),
-        decoder.eval().requires_grad_(False).to(device, memory_format=torch.channels_last),
-        config,
-        run.inputs(),
-        _threshold(run.path / THRESHOLD_NAME, best.get("epoch")),
-        file,
-    )
-
-
 def _threshold(path: Path, epoch: int | None) -> dict[str, Any] | None:
     if not path.is_file():
         return None
@@ -103,3 +220,9 @@ def _threshold(path: Path, epoch: int | None) -> dict[str, Any] | None:
         raise RunError(
             f"{path} is damaged. Delete it and give --threshold, or train anew in another folder."
         ) from error
+
+
+def _described(frame: object) -> str:
+    if isinstance(frame, np.ndarray):
+        return f"an array of shape {frame.shape} and type {frame.dtype}"
+    return f"a {type(frame).__name__}"

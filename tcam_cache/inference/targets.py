@@ -12,10 +12,9 @@ from tcam_cache.cache import CamCache
 from tcam_cache.config import EvaluateConfig
 from tcam_cache.datasets import Manifest
 from tcam_cache.datasets.batches import ShotFrame
-from tcam_cache.devices import find_device
 from tcam_cache.errors import CacheError, ExtraError, StorageError
-from tcam_cache.inference.localizer import Localizer, open_localizer
-from tcam_cache.inference.maps import FrameMap, cached_maps, decoder_maps
+from tcam_cache.inference.localizer import Localizer
+from tcam_cache.inference.maps import FrameMap, cached_maps
 from tcam_cache.provenance import differences
 from tcam_cache.records import FrameSource, Shot
 from tcam_cache.window import cam_tmp
@@ -48,7 +47,7 @@ _NAMED_SHOTS = 5
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvaluationTarget:
     """What is scored.
 
     Attributes:
@@ -106,29 +105,29 @@ class Subject:
         return not self.cache.shot(shot_id).complete
 
 
-def find_subject(
+def open_target(
     config: EvaluateConfig, manifest: Manifest, source: FrameSource, workers: int
-) -> tuple[Subject, Manifest]:
+) -> tuple[EvaluationTarget, Manifest]:
     """Return what `--run` or `--cache` names, and the manifest as its cache sampled it.
 
     Raises:
         CacheError: the cache is of another manifest, or lacks shots of the split.
         RunError: there is no run, or none with a finished epoch.
     """
-    find = _cache_subject if config.run is None else _run_subject
+    find = _cache_target if config.run is None else _run_target
     return find(config, manifest, source, workers)
 
 
-def _cache_subject(
+def _cache_target(
     config: EvaluateConfig, manifest: Manifest, source: FrameSource, workers: int
-) -> tuple[Subject, Manifest]:
+) -> tuple[EvaluationTarget, Manifest]:
     cache = CamCache.open(config.cache)
     manifest = sampled_as(cache, manifest)
     wanted = {shot.id for name in (config.split, config.val_split) for shot in manifest.split(name)}
     cache.require_complete(sorted(wanted))
     if config.cached_frames:
         source = cache.frames(source, sorted(wanted))
-    subject = Subject(
+    target = EvaluationTarget(
         method=cache.settings["method"],
         classes=cache.classes,
         maps=partial(cached_maps, cache, source=source, map_size=config.map_size, workers=workers),
@@ -140,13 +139,13 @@ def _cache_subject(
         window="before",
         facts={"cache": cache.fingerprint},
     )
-    return subject, manifest
+    return target, manifest
 
 
-def _run_subject(
+def _run_target(
     config: EvaluateConfig, manifest: Manifest, source: FrameSource, workers: int
-) -> tuple[Subject, Manifest]:
-    localizer = open_localizer(config.run, find_device(config.device))
+) -> tuple[EvaluationTarget, Manifest]:
+    localizer = Localizer.open(config.run, config.device)
     trained, carried = localizer.config, localizer.threshold or {}
     fits = (carried.get("boxes"), carried.get("map_size")) == (config.boxes, config.map_size)
     cache, manifest, out_of_reach = _cache_of_run(localizer, manifest)
@@ -154,15 +153,12 @@ def _run_subject(
         source = CamCache.open(trained.cache).frames(
             source, [shot.id for shot in manifest.split(config.split)]
         )
-    subject = Subject(
+    target = EvaluationTarget(
         method=DECODER_METHOD,
         classes=localizer.classifier.classes,
         maps=partial(
-            decoder_maps,
-            localizer.classifier,
-            localizer.decoder,
+            localizer.maps,
             source=source,
-            image_size=trained.image_size,
             map_size=config.map_size,
             batch_size=config.batch_size,
             workers=workers,
@@ -175,7 +171,7 @@ def _run_subject(
         window=trained.window,
         facts={"run": trained.to_json()},
     )
-    return subject, manifest
+    return target, manifest
 
 
 def _cache_of_run(localizer: Localizer, manifest: Manifest) -> tuple[CamCache | None, Manifest, str]:

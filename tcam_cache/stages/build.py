@@ -92,7 +92,7 @@ def _build(config: BuildConfig) -> BuildReport:
     if config.dry_run:
         return _dry_run(config, builder)
     attachments = {
-        CLASSIFIER_NAME: builder.origin.classifier_file.to_bytes(),
+        CLASSIFIER_NAME: builder.map_source.classifier_file.to_bytes(),
         MANIFEST_NAME: manifest_text(builder.manifest).encode(),
     }
     writer = CamWriter.create(config.out, builder.plan, attachments)
@@ -138,9 +138,9 @@ def _dry_run(config: BuildConfig, builder: Builder) -> BuildReport:
     frames = [(shot, t) for shot in plan.shots for t in range(len(shot))]
     trial = frames[:TRIAL_FRAMES]
     began = time.perf_counter()
-    maps, device = builder.origin.maps, builder.origin.maps.classifier.mean.device
+    maps, device = builder.map_source.maps, builder.map_source.maps.classifier.mean.device
     batches = in_batches(trial, config.batch_size)
-    for batch in load_batches(batches, builder.source, builder.origin.image_size, 0):
+    for batch in load_batches(batches, builder.source, builder.map_source.image_size, 0):
         with torch.inference_mode():
             maps(as_images(batch.rgb, device), 0)
     seconds = (time.perf_counter() - began) / len(trial) * len(frames)

@@ -25,7 +25,7 @@ from tcam_cache.evaluation import (
 )
 from tcam_cache.inference.maps import FrameMap, annotated_frames
 from tcam_cache.inference.scoring import sweep_maps
-from tcam_cache.inference.targets import Subject, find_subject
+from tcam_cache.inference.targets import EvaluationTarget, open_target
 from tcam_cache.progress import progress_bar
 from tcam_cache.provenance import provenance
 from tcam_cache.records import FrameSource, Shot
@@ -84,28 +84,28 @@ def evaluate(config: EvaluateConfig, beside: Mapping[str, Evaluation] | None = N
     """
     manifest, source = open_data(config)
     workers = worker_count(config.workers)
-    subject, manifest = find_subject(config, manifest, source, workers)
+    target, manifest = open_target(config, manifest, source, workers)
     frames = annotated_frames(manifest.split(config.split))
-    val = annotated_frames(manifest.split(subject.val_split))
-    require_val_tau(config.threshold, subject.val_tau is not None or bool(val))
+    val = annotated_frames(manifest.split(target.val_split))
+    require_val_tau(config.threshold, target.val_tau is not None or bool(val))
     shown = _spread(frames, config.overlays)
     kept: dict[tuple[str, int], FrameMap] = {}
     began = time.perf_counter()
-    maps = _keeping(subject.maps(frames), {(shot.id, t) for shot, t in shown}, kept, len(frames))
-    sweeps = sweep_maps(maps, subject.classes, config.boxes, GRID, workers)
+    maps = _keeping(target.maps(frames), {(shot.id, t) for shot, t in shown}, kept, len(frames))
+    sweeps = sweep_maps(maps, target.classes, config.boxes, GRID, workers)
     seconds = time.perf_counter() - began
     evaluation = score(
         sweeps,
         config.threshold,
-        _val_tau(config, subject, val, sweeps, workers),
+        _val_tau(config, target, val, sweeps, workers),
         split=config.split,
-        method=subject.method,
+        method=target.method,
         classes=manifest.classes,
         ms_per_frame=round(1000 * seconds / max(1, len(frames)), 3),
-        provenance=provenance(config=config.to_json(), **subject.facts),
+        provenance=provenance(config=config.to_json(), **target.facts),
     )
-    panels = _panels(evaluation, shown, kept, subject, source)
-    if unshown := subject.unshown([shot for shot, _ in shown]) if shown else "":
+    panels = _panels(evaluation, shown, kept, target, source)
+    if unshown := target.unshown([shot for shot, _ in shown]) if shown else "":
         logger.warning("%s", unshown)
     write_report(config.out, evaluation, panels, beside, unshown=unshown)
     return EvaluateReport(str(Path(config.out)), evaluation)
@@ -113,19 +113,19 @@ def evaluate(config: EvaluateConfig, beside: Mapping[str, Evaluation] | None = N
 
 def _val_tau(
     config: EvaluateConfig,
-    subject: Subject,
+    target: EvaluationTarget,
     frames: Sequence[tuple[Shot, int]],
     sweeps: Sequence[FrameSweep],
     workers: int,
 ) -> float | None:
-    if subject.val_tau is not None:
-        return subject.val_tau
+    if target.val_tau is not None:
+        return target.val_tau
     known = {(sweep.shot, sweep.t): sweep for sweep in sweeps}
     if not frames:
         return None
     if all((shot.id, t) in known for shot, t in frames):
         return choose_tau([known[shot.id, t] for shot, t in frames])
-    return choose_tau(sweep_maps(subject.maps(frames), subject.classes, config.boxes, GRID, workers))
+    return choose_tau(sweep_maps(target.maps(frames), target.classes, config.boxes, GRID, workers))
 
 
 def _spread(frames: Sequence[tuple[Shot, int]], count: int) -> list[tuple[Shot, int]]:
@@ -161,14 +161,14 @@ def _panels(
     evaluation: Evaluation,
     shown: Sequence[tuple[Shot, int]],
     kept: dict[tuple[str, int], FrameMap],
-    subject: Subject,
+    target: EvaluationTarget,
     source: FrameSource,
 ) -> Iterator[Panel]:
     rows = {(row.shot, row.t): row for row in evaluation.rows}
     for shot, t in shown:
         row, item = rows[shot.id, t], kept[shot.id, t]
         step = max(1, item.width // PANEL_WIDTH)
-        cam, temporal = subject.cams_of(shot.id, t)
+        cam, temporal = target.cams_of(shot.id, t)
         yield Panel(
             path=row.path,
             tag=shot.tag,
@@ -176,7 +176,7 @@ def _panels(
             width=item.width,
             cam=cam,
             temporal=temporal,
-            decoder=item.scores if subject.is_decoder else None,
+            decoder=item.scores if target.is_decoder else None,
             true_boxes=shot.boxes[t],
             predicted_box=row.box,
             iou=row.iou,

@@ -10,15 +10,13 @@ import numpy as np
 
 from tcam_cache.cache.source_files import stamp_of
 from tcam_cache.config import PredictConfig
-from tcam_cache.config.evaluate import MAP_SIZE
 from tcam_cache.datasets import ImageFrames, VideoFrames, data_depth, frame_times, image_names, is_moving
-from tcam_cache.devices import find_device, worker_count
+from tcam_cache.devices import worker_count
 from tcam_cache.errors import ConfigError, FrameError
-from tcam_cache.evaluation import boxes_at
 from tcam_cache.evaluation.report.pictures import draw_boxes, overlay_cam, save_image
+from tcam_cache.inference import Localizer
 from tcam_cache.inference.boxes_folder import OVERLAYS, ROWS, BoxesFolder, Row
-from tcam_cache.inference.localizer import Localizer, open_localizer
-from tcam_cache.inference.maps import FrameMap, decoder_maps
+from tcam_cache.inference.maps import FrameMap, box_of
 from tcam_cache.models import weights_hash
 from tcam_cache.progress import progress_bar
 from tcam_cache.records import Box, FrameSource, Shot
@@ -67,7 +65,7 @@ def predict(config: PredictConfig) -> PredictReport:
         ConfigError: no threshold was given and the run carries none.
         RunError: the folder holds boxes of another input, run or setting, and `overwrite` is not set.
     """
-    localizer = open_localizer(config.run, find_device(config.device))
+    localizer = Localizer.open(config.run, config.device)
     tau = _threshold(config, localizer)
     source, shot = _input(config)
     names = dict(zip(shot.frames, range(len(shot)), strict=True))
@@ -77,20 +75,11 @@ def predict(config: PredictConfig) -> PredictReport:
     faults: list[str] = []
     left = [(shot, t) for name, t in names.items() if name not in folder.rows]
     began = time.perf_counter()
-    maps = decoder_maps(
-        localizer.classifier,
-        localizer.decoder,
-        left,
-        source,
-        image_size=localizer.config.image_size,
-        map_size=MAP_SIZE,
-        batch_size=config.batch_size,
-        workers=worker_count(config.workers),
-        faults=faults,
-    )
+    workers = worker_count(config.workers)
+    maps = localizer.maps(left, source, batch_size=config.batch_size, workers=workers, faults=faults)
     with folder, progress_bar(len(names), "boxes", "frame", done=len(names) - len(left)) as bar:
         for item in maps:
-            box = _box(item, tau)
+            box = box_of(item.scores, (item.width, item.height), tau)
             if config.overlays:
                 _draw(source, item, box, config.out / folder.pictures[item.shot.frames[item.t]])
             folder.add(_row(item, box, localizer.classifier.classes))
@@ -150,14 +139,6 @@ def _input(config: PredictConfig) -> tuple[FrameSource, Shot]:
     if not path.exists() or not names:
         raise FrameError(f"there is no image in {path}. Give an image, a folder of images, or a video file.")
     return source, Shot("new", "", "new", "test", folder, tuple(names))
-
-
-def _box(item: FrameMap, tau: float) -> Box | None:
-    box = boxes_at(item.scores, np.array([tau]))[0]
-    if np.isnan(box).any():
-        return None
-    scale = np.array([item.width, item.height] * 2) / item.scores.shape[0]
-    return Box(*(box * scale).tolist())
 
 
 def _row(item: FrameMap, box: Box | None, classes: Sequence[str]) -> Row:

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 from tcam_cache.cache import CamCache
@@ -17,12 +16,12 @@ from tcam_cache.devices import find_device, worker_count
 from tcam_cache.errors import ConfigError, ManifestError
 from tcam_cache.evaluation import GRID, choose_tau
 from tcam_cache.files import write_json
-from tcam_cache.inference.localizer import BEST, THRESHOLD_NAME, new_networks
-from tcam_cache.inference.maps import FrameMap, annotated_frames, decoder_maps
+from tcam_cache.inference.localizer import BEST, THRESHOLD_NAME, Localizer, new_networks
+from tcam_cache.inference.maps import FrameMap, annotated_frames
 from tcam_cache.inference.scoring import Validation
 from tcam_cache.inference.targets import sampled_as
 from tcam_cache.models import parse_classifier_file
-from tcam_cache.records import FrameSource, Shot
+from tcam_cache.records import Shot
 from tcam_cache.training import (
     SINGLE_PROCESS,
     VAL_LOSS,
@@ -124,7 +123,13 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
 
     task = DecoderTask(classifier, decoder, config, device, ranks)
     if val := annotated_frames(manifest.split(config.val_split)):
-        maps = partial(_val_maps, task, source, workers)
+        localizer = Localizer(classifier, decoder, config, file)
+
+        def maps(frames: Sequence[ShotFrame]) -> Iterator[FrameMap]:
+            """Yield the present decoder's maps of frames."""
+            decoder.eval()
+            return localizer.maps(frames, source, batch_size=config.batch_size, workers=workers)
+
         validation = Validation(maps, val, file.classes, config.batch_size, workers, ranks)
     else:
         seen = _with_cams(cache, manifest.split(config.val_split), config.val_split)
@@ -166,23 +171,6 @@ def _with_cams(cache: CamCache, shots: Sequence[Shot], split: str) -> list[Shot]
         return list(shots)
     logger.warning("split %r has no boxes and no CAMs to choose by: the last epoch is kept", split)
     return []
-
-
-def _val_maps(
-    task: DecoderTask, source: FrameSource, workers: int, frames: Sequence[ShotFrame]
-) -> Iterator[FrameMap]:
-    task.decoder.eval()
-    config = task.config
-    return decoder_maps(
-        task.encoder,
-        task.decoder,
-        frames,
-        source,
-        image_size=config.image_size,
-        map_size=MAP_SIZE,
-        batch_size=config.batch_size,
-        workers=workers,
-    )
 
 
 def _keep_threshold(task: DecoderTask, validation: Validation, run: RunFolder) -> float:

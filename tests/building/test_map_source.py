@@ -11,8 +11,7 @@ from tcam_cache.cache import CamCache
 from tcam_cache.config import BuildConfig, ManifestConfig
 from tcam_cache.datasets import frame_source, read_manifest
 from tcam_cache.errors import CacheError, ConfigError, RunError
-from tcam_cache.inference.localizer import open_localizer
-from tcam_cache.inference.maps import decoder_maps
+from tcam_cache.inference import Localizer
 from tcam_cache.models import read_classifier_file, weights_hash
 from tcam_cache.stages.build import build_cache
 from tcam_cache.stages.manifest import index_dataset
@@ -36,15 +35,14 @@ def round_cache(small_manifest, small_run, tmp_path_factory):
 
 def test_the_stored_maps_are_the_decoder_s_averaged_and_scaled(small_manifest, small_run, round_cache):
     cache, manifest = CamCache.open(round_cache), read_manifest(small_manifest)
-    localizer = open_localizer(small_run, torch.device("cpu"))
+    localizer = Localizer.open(small_run, "cpu")
     source = frame_source(manifest)
     assert cache.map_size == (16, 16) and cache.missing() == ()
     for shot in manifest.shots:
         frames = [(shot, t) for t in range(len(shot))]
-        networks = (localizer.classifier, localizer.decoder)
         cams, stats = cache.cams(shot.id), cache.stats(shot.id)
-        sizes = {"image_size": 64, "map_size": 64, "batch_size": 32, "workers": 0}
-        for t, said in enumerate(decoder_maps(*networks, frames, source, **sizes)):
+        sizes = {"map_size": 64, "batch_size": 32, "workers": 0}
+        for t, said in enumerate(localizer.maps(frames, source, **sizes)):
             cells = said.scores.reshape(16, 4, 16, 4).mean((1, 3))
             low, high = cells.min(), cells.max()
             assert (stats.raw_min[t], stats.raw_max[t]) == pytest.approx((low, high), rel=1e-5)

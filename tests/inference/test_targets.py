@@ -13,7 +13,7 @@ from PIL import Image
 
 from tcam_cache.cache import CamCache
 from tcam_cache.datasets import frame_source, read_manifest
-from tcam_cache.inference.targets import find_subject
+from tcam_cache.inference.targets import open_target
 from tcam_cache.stages.build import build_cache
 from tcam_cache.stages.evaluate import evaluate
 from tcam_cache.stages.train import train_decoder
@@ -25,7 +25,7 @@ SHOT, FRAME = "bird/0001/001", 3
 def subject_of(evaluate_config, small_manifest):
     """Return a function that finds what an evaluation with given options is about."""
     manifest = read_manifest(small_manifest)
-    return lambda **given: find_subject(evaluate_config(**given), manifest, frame_source(manifest), 0)[0]
+    return lambda **given: open_target(evaluate_config(**given), manifest, frame_source(manifest), 0)[0]
 
 
 def test_a_cache_shows_the_cam_that_it_scores_alone(subject_of, small_cache):

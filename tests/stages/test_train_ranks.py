@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from tcam_cache.errors import FrameError, RunError
+from tcam_cache.inference import Localizer
 from tcam_cache.inference.scoring import Validation
-from tcam_cache.stages import train as train_decoder_module
 from tcam_cache.stages.train import train_decoder
 from tcam_cache.training import DecoderTask, RunFolder, ValidationLoss
 
@@ -126,13 +126,13 @@ def test_two_processes_score_and_choose_as_one_does_the_weights_that_the_first_s
 
 def test_each_process_makes_the_maps_of_half_the_batches(decoder_config, two_ranks, monkeypatch):
     made = []
-    make = train_decoder_module.decoder_maps
+    make = Localizer.maps
 
-    def spy(encoder, decoder, frames, source, **sizes):
+    def spy(localizer, frames, source, **sizes):
         made.append([f"{shot.id} {t}" for shot, t in frames])
-        return make(encoder, decoder, frames, source, **sizes)
+        return make(localizer, frames, source, **sizes)
 
-    monkeypatch.setattr(train_decoder_module, "decoder_maps", spy)
+    monkeypatch.setattr(Localizer, "maps", spy)
 
     def call():
         train_decoder(decoder_config(batch_size=2))

@@ -1,0 +1,103 @@
+from .cache import CamCache
+from .cams import CamExtractor
+from .config import (
+    BuildConfig,
+    ClassifierConfig,
+    DemoConfig,
+    EvaluateConfig,
+    ExportConfig,
+    ImportConfig,
+    InspectConfig,
+    ManifestConfig,
+    PredictConfig,
+    SearchConfig,
+    TrainConfig,
+    VerifyConfig,
+    search_config,
+    train_config,
+)
+from .datasets import Manifest, read_manifest
+from .errors import (
+    AnnotationError,
+    CacheError,
+    ConfigError,
+    DeviceError,
+    EvaluationError,
+    ExtraError,
+    FrameError,
+    ManifestError,
+    RunError,
+    StorageError,
+    TcamCacheError,
+    WeightsError,
+)
+from .inference import Localization, Localizer
+from .models import read_classifier_file
+from .records import Box, Shot
+from .stages.build import build_cache
+from .stages.classifier import fit_classifier
+from .stages.demo import run_demo
+from .stages.evaluate import evaluate
+from .stages.export import export_cache
+from .stages.import_ import import_cams
+from .stages.inspect import inspect_cache
+from .stages.manifest import index_dataset
+from .stages.predict import predict
+from .stages.search import search
+from .stages.train import train_decoder
+from .stages.verify import verify_cache
+from .window import cam_tmp, window_indices
+
+__version__: str
+__all__ = [
+    "AnnotationError",
+    "Box",
+    "BuildConfig",
+    "CacheError",
+    "CamCache",
+    "CamExtractor",
+    "ClassifierConfig",
+    "ConfigError",
+    "DemoConfig",
+    "DeviceError",
+    "EvaluateConfig",
+    "EvaluationError",
+    "ExportConfig",
+    "ExtraError",
+    "FrameError",
+    "ImportConfig",
+    "InspectConfig",
+    "Localization",
+    "Localizer",
+    "Manifest",
+    "ManifestConfig",
+    "ManifestError",
+    "PredictConfig",
+    "RunError",
+    "SearchConfig",
+    "Shot",
+    "StorageError",
+    "TcamCacheError",
+    "TrainConfig",
+    "VerifyConfig",
+    "WeightsError",
+    "__version__",
+    "build_cache",
+    "cam_tmp",
+    "evaluate",
+    "export_cache",
+    "fit_classifier",
+    "import_cams",
+    "index_dataset",
+    "inspect_cache",
+    "predict",
+    "read_classifier_file",
+    "read_manifest",
+    "run_demo",
+    "search",
+    "search_config",
+    "train_config",
+    "train_decoder",
+    "verify_cache",
+    "window_indices",
+]

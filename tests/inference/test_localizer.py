@@ -1,0 +1,83 @@
+"""Tests of a run at work on frames in memory: the same boxes as `predict` finds, and named errors."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tcam_cache import Localizer, predict
+from tcam_cache.config import PredictConfig
+from tcam_cache.errors import FrameError
+
+
+@pytest.fixture(scope="module")
+def localizer(small_run):
+    return Localizer.open(small_run, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def frames(small_data):
+    paths = sorted((small_data / "bird/0003").glob("*.jpg"))
+    return [np.array(Image.open(path)) for path in paths]
+
+
+def test_one_frame_gives_its_map_box_tag_and_logits(localizer, frames):
+    found = localizer.predict(frames[0])
+    assert found.map.shape == frames[0].shape[:2] and found.map.dtype == np.float32
+    assert 0 <= found.map.min() <= found.map.max() <= 1
+    assert found.logits.shape == (3,)
+    assert found.tag == localizer.classifier.classes[found.logits.argmax()]
+
+
+def test_frames_are_taken_one_by_one_as_they_come(localizer, frames):
+    came = []
+
+    def camera():
+        for number, frame in enumerate(frames):
+            came.append(number)
+            yield frame
+
+    found = localizer.predict(camera())
+    assert came == []
+    first = next(found)
+    assert came == [0]
+    np.testing.assert_array_equal(first.map, localizer.predict(frames[0]).map)
+    assert len(list(found)) == len(frames) - 1
+
+
+def test_boxes_are_those_of_the_command(localizer, frames, small_run, small_data, tmp_path):
+    config = PredictConfig(
+        run=small_run, source=small_data / "bird/0003", out=tmp_path, workers=0, device="cpu"
+    )
+    predict(config)
+    rows = list(csv.DictReader((tmp_path / "boxes.csv").read_text().splitlines()))
+    for row, found in zip(rows, localizer.predict(frames), strict=True):
+        corners = [row[name] for name in ("x0", "y0", "x1", "y1")]
+        assert ([float(x) for x in corners] if corners[0] else None) == (
+            pytest.approx(list(found.box), abs=0.006) if found.box else None
+        )
+        assert row["predicted_class"] == found.tag
+
+
+def test_a_stricter_threshold_gives_a_box_inside(localizer, frames):
+    loose, strict = (localizer.predict(frames[0], threshold).box for threshold in (0.2, 0.9))
+    assert loose.x0 <= strict.x0 and loose.y0 <= strict.y0 and strict.x1 <= loose.x1 and strict.y1 <= loose.y1
+
+
+@pytest.mark.parametrize(
+    ("frame", "named"),
+    [
+        (np.zeros((4, 5, 3)), "float64"),
+        (np.zeros((4, 5, 4), np.uint8), r"\(4, 5, 4\)"),
+        (np.zeros((0, 5, 3), np.uint8), r"\(0, 5, 3\)"),
+    ],
+)
+def test_what_is_no_frame_is_named(localizer, frame, named):
+    with pytest.raises(FrameError, match=named):
+        localizer.predict(frame)
+
+
+def test_what_is_no_array_in_an_iterable_is_named(localizer):
+    with pytest.raises(FrameError, match="got a str"):
+        next(localizer.predict(["frame.jpg"]))

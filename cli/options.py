@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from tcam_cache.config.base import Settings, mark_removed, usual_default
 from tcam_cache.errors import ConfigError, TcamCacheError
-from tcam_cache.files import Place, place
+from tcam_cache.files import Place, parse_place
 from tcam_cache.progress import QUIET, is_main_process
 from tcam_cache.torchrun import require_alone
 
@@ -150,7 +150,7 @@ def _given(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
 
 def _argument(config_class: type[Settings], spec: Field) -> Callable:
     required = spec.default is MISSING
-    name = spec.metadata["shown"] or spec.name.upper()
+    name = spec.metadata["metavar"] or spec.name.upper()
     metavar = name if required else f"[{name}]"
     return click.argument(spec.name, type=_type_of(config_class, spec), metavar=metavar, required=required)
 
@@ -195,7 +195,7 @@ class _PlaceType(_PathType):
     name = "folder|url"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
-        return place(value) if value else super().convert(value, param, ctx)
+        return parse_place(value) if value else super().convert(value, param, ctx)
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:

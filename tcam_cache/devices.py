@@ -33,19 +33,19 @@ def resize_maps(maps: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor
     return interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
 
 
-def find_device(name: str, place: int = 0, sharing: int = 1) -> torch.device:
+def find_device(name: str, local_rank: int = 0, local_size: int = 1) -> torch.device:
     """Return the device that `--device` names; "auto" takes CUDA, then MPS, then the CPU.
 
     Args:
         name: as given.
-        place: of this process among those of this machine that train together.
-        sharing: how many these are; each gets a CUDA device of its own, or else the CPU.
+        local_rank: of this process among those of this machine that train together.
+        local_size: how many these are; each gets a CUDA device of its own, or else the CPU.
 
     Raises:
         DeviceError: no such device here; those that are there are listed. Or there are fewer than processes.
     """
-    if sharing > 1:
-        return _own_device(name, place, sharing)
+    if local_size > 1:
+        return _own_device(name, local_rank, local_size)
     present = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if torch.backends.mps.is_available():
         present.append("mps")
@@ -57,31 +57,31 @@ def find_device(name: str, place: int = 0, sharing: int = 1) -> torch.device:
     return torch.device(wanted)
 
 
-def worker_count(workers: int | None, sharing: int = 1) -> int:
+def worker_count(workers: int | None, local_size: int = 1) -> int:
     """Return how many processes load frames: as asked for, else all cores but the one that computes.
 
-    Of so many processes `sharing` the machine, each counts its part of the cores. Where the machine has too
+    Of `local_size` processes on the machine, each counts its part of the cores. Where the machine has too
     little shared memory for workers it is 0, with a warning.
     """
-    return affordable(max(1, (os.cpu_count() or 2) // sharing - 1) if workers is None else workers)
+    return affordable(max(1, (os.cpu_count() or 2) // local_size - 1) if workers is None else workers)
 
 
-def _own_device(name: str, place: int, sharing: int) -> torch.device:
+def _own_device(name: str, local_rank: int, local_size: int) -> torch.device:
     there = torch.cuda.device_count()
     if name == "cpu" or (name == "auto" and not there):
         return torch.device("cpu")
     if name not in ("auto", "cuda"):
         raise DeviceError(
-            f"got device {name!r} for {sharing} processes; expected auto, cpu, or cuda, which gives "
+            f"got device {name!r} for {local_size} processes; expected auto, cpu, or cuda, which gives "
             "each a device of its own."
         )
-    if sharing > there:
+    if local_size > there:
         raise DeviceError(
-            f"torchrun started {sharing} processes here, where there are {there} CUDA device(s). "
+            f"torchrun started {local_size} processes here, where there are {there} CUDA device(s). "
             "Start one a device, or give --device cpu."
         )
-    torch.cuda.set_device(place)
-    return torch.device("cuda", place)
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank)
 
 
 @contextmanager

@@ -19,15 +19,15 @@ _FOLDER_URL = re.compile(r"(file|local)://", re.IGNORECASE)
 _CRUSHED_URL = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]", re.IGNORECASE)
 
 
-def place(given: Place) -> Place:
+def parse_place(given: Place) -> Place:
     """Return a URL as text without a slash at its end, and all else, file:// too, as the path of a folder.
 
     Raises:
         ConfigError: it is a URL that went through `Path`, which makes one slash of two.
 
-    >>> place("s3://bucket/cams/")
+    >>> parse_place("s3://bucket/cams/")
     's3://bucket/cams'
-    >>> place("file:///data/cams") == place("/data/cams") == Path("/data/cams")
+    >>> parse_place("file:///data/cams") == parse_place("/data/cams") == Path("/data/cams")
     True
     """
     if isinstance(given, Path):
@@ -56,7 +56,7 @@ def local_path(given: Place) -> Path:
     >>> local_path("file:///data/a.h5") == local_path("/data/a.h5") == Path("/data/a.h5")
     True
     """
-    found = place(given)
+    found = parse_place(given)
     if isinstance(found, str):
         raise ConfigError(f"got the URL {found}; expected a path on this machine. Give one.")
     return found

@@ -18,7 +18,7 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 def is_main_process() -> bool:
-    """Tell whether this process speaks for all: it is the first that torchrun started, or has no torchrun."""
+    """Return whether this is the process that logs and prints: torchrun's rank 0, or one without torchrun."""
     return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["RANK"] == "0"
 
 

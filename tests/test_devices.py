@@ -37,8 +37,8 @@ def test_one_core_is_left_to_the_network(monkeypatch):
 
 def test_processes_that_train_together_share_the_cores(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 16)
-    assert [worker_count(None, sharing=sharing) for sharing in (1, 2, 4, 16)] == [15, 7, 3, 1]
-    assert worker_count(5, sharing=4) == 5
+    assert [worker_count(None, local_size=local_size) for local_size in (1, 2, 4, 16)] == [15, 7, 3, 1]
+    assert worker_count(5, local_size=4) == 5
 
 
 def test_each_process_that_trains_with_others_gets_a_device_of_its_own(monkeypatch):
@@ -46,7 +46,7 @@ def test_each_process_that_trains_with_others_gets_a_device_of_its_own(monkeypat
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     for name in ("auto", "cuda"):
-        assert [find_device(name, place, 2) for place in range(2)] == [
+        assert [find_device(name, local_rank, 2) for local_rank in range(2)] == [
             torch.device("cuda:0"),
             torch.device("cuda:1"),
         ]

@@ -150,7 +150,7 @@ class CommitLog:
         self._objects.remove(self.name(position))
         self._seen.pop(position, None)
 
-    def strangers(self) -> list[str]:
+    def foreign_names(self) -> list[str]:
         """Return the names in the folder of records that are no record of this cache."""
         ours = {self.name(position) for position in self.all()}
         return [name for file in self._objects.names(FOLDER) if (name := f"{FOLDER}/{file}") not in ours]

@@ -55,14 +55,14 @@ class Contents:
         if index.digest != self.marker.index:
             raise CacheError(
                 f"the index of shots in {self.objects.where(ARRAYS)} is not the one that {NAME} names: "
-                f"it is damaged. To mend that, {self.cure}."
+                f"it is damaged. To mend that, {self.repair_hint}."
             )
         return index
 
     @property
-    def cure(self) -> str:
+    def repair_hint(self) -> str:
         """What mends damage to all but a single shot."""
-        return self.objects.cure(NAME)
+        return self.objects.repair_hint(NAME)
 
     @cached_property
     def log(self) -> CommitLog:
@@ -103,7 +103,7 @@ class Contents:
         if data is None or hashlib.sha256(data).hexdigest() != attached[name]:
             raise CacheError(
                 f"{self.objects.where(name)} is gone, or not the file that {NAME} names. "
-                f"To mend that, {self.cure}."
+                f"To mend that, {self.repair_hint}."
             )
         return data
 
@@ -153,7 +153,7 @@ def finished_shots(contents: Contents) -> dict[int, Commit]:
     return commits
 
 
-def checked_shots(
+def iter_verified_shots(
     contents: Contents, commits: Mapping[int, Commit]
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yield each shot's position, maps (T, h, w) float16 and statistics (T, k) float32.

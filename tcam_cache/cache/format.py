@@ -275,5 +275,5 @@ def is_attachment_name(name: str) -> bool:
 def _damaged(objects: Objects) -> CacheError:
     return CacheError(
         f"{objects.where(NAME)} is damaged: it is not the JSON of a CAM cache. "
-        f"To mend that, {objects.cure(NAME)}."
+        f"To mend that, {objects.repair_hint(NAME)}."
     )

@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from tcam_cache.cache.commits import Commit, ShotIndex
-from tcam_cache.cache.contents import Contents, checked_shots, finished_shots
+from tcam_cache.cache.contents import Contents, finished_shots, iter_verified_shots
 from tcam_cache.errors import CacheError, StorageError
 from tcam_cache.files import atomic_file, storage_errors
 from tcam_cache.progress import progress_bar
@@ -148,7 +148,7 @@ def _write(path: Path, contents: Contents, commits: dict[int, Commit]) -> None:
     total = sum(contents.index.lengths[position] for position in commits)
     with atomic_file(path) as file, progress_bar(total, "packing the CAMs", "frame") as bar:
         _write_header(file, (total, *contents.marker.map_size))
-        for _, maps, _ in checked_shots(contents, commits):
+        for _, maps, _ in iter_verified_shots(contents, commits):
             file.write(np.ascontiguousarray(maps, "<f2"))
             bar.update(len(maps))
 

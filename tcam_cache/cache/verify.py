@@ -31,18 +31,18 @@ def verify(opened: Contents) -> tuple[str, ...]:
     except CacheError:
         return (
             *problems,
-            f"{ARRAYS}: the index of shots is missing or damaged; {contents.cure}",
+            f"{ARRAYS}: the index of shots is missing or damaged; {contents.repair_hint}",
         )
     if plan.fingerprint != contents.marker.fingerprint:
         return (
             *problems,
-            f"{NAME}: its fingerprint is not that of its settings; {contents.cure}",
+            f"{NAME}: its fingerprint is not that of its settings; {contents.repair_hint}",
         )
     arrays = _array_problems(contents)
     problems += arrays.values()
     problems += [
         f"{name}: is no commit record of this cache; delete it and run the same build again"
-        for name in contents.log.strangers()
+        for name in contents.log.foreign_names()
     ]
     if not arrays.keys() & {CAM, STATS}:
         problems += _all_shot_problems(contents)
@@ -58,9 +58,9 @@ def _attachment_problems(contents: Contents) -> list[str]:
     for name, digest in contents.marker.attachments.items():
         data = contents.objects.get(name)
         if data is None:
-            problems.append(f"{name}: is gone, though {NAME} names it; {contents.cure}")
+            problems.append(f"{name}: is gone, though {NAME} names it; {contents.repair_hint}")
         elif hashlib.sha256(data).hexdigest() != digest:
-            problems.append(f"{name}: is not the file that {NAME} names; {contents.cure}")
+            problems.append(f"{name}: is not the file that {NAME} names; {contents.repair_hint}")
     return problems
 
 
@@ -72,7 +72,9 @@ def _array_problems(contents: Contents) -> dict[str, str]:
     except CacheError:
         sound = False
     if not sound:
-        problems["zarr.json"] = f"{ARRAYS}/zarr.json: is missing, or not what {NAME} says; {contents.cure}"
+        problems["zarr.json"] = (
+            f"{ARRAYS}/zarr.json: is missing, or not what {NAME} says; {contents.repair_hint}"
+        )
     for name, array in wanted.arrays():
         try:
             sound = stored.metadata(name) in (None, array.metadata.to_dict())
@@ -81,7 +83,7 @@ def _array_problems(contents: Contents) -> dict[str, str]:
         except CacheError:
             sound = False
         if not sound:
-            problems[name] = f"{ARRAYS}/{name}: is missing or damaged; {contents.cure}"
+            problems[name] = f"{ARRAYS}/{name}: is missing or damaged; {contents.repair_hint}"
     return problems
 
 
@@ -100,25 +102,25 @@ def _all_shot_problems(contents: Contents) -> list[str]:
 
 def _shot_problems(contents: Contents, position: int, commit: Commit) -> list[str]:
     record = CommitLog.name(position)
-    cure = contents.objects.cure(record)
+    repair_hint = contents.objects.repair_hint(record)
     try:
         maps, stats = contents.arrays.read(contents.index.rows(position))
     except CacheError as error:
-        return [f"{commit.shot}: a chunk cannot be decoded ({error.__cause__}); {cure}"]
+        return [f"{commit.shot}: a chunk cannot be decoded ({error.__cause__}); {repair_hint}"]
     if np.isnan(maps).any() or np.isnan(stats).any():
-        return [f"{commit.shot}: a chunk is missing; {cure}"]
+        return [f"{commit.shot}: a chunk is missing; {repair_hint}"]
     if content_digest(maps, stats) != commit.sha256:
-        return [f"{commit.shot}: its numbers are not those that {record} vouches for; {cure}"]
+        return [f"{commit.shot}: its numbers are not those that {record} vouches for; {repair_hint}"]
     return []
 
 
 def _pack_problems(contents: Contents, packed: PackedCams) -> list[str]:
-    cure = "delete it, it will be made again"
+    repair_hint = "delete it, it will be made again"
     if not packed.is_whole(contents.marker.map_size):
-        return [f"{packed.path}: is cut short; {cure}"]
+        return [f"{packed.path}: is cut short; {repair_hint}"]
     for shot_id in packed.index.ids:
         rows = contents.index.rows(contents.index.position(shot_id))
         maps, _ = contents.arrays.read(rows)
         if not np.array_equal(maps.astype(np.float32), packed.cams(shot_id)):
-            return [f"{packed.path}: differs from the cache at shot {shot_id}; {cure}"]
+            return [f"{packed.path}: differs from the cache at shot {shot_id}; {repair_hint}"]
     return []

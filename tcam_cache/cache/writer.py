@@ -70,10 +70,10 @@ class CamWriter:
         objects = writable_objects_at(path)
         marker = Marker.read(objects)
         if marker is None:
-            _refuse_strangers(objects, plan)
+            _require_own_folder(objects, plan)
             _make(objects, plan, attachments or {})
             marker = Marker.read(objects)
-        _refuse_others(objects, plan, marker)
+        _require_same_settings(objects, plan, marker)
         objects.sweep(STALE_SECONDS)
         return cls(objects, plan)
 
@@ -196,7 +196,7 @@ def _make(objects: WritableObjects, plan: CachePlan, attachments: Mapping[str, b
     Marker.of(plan, digests).put(objects)
 
 
-def _refuse_strangers(objects: WritableObjects, plan: CachePlan) -> None:
+def _require_own_folder(objects: WritableObjects, plan: CachePlan) -> None:
     """Go on in a new or empty place, in what an interrupted creation left, or where shots of the plan are."""
     if objects.kind() == "file":
         raise CacheError(
@@ -217,7 +217,7 @@ def _refuse_strangers(objects: WritableObjects, plan: CachePlan) -> None:
         )
 
 
-def _refuse_others(objects: WritableObjects, plan: CachePlan, marker: Marker) -> None:
+def _require_same_settings(objects: WritableObjects, plan: CachePlan, marker: Marker) -> None:
     ours, theirs = Marker.of(plan, {}), marker
     named = differences(ours.settings, theirs.settings)
     named += differences(

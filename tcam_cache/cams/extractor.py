@@ -177,18 +177,18 @@ class CamExtractor:
         classes = chosen_classes(targets, clean[1].detach()).clone()
         runs = [clean] if self.method != SMOOTH else [self._run(one) for one in self._noisy(values)]
         maps = [
-            self._map_of(clean[0], runs, classes[:, column], column + 1 < classes.shape[1])
+            self._layer_map(clean[0], runs, classes[:, column], column + 1 < classes.shape[1])
             for column in range(classes.shape[1])
         ]
         return torch.stack(maps, 1), clean[1].detach()
 
-    def _map_of(
-        self, activations: list[torch.Tensor], runs: list[Run], classes: torch.Tensor, again: bool
+    def _layer_map(
+        self, activations: list[torch.Tensor], runs: list[Run], classes: torch.Tensor, keep_graph: bool
     ) -> torch.Tensor:
         form = GRADIENT_FORMS[self.method]
         scores = [logits.gather(1, classes[:, None]).sum() for _, logits in runs]
         gradients = [
-            torch.autograd.grad(score, layers, retain_graph=again)
+            torch.autograd.grad(score, layers, retain_graph=keep_graph)
             for score, (layers, _) in zip(scores, runs, strict=True)
         ]
         with torch.no_grad():

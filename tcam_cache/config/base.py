@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tcam_cache.errors import ConfigError
-from tcam_cache.files import place, was_url
+from tcam_cache.files import parse_place, was_url
 
 # Settings of `train` that were removed, each with the value that switched it off.
 REMOVED: Mapping[str, Any] = {
@@ -23,15 +23,15 @@ def setting(
     *,
     help: str,
     choices: tuple[str, ...] = (),
-    least: float | None = None,
-    most: float | None = None,
-    shown: str | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    metavar: str | None = None,
 ) -> Any:
     """Declare one field of a config: its default, its one-line help, and which values have a meaning.
 
-    `shown` is its name on the command line where it stands without an option.
+    `metavar` is its name on the command line where it stands without an option.
     """
-    facts = {"help": help, "choices": choices, "least": least, "most": most, "shown": shown}
+    facts = {"help": help, "choices": choices, "minimum": minimum, "maximum": maximum, "metavar": metavar}
     return field(default=default, metadata=facts)
 
 
@@ -72,7 +72,7 @@ class Settings:
         for spec in fields(self):
             value, kinds = getattr(self, spec.name), _kinds(spec)
             if Path in kinds and isinstance(value, Path | str):
-                object.__setattr__(self, spec.name, place(value) if str in kinds else Path(value))
+                object.__setattr__(self, spec.name, parse_place(value) if str in kinds else Path(value))
         wrong = [message for spec in fields(self) if (message := _fault(spec, getattr(self, spec.name)))]
         if wrong:
             raise ConfigError(f"{type(self).__name__} has {len(wrong)} setting(s) out of range.", wrong)
@@ -106,7 +106,7 @@ class Config(Settings):
     """What every stage that computes or draws at random shares."""
 
     device: str = setting("auto", help="auto, cpu, cuda, cuda:N or mps")
-    seed: int = setting(0, help="same seed, same result", least=0, most=2**63 - 1)
+    seed: int = setting(0, help="same seed, same result", minimum=0, maximum=2**63 - 1)
 
 
 def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def mark_removed(names: Iterable[str]) -> list[str]:
 
 
 def _fault(spec: Any, value: Any) -> str | None:
-    choices, least, most = (spec.metadata[key] for key in ("choices", "least", "most"))
+    choices, minimum, maximum = (spec.metadata[key] for key in ("choices", "minimum", "maximum"))
     if not _fits(value, kinds := _kinds(spec)):
         return f"{spec.name}: got {value!r}, expected {' or '.join(kind.__name__ for kind in kinds)}"
     if value is None:
@@ -150,10 +150,10 @@ def _fault(spec: Any, value: Any) -> str | None:
         return f"{spec.name}: got the URL {value}, expected a path on this machine"
     if choices and value not in choices:
         return f"{spec.name}: got {value!r}, expected one of {', '.join(choices)}"
-    if least is not None and not value >= least:
-        return f"{spec.name}: got {value}, expected at least {least:g}"
-    if most is not None and not value <= most:
-        return f"{spec.name}: got {value}, expected at most {most:g}"
+    if minimum is not None and not value >= minimum:
+        return f"{spec.name}: got {value}, expected at least {minimum:g}"
+    if maximum is not None and not value <= maximum:
+        return f"{spec.name}: got {value}, expected at most {maximum:g}"
     return None
 
 

@@ -34,23 +34,23 @@ class BuildConfig(DataConfig):
     method: str = setting("layercam", help="CAM method", choices=METHODS)
     layers: str = setting("last", help="backbone layers by commas, such as layer3,layer4: their maximum")
     target: str = setting("tag", help="the class whose CAM is stored", choices=TARGETS)
-    every: int = setting(1, help="cache every K-th frame of a shot, and all annotated ones", least=1)
-    batch_size: int = setting(32, help="frames of one shot in a forward pass", least=1)
-    image_size: int = setting(224, help="frames are squashed to this side", least=32)
-    map_size: int = setting(56, help="side of the maps that --run stores", least=2)
+    every: int = setting(1, help="cache every K-th frame of a shot, and all annotated ones", minimum=1)
+    batch_size: int = setting(32, help="frames of one shot in a forward pass", minimum=1)
+    image_size: int = setting(224, help="frames are squashed to this side", minimum=32)
+    map_size: int = setting(56, help="side of the maps that --run stores", minimum=2)
     shard: str | None = setting(None, help="i/N: this machine's share of the shots, 0 <= i < N")
     jobs: int | None = setting(
-        None, help="processes that each run the classifier; default: 1, with dask all workers", least=1
+        None, help="processes that each run the classifier; default: 1, with dask all workers", minimum=1
     )
     threads: int | None = setting(
-        None, help="computing threads of each process; default: all cores, shared out among --jobs", least=1
+        None, help="computing threads of each process; default: all cores, shared out among --jobs", minimum=1
     )
     backend: str = setting("loky", help="what runs the jobs: this machine, or a cluster", choices=BACKENDS)
     scheduler: str | None = setting(None, help="address of the dask scheduler, such as tcp://host:8786")
     compile: bool = setting(False, help="run the classifier through torch.compile")
     amp: str = setting("none", help="precision of the classifier's forward pass", choices=PRECISIONS)
     frames: bool = setting(False, help="store the frames, too, squashed: training decodes them far faster")
-    frame_size: int = setting(256, help="side in pixels of the frames that --frames stores", least=32)
+    frame_size: int = setting(256, help="side in pixels of the frames that --frames stores", minimum=32)
     dry_run: bool = setting(False, help="say frames, bytes and hours, write nothing")
 
     def __post_init__(self) -> None:
@@ -107,7 +107,7 @@ class InspectConfig(Config):
     )
     gif: Path | None = setting(None, help="the shot, moving: frame, CAM and CAM-TMP side by side")
     mp4: Path | None = setting(None, help="the same as a video (extra `video`)")
-    fps: float = setting(10, help="frames a second of --gif and --mp4", least=0.1, most=100)
+    fps: float = setting(10, help="frames a second of --gif and --mp4", minimum=0.1, maximum=100)
     root: Path | None = setting(None, help="where the data set lies now, if not where the manifest says")
 
     def __post_init__(self) -> None:
@@ -152,7 +152,7 @@ class ImportConfig(Settings):
     """Make a cache of CAMs that others stored, one .pt file a frame."""
 
     manifest: Path = setting(help="manifest written by `tcam-cache manifest`")
-    source: Path = setting(help="the folder of .pt files", shown="FOLDER")
+    source: Path = setting(help="the folder of .pt files", metavar="FOLDER")
     out: Place = setting(help="the cache: a folder, or a URL such as s3://bucket/cache")
     method: str = setting("imported", help="what made the CAMs, such as layercam")
     classifier: Path | None = setting(None, help="classifier file to keep in the cache; `train` needs one")

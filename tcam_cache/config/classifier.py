@@ -26,4 +26,6 @@ class ClassifierConfig(FitConfig):
         help="softmax cross-entropy (published), or one logistic loss a class",
         choices=("cross-entropy", "one-vs-rest"),
     )
-    lr_last_stage: float = setting(10.0, help="learning-rate factor of the last stage and the head", least=0)
+    lr_last_stage: float = setting(
+        10.0, help="learning-rate factor of the last stage and the head", minimum=0
+    )

@@ -14,7 +14,7 @@ SPLIT_CHOICES = ("train", "val", "test", "all")
 class ManifestConfig(Config):
     """Index a data set in place."""
 
-    source: Path = setting(help="the data set's root folder, or a CSV of video files", shown="ROOT")
+    source: Path = setting(help="the data set's root folder, or a CSV of video files", metavar="ROOT")
     layout: str = setting(help="how the folders are laid out", choices=LAYOUTS)
     out: Path = setting(help="the manifest to write, JSON lines")
     annotations: Path | None = setting(None, help="CSV: frame,class,xmin,ymin,xmax,ymax[,split]")
@@ -29,14 +29,16 @@ class ManifestConfig(Config):
         choices=("upright", "stored"),
     )
     shots: bool = setting(True, help="cut video files into shots")
-    every: int = setting(1, help="keep every K-th frame of a shot, and all annotated ones", least=1)
-    fps: float | None = setting(None, help="keep at most so many frames a second (videos)", least=0.001)
-    max_per_shot: int | None = setting(None, help="keep so many frames of a shot, evenly spaced", least=1)
-    fraction: float = setting(1.0, help="keep this share of each class's shots, seeded", least=1e-9, most=1)
+    every: int = setting(1, help="keep every K-th frame of a shot, and all annotated ones", minimum=1)
+    fps: float | None = setting(None, help="keep at most so many frames a second (videos)", minimum=0.001)
+    max_per_shot: int | None = setting(None, help="keep so many frames of a shot, evenly spaced", minimum=1)
+    fraction: float = setting(
+        1.0, help="keep this share of each class's shots, seeded", minimum=1e-9, maximum=1
+    )
     follow_links: bool = setting(False, help="take folders and frames that are links out of ROOT")
     check: bool = setting(False, help="decode every frame; list everything missing or broken at once")
     skip_broken: bool = setting(False, help="decode every frame; leave out, list and count what is broken")
-    workers: int | None = setting(None, help="processes that decode; default: one per core", least=0)
+    workers: int | None = setting(None, help="processes that decode; default: one per core", minimum=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,7 +63,7 @@ class DataConfig(Config):
 
     manifest: Path = setting(help="manifest written by `tcam-cache manifest`")
     root: Path | None = setting(None, help="where the data set lies now, if not where the manifest says")
-    workers: int | None = setting(None, help="processes that decode frames; default: cores - 1", least=0)
+    workers: int | None = setting(None, help="processes that decode frames; default: cores - 1", minimum=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,23 +72,23 @@ class FitConfig(DataConfig):
 
     train_split: str = setting("train", help="the split whose tags are learned", choices=SPLIT_CHOICES)
     val_split: str = setting("val", help="the split that chooses checkpoints", choices=SPLIT_CHOICES)
-    epochs: int = setting(100, help="passes over the shots", least=1)
-    batch_size: int = setting(32, help="frames a step", least=1)
-    lr: float = setting(0.001, help="learning rate at the start", least=0)
-    frames_per_shot: int = setting(1, help="random frames of each shot an epoch draws (paper: 1)", least=1)
+    epochs: int = setting(100, help="passes over the shots", minimum=1)
+    batch_size: int = setting(32, help="frames a step", minimum=1)
+    lr: float = setting(0.001, help="learning rate at the start", minimum=0)
+    frames_per_shot: int = setting(1, help="random frames of each shot an epoch draws (paper: 1)", minimum=1)
     image_size: int = setting(
-        224, help="side of the random crop, out of frames squashed to 256/224", least=32
+        224, help="side of the random crop, out of frames squashed to 256/224", minimum=32
     )
     optimiser: str = setting("sgd", help="sgd is published; adamw suits few steps", choices=("sgd", "adamw"))
-    momentum: float = setting(0.9, help="Nesterov momentum", least=0, most=1)
-    weight_decay: float = setting(1e-4, help="L2 penalty", least=0)
-    lr_step: int = setting(15, help="epochs between two decays of the learning rate", least=1)
-    lr_decay: float = setting(0.9, help="factor of each decay", least=0, most=1)
-    lr_floor: float = setting(1e-7, help="the learning rate never falls below this", least=0)
+    momentum: float = setting(0.9, help="Nesterov momentum", minimum=0, maximum=1)
+    weight_decay: float = setting(1e-4, help="L2 penalty", minimum=0)
+    lr_step: int = setting(15, help="epochs between two decays of the learning rate", minimum=1)
+    lr_decay: float = setting(0.9, help="factor of each decay", minimum=0, maximum=1)
+    lr_floor: float = setting(1e-7, help="the learning rate never falls below this", minimum=0)
     select: str = setting("val", help="keep the epoch best on val, or the last one", choices=("val", "last"))
-    validate_every: int = setting(1, help="epochs between two validations", least=1)
+    validate_every: int = setting(1, help="epochs between two validations", minimum=1)
     resume: bool = setting(False, help="go on from where the run was saved last")
-    save_minutes: float = setting(5.0, help="a long epoch is saved this often, too", least=0)
+    save_minutes: float = setting(5.0, help="a long epoch is saved this often, too", minimum=0)
     tensorboard: bool = setting(False, help="write the log for TensorBoard, too")
 
     @property

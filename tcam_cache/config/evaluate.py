@@ -31,10 +31,10 @@ class EvaluateConfig(DataConfig):
         help="components: the largest connected region; wsol: the WSOL protocol",
         choices=BOX_MODES,
     )
-    map_size: int = setting(MAP_SIZE, help="side of the map that boxes are taken from", least=16)
-    batch_size: int = setting(32, help="frames in a forward pass", least=1)
+    map_size: int = setting(MAP_SIZE, help="side of the map that boxes are taken from", minimum=16)
+    batch_size: int = setting(32, help="frames in a forward pass", minimum=1)
     cached_frames: bool = setting(False, help="read the frames that `build --frames` stored")
-    overlays: int = setting(48, help="how many frames the report shows", least=0)
+    overlays: int = setting(48, help="how many frames the report shows", minimum=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,13 +62,13 @@ class PredictConfig(Config):
     """Boxes for new frames."""
 
     run: Path = setting(help="run folder written by `tcam-cache train`")
-    source: Path = setting(help="a picture, a folder of pictures, or a video file", shown="INPUT")
+    source: Path = setting(help="a picture, a folder of pictures, or a video file", metavar="INPUT")
     out: Path = setting(help="the folder to write")
     threshold: float | None = setting(None, help="tau in [0, 1); default: the run's own, from val")
-    batch_size: int = setting(32, help="frames in a forward pass", least=1)
+    batch_size: int = setting(32, help="frames in a forward pass", minimum=1)
     overlays: bool = setting(True, help="draw each box into a copy of its frame")
     overwrite: bool = setting(False, help="clear the boxes of another input, run or setting in the folder")
-    workers: int | None = setting(None, help="processes that decode frames; default: cores - 1", least=0)
+    workers: int | None = setting(None, help="processes that decode frames; default: cores - 1", minimum=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -33,8 +33,8 @@ class TrainConfig(FitConfig):
         "Sets --fg-top, --bg-low, --pixels, --dilate, --cross-entropy",
         choices=PRESET_NAMES,
     )
-    lr: float = setting(0.01, help="learning rate at the start", least=0)
-    neighbours: int = setting(1, help="n of S(C_t, n), Eq. 1 (paper: 1)", least=0)
+    lr: float = setting(0.01, help="learning rate at the start", minimum=0)
+    neighbours: int = setting(1, help="n of S(C_t, n), Eq. 1 (paper: 1)", minimum=0)
     window: str = setting(
         "before",
         help="where the n neighbours lie: before (published), after, or both sides (2n)",
@@ -43,26 +43,26 @@ class TrainConfig(FitConfig):
     frames_together: int = setting(
         1,
         help="draw clips of so many consecutive frames of a shot under one crop, each whole in one batch",
-        least=1,
+        minimum=1,
     )
     cached_frames: bool = setting(False, help="read the frames that `build --frames` stored")
     fg_top: float = setting(
         by_preset(recommended=0.1, paper=1.0, authors=0.6),
         help="foreground seeds come from this top fraction of C+ (1 = all)",
-        least=0,
-        most=1,
+        minimum=0,
+        maximum=1,
     )
     bg_low: float | None = setting(
         by_preset(recommended=None, paper=None, authors=0.1),
         help="background seeds: this lowest fraction of all pixels; default: all of C-",
-        least=0,
-        most=1,
+        minimum=0,
+        maximum=1,
     )
     pixels: int = setting(
-        by_preset(recommended=100, paper=1, authors=1), help="seeds per frame and class", least=1
+        by_preset(recommended=100, paper=1, authors=1), help="seeds per frame and class", minimum=1
     )
     fg_level: float = setting(
-        0.0, help="foreground seeds are at least this share of the map's maximum", least=0, most=1
+        0.0, help="foreground seeds are at least this share of the map's maximum", minimum=0, maximum=1
     )
     dilate: bool = setting(
         by_preset(recommended=False, paper=False, authors=True), help="grow each seed to 3x3"
@@ -73,24 +73,24 @@ class TrainConfig(FitConfig):
         choices=("batch-mean", "frame-sum"),
     )
     crf: bool = setting(True, help="the dense-CRF term")
-    crf_weight: float = setting(2e-9, help="lambda of the dense-CRF term at 224 pixels", least=0)
+    crf_weight: float = setting(2e-9, help="lambda of the dense-CRF term at 224 pixels", minimum=0)
     lattice_gain: float = setting(
         LATTICE_GAIN,
         help="factor on the CRF term: the published filter returned 0.6 of the exact sum; 1 = exact",
-        least=0,
+        minimum=0,
     )
     colour_crf_weight: float = setting(
         0.0,
         help="lambda of a CRF over the colours of all frames together, on the scale of crf-weight",
-        least=0,
+        minimum=0,
     )
-    landmarks: int = setting(144, help="Nystroem landmarks of the CRF filter", least=1)
+    landmarks: int = setting(144, help="Nystroem landmarks of the CRF filter", minimum=1)
     asc: bool = setting(True, help="the absolute size constraint")
-    asc_weight: float = setting(0.01, help="weight of the absolute size constraint", least=0)
-    barrier_t: float = setting(1.0, help="t of the log barrier in the first epoch", least=0)
-    barrier_growth: float = setting(1.01, help="t grows by this factor every epoch", least=1)
-    barrier_cap: float = setting(10.0, help="t never exceeds this", least=0)
-    decoder_width: float = setting(1.0, help="factor on the decoder's channels", least=0)
+    asc_weight: float = setting(0.01, help="weight of the absolute size constraint", minimum=0)
+    barrier_t: float = setting(1.0, help="t of the log barrier in the first epoch", minimum=0)
+    barrier_growth: float = setting(1.01, help="t grows by this factor every epoch", minimum=1)
+    barrier_cap: float = setting(10.0, help="t never exceeds this", minimum=0)
+    decoder_width: float = setting(1.0, help="factor on the decoder's channels", minimum=0)
     amp: str = setting(
         "auto",
         help="precision of encoder and decoder in a step: auto is bf16 on CUDA, none elsewhere",
@@ -156,7 +156,7 @@ class SearchConfig(TrainConfig):
         "lr=0.1,0.01,0.001 neighbours=0..10",
         help="training options and what to try: NAME=VALUE,VALUE or NAME=FIRST..LAST, with spaces between",
     )
-    jobs: int = setting(1, help="runs trained at a time, each in a process of its own", least=1)
+    jobs: int = setting(1, help="runs trained at a time, each in a process of its own", minimum=1)
 
 
 # All that presets set, by preset; the fields of `TrainConfig` own the numbers.

@@ -27,7 +27,7 @@ class Row(NamedTuple):
     """A box, a split, or both, for one frame.
 
     Attributes:
-        place: where it was read, such as "line 3".
+        location: where it was read, such as "line 3".
         frame: path relative to the data set's root.
         tag: class of its video.
         box: in pixels of the image it was drawn in, or None.
@@ -35,7 +35,7 @@ class Row(NamedTuple):
         drawn_on: (width, height) of that image, where it is not the file's: the box is scaled to the file.
     """
 
-    place: str
+    location: str
     frame: str
     tag: str
     box: Box | None
@@ -155,7 +155,7 @@ def _places(shots: Sequence[Shot], rows: Sequence[Row]) -> tuple[dict[str, tuple
     known = {shot.path(t).casefold(): shot.path(t) for shot in shots for t in range(len(shot))}
     others = ((row, known.get(row.frame.casefold())) for row in missing)
     return places, [
-        f"{row.place}: {row.frame} is not there" + (f"; {other} is, in another case" if other else "")
+        f"{row.location}: {row.frame} is not there" + (f"; {other} is, in another case" if other else "")
         for row, other in others
     ]
 
@@ -165,23 +165,23 @@ def _example(shots: Sequence[Shot]) -> str:
 
 
 def _row(line: int, cells: Mapping[str, str]) -> Row | str:
-    place = f"line {line}"
+    location = f"line {line}"
     if None in cells:
-        return f"{place}: more cells than columns"
+        return f"{location}: more cells than columns"
     texts = {name: cell.strip() for name, cell in cells.items()}
     split, corners = texts.get("split", ""), [texts[name] for name in _CORNERS]
     frame = posixpath.normpath(texts["frame"].replace("\\", "/"))
     if split and split not in SPLITS:
-        return f"{place}: {frame}: split {split!r} is none of {', '.join(SPLITS)}"
+        return f"{location}: {frame}: split {split!r} is none of {', '.join(SPLITS)}"
     if not any(corners):
         if split:
-            return Row(place, frame, texts["class"], None, split)
-        return f"{place}: {frame}: neither a box nor a split"
+            return Row(location, frame, texts["class"], None, split)
+        return f"{location}: {frame}: neither a box nor a split"
     try:
         box = checked_box(corners)
     except ValueError as error:
-        return f"{place}: {frame}: {error}"
-    return Row(place, frame, texts["class"], box, split)
+        return f"{location}: {frame}: {error}"
+    return Row(location, frame, texts["class"], box, split)
 
 
 def _class_faults(rows: Sequence[Row], videos: Mapping[str, Shot]) -> Iterator[str]:
@@ -189,7 +189,7 @@ def _class_faults(rows: Sequence[Row], videos: Mapping[str, Shot]) -> Iterator[s
     for row in rows:
         shot = videos[row.frame]
         if one_name(row.tag) != one_name(shot.tag):
-            lines[shot.video, shot.tag, row.tag].append(row.place)
+            lines[shot.video, shot.tag, row.tag].append(row.location)
     for (video, tag, other), found in lines.items():
         yield f"video {video}: lies under class {tag!r}, but {_few(found)} says {other!r}"
 
@@ -198,10 +198,10 @@ def _video_splits(rows: Sequence[Row], videos: Mapping[str, Shot]) -> tuple[dict
     lines: dict[str, dict[str, str]] = defaultdict(dict)
     for row in rows:
         if row.split:
-            lines[videos[row.frame].video].setdefault(row.split, row.place)
+            lines[videos[row.frame].video].setdefault(row.split, row.location)
     faults = [
         f"video {video}: in {len(found)} splits ("
-        + ", ".join(f"{split} in {place}" for split, place in found.items())
+        + ", ".join(f"{split} in {location}" for split, location in found.items())
         + ")"
         for video, found in lines.items()
         if len(found) > 1
@@ -228,7 +228,7 @@ def _boxes(rows: Sequence[Row], sizes: Sizes) -> tuple[dict[str, list[Box]], lis
             where = "reaches far beyond" if inside else "is outside"
             hint = ": is it of another frame size?" if inside else ""
             faults.append(
-                f"{row.place}: {row.frame}: box {corners} {where} its {size[0]}x{size[1]} image{hint}"
+                f"{row.location}: {row.frame}: box {corners} {where} its {size[0]}x{size[1]} image{hint}"
             )
     if clipped:
         logger.warning("%d box(es) reached beyond their image and were clipped to it", clipped)

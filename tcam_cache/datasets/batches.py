@@ -169,9 +169,9 @@ class ShotBatches(Sequence[list[ShotFrame]]):
         return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, index: int) -> list[ShotFrame]:
-        place = bisect_right(self._ends, range(len(self))[index])
-        first = self._ends[place - 1] if place else 0
-        shot, parts = self._shots[place], self._ends[place] - first
+        index = bisect_right(self._ends, range(len(self))[index])
+        first = self._ends[index - 1] if index else 0
+        shot, parts = self._shots[index], self._ends[index] - first
         part = range(len(self))[index] - first
         # The first of uneven batches are the larger ones.
         start, stop = (-(-len(shot) * at // parts) for at in (part, part + 1))

@@ -95,7 +95,7 @@ def run_demo(config: DemoConfig) -> DemoReport:
     """
     began = time.perf_counter()
     out = Path(config.out)
-    _refuse_strangers(out)
+    _require_own_folder(out)
     shared = {"seed": config.seed, "device": config.device}
     data = {"manifest": out / "manifest.jsonl", **shared}
     _say("the embedded data set")
@@ -139,7 +139,7 @@ def _begun(folder: Path) -> bool:
     return (folder / "config.json").is_file()
 
 
-def _refuse_strangers(out: Path) -> None:
+def _require_own_folder(out: Path) -> None:
     known = {
         "data",
         "manifest.jsonl",

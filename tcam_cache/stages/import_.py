@@ -51,7 +51,7 @@ class ImportReport:
     imported_frames: int
     flat_maps: int
     nan_values: int
-    strangers: int
+    foreign_names: int
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def import_cams(config: ImportConfig) -> ImportReport:
     began = time.perf_counter()
     manifest = read_manifest(config.manifest, config.root)
     shots = manifest.split(config.split)
-    files, strangers = _match(manifest, shots, config.source)
+    files, foreign_names = _match(manifest, shots, config.source)
     plan, attachments = _plan(config, manifest, _map_size(files))
     writer = CamWriter.create(config.out, plan, attachments)
     wanted = {shot.id for shot in shots}
@@ -103,9 +103,9 @@ def import_cams(config: ImportConfig) -> ImportReport:
             "Replace them and run import again.",
             faults,
         )
-    _warn(flat, nans, frames, strangers)
+    _warn(flat, nans, frames, foreign_names)
     return ImportReport(
-        str(config.out), len(plan.shots), manifest.frame_count, frames, flat, nans, len(strangers),
+        str(config.out), len(plan.shots), manifest.frame_count, frames, flat, nans, len(foreign_names),
         time.perf_counter() - began,
     )  # fmt: skip
 
@@ -241,13 +241,13 @@ def _plan(
     ), attachments
 
 
-def _warn(flat: int, nans: int, frames: int, strangers: Sequence[str]) -> None:
+def _warn(flat: int, nans: int, frames: int, foreign_names: Sequence[str]) -> None:
     warn_of_flat_maps(flat, frames)
     if nans:
         logger.warning("%d NaN in new maps were taken for zero", nans)
-    if strangers:
+    if foreign_names:
         logger.warning(
             "%d file(s) in the folder are of no frame of the manifest, such as %s",
-            len(strangers),
-            strangers[0],
+            len(foreign_names),
+            foreign_names[0],
         )

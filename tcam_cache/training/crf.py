@@ -87,9 +87,9 @@ def pixel_features(rgb: Tensor, sigma_rgb: float, sigma_xy: float) -> Tensor:
     height, width = rgb.shape[-2:]
     y = torch.arange(height, dtype=rgb.dtype, device=rgb.device) - (height - 1) / 2
     x = torch.arange(width, dtype=rgb.dtype, device=rgb.device) - (width - 1) / 2
-    place = torch.stack(torch.meshgrid(x, y, indexing="xy")) / sigma_xy
+    position = torch.stack(torch.meshgrid(x, y, indexing="xy")) / sigma_xy
     colour = (rgb - 127.5) / sigma_rgb
-    return torch.cat([place.expand(len(rgb), -1, -1, -1), colour], 1).flatten(2)
+    return torch.cat([position.expand(len(rgb), -1, -1, -1), colour], 1).flatten(2)
 
 
 def jittered_grid(height: int, width: int, landmarks: int, generator: torch.Generator) -> Tensor:

@@ -85,7 +85,7 @@ def draw_epoch(
     for shot, times in chosen:
         own = [next(seeds) for _ in times]
         clips.append([Draw(shot, t, one, own[0]) for t, one in zip(times, own, strict=True)])
-    return [clips[place] for place in rng.permutation(len(clips))]
+    return [clips[index] for index in rng.permutation(len(clips))]
 
 
 def clips_of_shot(length: int, frames_per_shot: int, together: int) -> int:

@@ -123,8 +123,8 @@ def options_by_section(text):
 def test_help_of_training_is_divided_and_every_option_stands_in_one_section(tcam, command):
     sections = options_by_section(tcam(command, "--help").stdout)
     assert list(sections) == ["Everyday", "Method (Eq. 1 to 5)", "Optimiser", "Beyond the paper"]
-    shown = [flag for flags in sections.values() for flag in flags]
-    assert sorted(shown) == sorted([*(param.opts[0] for param in options_of(command)), "--help"])
+    metavar = [flag for flags in sections.values() for flag in flags]
+    assert sorted(metavar) == sorted([*(param.opts[0] for param in options_of(command)), "--help"])
     assert {"--cache", "--out", "--preset", "--epochs", "--resume", "--help"} <= set(sections["Everyday"])
     assert sections["Method (Eq. 1 to 5)"][0] == "--neighbours"
     assert "--lr" in sections["Optimiser"] and "--frames-together" in sections["Beyond the paper"]
@@ -144,9 +144,9 @@ def test_every_setting_that_a_section_names_exists():
 
 @every_command
 def test_help_of_a_command_names_every_promised_option(tcam, command):
-    shown = tcam(command, "--help")
-    assert shown.exit_code == 0
-    words = shown.stdout.replace(",", " ").split()
+    metavar = tcam(command, "--help")
+    assert metavar.exit_code == 0
+    words = metavar.stdout.replace(",", " ").split()
     assert not set(OPTIONS[command] + SHARED) - set(words)
 
 
@@ -341,13 +341,13 @@ def test_values_of_a_config_file_are_used_and_a_flag_wins(config_of, command, tm
     [("build", "out"), ("train", "cache"), ("evaluate", "cache"), ("inspect", "cache"), ("verify", "cache")],
 )
 def test_a_cache_may_be_a_url_in_a_flag_and_in_a_config_file(config_of, tmp_path, command, name):
-    url, least = "s3://bucket/cache", LEAST[command]
+    url, minimum = "s3://bucket/cache", LEAST[command]
     if command == "evaluate":
-        least = ["m", "--cache", "cache", "--out", "report"]
-    given = [url if word == "cache" else word for word in least]
+        minimum = ["m", "--cache", "cache", "--out", "report"]
+    given = [url if word == "cache" else word for word in minimum]
     assert getattr(config_of(command, *given), name) == url
-    assert getattr(config_of(command, *least), name) == Path("cache")
-    without = [word for word in least if word not in ("cache", f"--{name}" if name == "cache" else "")]
+    assert getattr(config_of(command, *minimum), name) == Path("cache")
+    without = [word for word in minimum if word not in ("cache", f"--{name}" if name == "cache" else "")]
     if command == "build":
         without = ["m", "--classifier", "g.pt"]
     (tmp_path / "c.toml").write_text(f'{name} = "{url}/"\n')

@@ -53,5 +53,5 @@ def test_the_result_is_that_of_metrics_json(tcam, small_manifest, small_cache, t
     printed = json.loads(tcam(*given, "--workers", 0, "--overlays", 0, "--json", "--quiet").stdout)
     assert printed.pop("report") == str(tmp_path / "report")
     assert printed == json.loads((tmp_path / "report/metrics.json").read_text())
-    shown = tcam(*given, "--workers", 0, "--overlays", 0, "--threshold", "otsu", "--split", "all").stdout
-    assert "layercam on all: 27 frames" in shown and "CorLoc" in shown
+    metavar = tcam(*given, "--workers", 0, "--overlays", 0, "--threshold", "otsu", "--split", "all").stdout
+    assert "layercam on all: 27 frames" in metavar and "CorLoc" in metavar

@@ -67,14 +67,14 @@ def test_every_setting_has_its_one_line_help_and_a_default_within_its_own_range(
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_every_setting_refuses_what_lies_just_outside_its_range(kind):
     for spec in dataclasses.fields(kind):
-        least, most, choices = (spec.metadata[key] for key in ("least", "most", "choices"))
-        outside = [least - 1] if least is not None else []
-        outside += [most + 1] if most is not None else []
+        minimum, maximum, choices = (spec.metadata[key] for key in ("minimum", "maximum", "choices"))
+        outside = [minimum - 1] if minimum is not None else []
+        outside += [maximum + 1] if maximum is not None else []
         outside += ["no such choice"] if choices else []
         for value in outside:
             with pytest.raises(ConfigError, match=rf"{spec.name}: got '?{value}'?, expected"):
                 with_required(kind, **{spec.name: value})
-        for value in (least, most, *choices):
+        for value in (minimum, maximum, *choices):
             if value is not None:
                 with_required(kind, **{spec.name: value})
 

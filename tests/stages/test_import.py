@@ -44,7 +44,7 @@ def config(small_manifest, stored, tmp_path):
 def test_the_maps_are_the_same_and_there_are_no_logits(config, small_cache):
     report = import_cams(config(method="layercam"))
     assert (report.shots, report.frames, report.imported_frames) == (11, 35, 35)
-    assert (report.flat_maps, report.nan_values, report.strangers) == (0, 0, 0)
+    assert (report.flat_maps, report.nan_values, report.foreign_names) == (0, 0, 0)
     ours, theirs = CamCache.open(config().out), CamCache.open(small_cache)
     assert ours.verify() == () and ours.missing() == ()
     for shot in theirs.shots():
@@ -147,7 +147,7 @@ def test_one_split_can_be_imported_alone_and_files_of_no_frame_are_counted(confi
     with pytest.raises(FrameError):
         import_cams(config())
     report = import_cams(config(split="train"))
-    assert (report.strangers, report.imported_frames) == (1, 18)
+    assert (report.foreign_names, report.imported_frames) == (1, 18)
     missing = CamCache.open(config().out).missing()
     assert len(missing) == 6 and "bird/0002" in missing
     assert import_cams(config(split="val")).imported_frames == 6

@@ -1,6 +1,6 @@
 """Write everything finished of one cache, such as an HDF5 file, into a folder as a build makes it."""
 
-from tcam_cache.cache.contents import Contents, checked_shots, finished_shots
+from tcam_cache.cache.contents import Contents, finished_shots, iter_verified_shots
 from tcam_cache.cache.format import STAT_COLUMNS
 from tcam_cache.cache.writer import CamWriter
 from tcam_cache.files import Place
@@ -16,7 +16,7 @@ def copy_cache(contents: Contents, path: Place) -> None:
     wanted = {shot.id for shot in writer.pending()}
     left = {at: commit for at, commit in commits.items() if commit.shot in wanted}
     with progress_bar(sum(commit.frames for commit in left.values()), "copying the CAMs", "frame") as bar:
-        for at, maps, stats in checked_shots(contents, left):
+        for at, maps, stats in iter_verified_shots(contents, left):
             raw_min, raw_max, flat = stats[:, : len(STAT_COLUMNS)].T
             cams = ShotCams(maps, raw_min, raw_max, flat > 0, stats[:, len(STAT_COLUMNS) :])
             writer.write(contents.index.ids[at], cams)

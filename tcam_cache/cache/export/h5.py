@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tcam_cache.cache.commits import Commit, ShotIndex
-from tcam_cache.cache.contents import Contents, checked_shots, finished_shots
+from tcam_cache.cache.contents import Contents, finished_shots, iter_verified_shots
 from tcam_cache.cache.format import CAM, FORMAT, NAME, STATS, chunk_frames
 from tcam_cache.cache.storage.hdf5 import DIGESTS, FILES, FLATS
 from tcam_cache.files import atomic_path
@@ -181,6 +181,6 @@ def _frames(
         for axis, dim in enumerate(dims):
             array.dims[axis].label = dim
     with progress_bar(total, "exporting the CAMs", "frame") as bar:
-        for position, maps, stats in checked_shots(contents, commits):
+        for position, maps, stats in iter_verified_shots(contents, commits):
             yield index.rows(position), maps, stats
             bar.update(len(maps))

@@ -124,7 +124,7 @@ class FolderObjects(WritableObjects):
         for folder, _, names in os.walk(self.root):
             for name in names:
                 path = Path(folder, name)
-                # A living writer renames its unfinished files under our eyes.
+                # A running writer renames its unfinished files while they are listed.
                 with suppress(FileNotFoundError):
                     yield path, path.stat()
 

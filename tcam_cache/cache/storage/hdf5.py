@@ -93,7 +93,7 @@ class H5Objects(Objects):
             return tuple(name.removeprefix(f"{COMMITS}/") for name in self._records)
         return () if folder else (COMMITS, *self.file.get(FILES))
 
-    def cure(self, name: str) -> str:
+    def repair_hint(self, name: str) -> str:
         """Say what mends damage: nothing in here does."""
         return "export the cache again"
 

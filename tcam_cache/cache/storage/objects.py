@@ -57,7 +57,7 @@ class Objects(ABC):
     def size(self) -> tuple[int | None, int]:
         """Return the bytes, None where the store does not tell them, and the number of all objects."""
 
-    def cure(self, name: str) -> str:
+    def repair_hint(self, name: str) -> str:
         """Say what mends damage that the marker or a commit record of this name shows."""
         return f"delete {name} and run the same `tcam-cache build` again: finished shots stay"
 

@@ -6,12 +6,12 @@ from tcam_cache.cache.storage.folder import FolderObjects
 from tcam_cache.cache.storage.hdf5 import H5File, H5Objects
 from tcam_cache.cache.storage.objects import Objects, WritableObjects
 from tcam_cache.cache.storage.remote import RemoteObjects
-from tcam_cache.files import Place, place
+from tcam_cache.files import Place, parse_place
 
 
 def objects_at(given: Place) -> Objects:
     """Return the objects of a folder, of a URL, or in an exported file; nothing is opened yet."""
-    where = place(given)
+    where = parse_place(given)
     if isinstance(where, Path) and where.is_file():
         return H5Objects(H5File(where.absolute()))
     return writable_objects_at(where)
@@ -19,5 +19,5 @@ def objects_at(given: Place) -> Objects:
 
 def writable_objects_at(given: Place) -> WritableObjects:
     """Return the objects of a folder or of a URL, to be written to; nothing is opened yet."""
-    where = place(given)
+    where = parse_place(given)
     return RemoteObjects(where) if isinstance(where, str) else FolderObjects(where.absolute())

@@ -47,12 +47,12 @@ class Findings:
             self.faults.append(error.message.replace(f"{root}/", ""))
             return None
 
-    def add_box(self, place: str, frame: str, tag: str, corners: Sequence[float]) -> None:
+    def add_box(self, location: str, frame: str, tag: str, corners: Sequence[float]) -> None:
         """Add a row for a box, or a fault where it is none."""
         try:
-            self.rows.append(Row(place, frame, tag, checked_box(corners), ""))
+            self.rows.append(Row(location, frame, tag, checked_box(corners), ""))
         except ValueError as error:
-            self.faults.append(f"{place}: {frame}: {error}")
+            self.faults.append(f"{location}: {frame}: {error}")
 
     def scan(
         self,

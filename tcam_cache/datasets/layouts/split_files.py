@@ -105,14 +105,14 @@ def read_video_splits(path: Path | str) -> dict[str, str]:
         for split, ids in files.ids.items():
             pairs += [(video_of(_shot_folder(name)), split, f"{split}/{IDS}") for name in ids]
     else:
-        for place, (video, split) in _lines(path, 2, faults):
-            pairs.append((video, split, place))
+        for location, (video, split) in _lines(path, 2, faults):
+            pairs.append((video, split, location))
             if split not in SPLITS:
-                faults.append(f"{place}: split {split!r} is none of {', '.join(SPLITS)}")
+                faults.append(f"{location}: split {split!r} is none of {', '.join(SPLITS)}")
     splits: dict[str, str] = {}
-    for video, split, place in dict.fromkeys(pairs):
+    for video, split, location in dict.fromkeys(pairs):
         if splits.setdefault(video, split) != split:
-            faults.append(f"{place}: video {video} is in {splits[video]} already")
+            faults.append(f"{location}: video {video} is in {splits[video]} already")
     if faults:
         raise ManifestError(f"{path} has {len(faults)} line(s) that cannot be used. Correct them.", faults)
     return splits
@@ -124,15 +124,15 @@ def _shot_folder(path: str) -> str:
 
 def _labels(folder: Path, split: str, faults: list[str]) -> dict[str, int]:
     listed = {}
-    for place, (path,) in _lines(folder / split / IDS, 1, faults, folder):
-        if listed.setdefault(path, place) != place:
-            faults.append(f"{place}: {path} is listed twice, first in {listed[path]}")
+    for location, (path,) in _lines(folder / split / IDS, 1, faults, folder):
+        if listed.setdefault(path, location) != location:
+            faults.append(f"{location}: {path} is listed twice, first in {listed[path]}")
     labels = {}
-    for place, (path, number) in _lines(folder / split / LABELS, 2, faults, folder):
+    for location, (path, number) in _lines(folder / split / LABELS, 2, faults, folder):
         if path not in listed:
-            faults.append(f"{place}: {path} is not in {IDS}")
+            faults.append(f"{location}: {path} is not in {IDS}")
         elif not number.isdecimal():
-            faults.append(f"{place}: class {number!r} of {path} is not a number")
+            faults.append(f"{location}: class {number!r} of {path} is not a number")
         else:
             labels[path] = int(number)
     faults += (f"{listed[path]}: {path} has no class in {LABELS}" for path in listed if path not in labels)
@@ -142,11 +142,11 @@ def _labels(folder: Path, split: str, faults: list[str]) -> dict[str, int]:
 def _sizes(
     folder: Path, split: str, known: Mapping[str, str], faults: list[str]
 ) -> Iterator[tuple[str, tuple[int, int]]]:
-    for place, (path, *numbers) in _lines(folder / split / SIZES, 3, faults, folder):
+    for location, (path, *numbers) in _lines(folder / split / SIZES, 3, faults, folder):
         if path not in known:
-            faults.append(f"{place}: {path} is not in {IDS}")
+            faults.append(f"{location}: {path} is not in {IDS}")
         elif not all(number.isdecimal() and int(number) for number in numbers):
-            faults.append(f"{place}: size {','.join(numbers)} of {path} is not two whole numbers above 0")
+            faults.append(f"{location}: size {','.join(numbers)} of {path} is not two whole numbers above 0")
         else:
             yield path, (int(numbers[0]), int(numbers[1]))
 
@@ -157,18 +157,18 @@ def _boxes(
     if _names_masks(folder / split / BOXES):
         logger.warning("%s/%s names masks, which are not read: %s has no boxes", split, BOXES, split)
         return
-    for place, (path, *numbers) in _lines(folder / split / BOXES, 5, faults, folder):
+    for location, (path, *numbers) in _lines(folder / split / BOXES, 5, faults, folder):
         if path not in known:
-            faults.append(f"{place}: {path} is not in {IDS}")
+            faults.append(f"{location}: {path} is not in {IDS}")
         elif all(number.strip("0.") == "" for number in numbers):
             continue
         elif path not in sizes:
-            faults.append(f"{place}: {path} has a box, but no size in {SIZES}")
+            faults.append(f"{location}: {path} has a box, but no size in {SIZES}")
         else:
             try:
-                yield path, checked_box(numbers), place
+                yield path, checked_box(numbers), location
             except ValueError as error:
-                faults.append(f"{place}: {path}: {error}")
+                faults.append(f"{location}: {path}: {error}")
 
 
 def _lines(

@@ -170,8 +170,8 @@ def _listed_in_folders(root: Path) -> list[_Listed]:
 def _no_videos(source: Path) -> ManifestError:
     expected = f"Expected CLASS/*{', CLASS/*'.join(SUFFIXES)}, or a CSV of file and class."
     places = [] if source.is_file() else folders_below(source)
-    for place, listing in places:
-        below = place.relative_to(source)
+    for location, listing in places:
+        below = location.relative_to(source)
         for name in listing.others:
             if name.lower().endswith(SUFFIXES):
                 return ManifestError(

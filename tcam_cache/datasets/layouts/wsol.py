@@ -66,8 +66,8 @@ def scan_wsol(root: Path | str, splits: Path | str, orientation: str = STORED) -
     tags = {path: tag for ids in files.ids.values() for path, tag in ids.items()}
     there = {plain_path(shot.path(t)) for shot in shots for t in range(len(shot))}
     rows = [
-        Row(place, path, tags[path], box, "", files.sizes[path])
-        for path, box, place in files.boxes
+        Row(location, path, tags[path], box, "", files.sizes[path])
+        for path, box, location in files.boxes
         if path in there
     ]
     facts = {"orientation": orientation}
@@ -119,20 +119,20 @@ def _shots(root: Path, files: SplitFiles, faults: list[str], notes: Notes) -> It
             else:
                 faults.append(f"{path} lies in no folder: its shot and video are not known")
         for folder, names in folders.items():
-            place = on_disk(root, folder)
-            present = _images_in(root, place, names, faults, notes)
+            location = on_disk(root, folder)
+            present = _images_in(root, location, names, faults, notes)
             wanted = set(names)
             kept = [name for name in present if folder in ids or one_name(name) in wanted]
             if alone:
                 notes.pop(ORDER_OPEN, None)
-                yield from (_picture(place, name, ids, folder, split) for name in kept)
+                yield from (_picture(location, name, ids, folder, split) for name in kept)
             elif kept:
                 paths = (folder, *(f"{folder}/{name}" for name in names))
                 tags = sorted({ids[path] for path in paths if path in ids})
                 if len(tags) > 1:
                     faults.append(f"shot {folder} has frames of {len(tags)} classes: {', '.join(tags)}")
                 else:
-                    yield Shot(folder, *tags, video_of(folder), split, place, tuple(kept))
+                    yield Shot(folder, *tags, video_of(folder), split, location, tuple(kept))
 
 
 def _are_pictures(ids: Mapping[str, Mapping[str, str]]) -> bool:
@@ -149,9 +149,9 @@ def _are_pictures(ids: Mapping[str, Mapping[str, str]]) -> bool:
     return any(folder.count("/") < 1 for folder in folders) and not videos
 
 
-def _picture(place: str, name: str, ids: Mapping[str, str], folder: str, split: str) -> Shot:
+def _picture(location: str, name: str, ids: Mapping[str, str], folder: str, split: str) -> Shot:
     path = f"{folder}/{one_name(name)}" if folder else one_name(name)
-    return Shot(path, ids[path], path, split, place or ".", (name,))
+    return Shot(path, ids[path], path, split, location or ".", (name,))
 
 
 def _images_in(root: Path, folder: str, names: Sequence[str], faults: list[str], notes: Notes) -> list[str]:

@@ -160,11 +160,11 @@ def _missing(tag: str, shot: str, names: Sequence[str], images: Sequence[str]) -
 def _add_truth(
     root: Path, tag: str, part: str, video_of: dict[int, str], known: set[str], found: Findings
 ) -> set[str]:
-    place = f"GroundTruth/{tag}/{TRUTH[part]}_{tag}.mat"
-    entries = found.read(Path(place), root, TRUTH[part])
+    location = f"GroundTruth/{tag}/{TRUTH[part]}_{tag}.mat"
+    entries = found.read(Path(location), root, TRUTH[part])
     videos: set[str] = set()
     for number, entry in enumerate(entries or (), start=1):
-        where = f"{place} entry {number}"
+        where = f"{location} entry {number}"
         frame, boxes = _entry(entry)
         digits = frame.removeprefix(tag)
         if frame == digits or not digits.isdecimal() or boxes is None:

@@ -37,8 +37,8 @@ def test_a_cell_of_matlab_order_runs_down_the_columns(tmp_path, write_mat):
     from scipy.io import savemat
 
     cell = np.empty((2, 2), object)
-    for number, place in enumerate([(0, 0), (1, 0), (0, 1), (1, 1)]):
-        cell[place] = np.array([[number]])
+    for number, location in enumerate([(0, 0), (1, 0), (0, 1), (1, 1)]):
+        cell[location] = np.array([[number]])
     savemat(tmp_path / "a.mat", {"value": cell})
     assert [int(item[0, 0]) for item in read_variable(tmp_path / "a.mat", "value")] == [0, 1, 2, 3]
 

@@ -4,7 +4,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar, dataclass_transform
 
 from tcam_cache.errors import ConfigError
 from tcam_cache.files import parse_place, was_url
@@ -18,9 +18,28 @@ REMOVED: Mapping[str, Any] = {
 }
 
 
+if TYPE_CHECKING:
+
+    class PathSetting:
+        """A path: a str or a Path is given, a Path is read."""
+
+        def __get__(self, config: object, owner: type) -> Path: ...
+        def __set__(self, config: object, given: Path | str) -> None: ...
+
+    class OptionalPathSetting:
+        """A path, or None."""
+
+        def __get__(self, config: object, owner: type) -> Path | None: ...
+        def __set__(self, config: object, given: Path | str | None) -> None: ...
+else:
+    PathSetting, OptionalPathSetting = Path, Path | None
+
+C = TypeVar("C", bound=type)
+
+
 def setting(
-    default: Any = MISSING,
     *,
+    default: Any = MISSING,
     help: str,
     choices: tuple[str, ...] = (),
     minimum: float | None = None,
@@ -64,7 +83,13 @@ def usual_default(spec: Field) -> Any:
     return spec.default.under(None) if isinstance(spec.default, ByPreset) else spec.default
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(setting,))
+def config(cls: C) -> C:
+    """Make a frozen dataclass of keywords whose fields are declared by `setting`."""
+    return dataclass(frozen=True, kw_only=True)(cls)
+
+
+@config
 class Settings:
     """Checked settings of a stage; paths may be given as text."""
 
@@ -101,12 +126,12 @@ class Settings:
         return cls(**values)
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class Config(Settings):
     """What every stage that computes or draws at random shares."""
 
-    device: str = setting("auto", help="auto, cpu, cuda, cuda:N or mps")
-    seed: int = setting(0, help="same seed, same result", minimum=0, maximum=2**63 - 1)
+    device: str = setting(default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    seed: int = setting(default=0, help="same seed, same result", minimum=0, maximum=2**63 - 1)
 
 
 def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """Settings of stage 1 and of what is done with a cache: build, inspect, verify, export, import."""
 
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import fields
 
-from tcam_cache.config.base import Config, Settings, setting
+from tcam_cache.config.base import Config, OptionalPathSetting, PathSetting, Settings, config, setting
 from tcam_cache.config.data import SPLIT_CHOICES, DataConfig
 from tcam_cache.config.train import PRECISIONS
 from tcam_cache.errors import ConfigError
@@ -19,39 +18,57 @@ OF_CLASSIFIER = ("method", "layers", "target", "image_size", "compile", "amp")
 OF_RUN = ("map_size",)
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class BuildConfig(DataConfig):
     """Stage 1: run the frozen classifier, or a trained decoder, over every frame and store the maps."""
 
-    classifier: Path | None = setting(None, help="classifier file written by `tcam-cache classifier`")
-    run: Path | None = setting(
-        None,
+    classifier: OptionalPathSetting = setting(
+        default=None, help="classifier file written by `tcam-cache classifier`"
+    )
+    run: OptionalPathSetting = setting(
+        default=None,
         help="run folder written by `tcam-cache train`: its foreground maps are stored, for a next round",
     )
     out: Place = setting(
         help="the cache: a folder, or a URL such as s3://bucket/cache (by AWS_ENDPOINT_URL, AWS_PROFILE, ...)"
     )
-    method: str = setting("layercam", help="CAM method", choices=METHODS)
-    layers: str = setting("last", help="backbone layers by commas, such as layer3,layer4: their maximum")
-    target: str = setting("tag", help="the class whose CAM is stored", choices=TARGETS)
-    every: int = setting(1, help="cache every K-th frame of a shot, and all annotated ones", minimum=1)
-    batch_size: int = setting(32, help="frames of one shot in a forward pass", minimum=1)
-    image_size: int = setting(224, help="frames are squashed to this side", minimum=32)
-    map_size: int = setting(56, help="side of the maps that --run stores", minimum=2)
-    shard: str | None = setting(None, help="i/N: this machine's share of the shots, 0 <= i < N")
+    method: str = setting(default="layercam", help="CAM method", choices=METHODS)
+    layers: str = setting(
+        default="last", help="backbone layers by commas, such as layer3,layer4: their maximum"
+    )
+    target: str = setting(default="tag", help="the class whose CAM is stored", choices=TARGETS)
+    every: int = setting(
+        default=1, help="cache every K-th frame of a shot, and all annotated ones", minimum=1
+    )
+    batch_size: int = setting(default=32, help="frames of one shot in a forward pass", minimum=1)
+    image_size: int = setting(default=224, help="frames are squashed to this side", minimum=32)
+    map_size: int = setting(default=56, help="side of the maps that --run stores", minimum=2)
+    shard: str | None = setting(default=None, help="i/N: this machine's share of the shots, 0 <= i < N")
     jobs: int | None = setting(
-        None, help="processes that each run the classifier; default: 1, with dask all workers", minimum=1
+        default=None,
+        help="processes that each run the classifier; default: 1, with dask all workers",
+        minimum=1,
     )
     threads: int | None = setting(
-        None, help="computing threads of each process; default: all cores, shared out among --jobs", minimum=1
+        default=None,
+        help="computing threads of each process; default: all cores, shared out among --jobs",
+        minimum=1,
     )
-    backend: str = setting("loky", help="what runs the jobs: this machine, or a cluster", choices=BACKENDS)
-    scheduler: str | None = setting(None, help="address of the dask scheduler, such as tcp://host:8786")
-    compile: bool = setting(False, help="run the classifier through torch.compile")
-    amp: str = setting("none", help="precision of the classifier's forward pass", choices=PRECISIONS)
-    frames: bool = setting(False, help="store the frames, too, squashed: training decodes them far faster")
-    frame_size: int = setting(256, help="side in pixels of the frames that --frames stores", minimum=32)
-    dry_run: bool = setting(False, help="say frames, bytes and hours, write nothing")
+    backend: str = setting(
+        default="loky", help="what runs the jobs: this machine, or a cluster", choices=BACKENDS
+    )
+    scheduler: str | None = setting(
+        default=None, help="address of the dask scheduler, such as tcp://host:8786"
+    )
+    compile: bool = setting(default=False, help="run the classifier through torch.compile")
+    amp: str = setting(default="none", help="precision of the classifier's forward pass", choices=PRECISIONS)
+    frames: bool = setting(
+        default=False, help="store the frames, too, squashed: training decodes them far faster"
+    )
+    frame_size: int = setting(
+        default=256, help="side in pixels of the frames that --frames stores", minimum=32
+    )
+    dry_run: bool = setting(default=False, help="say frames, bytes and hours, write nothing")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -96,19 +113,24 @@ def parse_shard(text: str | None) -> tuple[int, int]:
     raise ConfigError(f"got shard {text!r}; expected i/N with 0 <= i < N, such as 0/4.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class InspectConfig(Config):
     """Look into a cache."""
 
     cache: Place = setting(help="the cache: a folder, a URL, or an HDF5 file that was exported")
-    shot: str | None = setting(None, help="a shot's id, such as bird/0001/001")
-    png: Path | None = setting(
-        None, help="one picture, .png or .jpg: the shot's frames with their CAMs, or some of every class"
+    shot: str | None = setting(default=None, help="a shot's id, such as bird/0001/001")
+    png: OptionalPathSetting = setting(
+        default=None,
+        help="one picture, .png or .jpg: the shot's frames with their CAMs, or some of every class",
     )
-    gif: Path | None = setting(None, help="the shot, moving: frame, CAM and CAM-TMP side by side")
-    mp4: Path | None = setting(None, help="the same as a video (extra `video`)")
-    fps: float = setting(10, help="frames a second of --gif and --mp4", minimum=0.1, maximum=100)
-    root: Path | None = setting(None, help="where the data set lies now, if not where the manifest says")
+    gif: OptionalPathSetting = setting(
+        default=None, help="the shot, moving: frame, CAM and CAM-TMP side by side"
+    )
+    mp4: OptionalPathSetting = setting(default=None, help="the same as a video (extra `video`)")
+    fps: float = setting(default=10, help="frames a second of --gif and --mp4", minimum=0.1, maximum=100)
+    root: OptionalPathSetting = setting(
+        default=None, help="where the data set lies now, if not where the manifest says"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -124,12 +146,12 @@ class InspectConfig(Config):
                 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class ExportConfig(Settings):
     """Write a cache, or one shot of it, in another form."""
 
     cache: Place = setting(help="the cache: a folder, a URL, or an HDF5 file that was exported")
-    shot: str | None = setting(None, help="for npz: a shot's id, such as bird/0001/001")
+    shot: str | None = setting(default=None, help="for npz: a shot's id, such as bird/0001/001")
     format: str = setting(
         help="h5: the whole cache as one file; zarr: as a cache folder, the way back; npz: one shot",
         choices=("h5", "zarr", "npz"),
@@ -147,23 +169,33 @@ class ExportConfig(Settings):
             )
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class ImportConfig(Settings):
     """Make a cache of CAMs that others stored, one .pt file a frame."""
 
-    manifest: Path = setting(help="manifest written by `tcam-cache manifest`")
-    source: Path = setting(help="the folder of .pt files", metavar="FOLDER")
+    manifest: PathSetting = setting(help="manifest written by `tcam-cache manifest`")
+    source: PathSetting = setting(help="the folder of .pt files", metavar="FOLDER")
     out: Place = setting(help="the cache: a folder, or a URL such as s3://bucket/cache")
-    method: str = setting("imported", help="what made the CAMs, such as layercam")
-    classifier: Path | None = setting(None, help="classifier file to keep in the cache; `train` needs one")
-    split: str = setting("all", help="the shots to import; others stay unfinished", choices=SPLIT_CHOICES)
-    root: Path | None = setting(None, help="where the data set lies now, if not where the manifest says")
+    method: str = setting(default="imported", help="what made the CAMs, such as layercam")
+    classifier: OptionalPathSetting = setting(
+        default=None, help="classifier file to keep in the cache; `train` needs one"
+    )
+    split: str = setting(
+        default="all", help="the shots to import; others stay unfinished", choices=SPLIT_CHOICES
+    )
+    root: OptionalPathSetting = setting(
+        default=None, help="where the data set lies now, if not where the manifest says"
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class VerifyConfig(Settings):
     """Check every byte of a cache."""
 
     cache: Place = setting(help="the cache: a folder, or a URL")
-    sources: bool = setting(False, help="compare the data set's files with those it was built from, too")
-    root: Path | None = setting(None, help="where the data set lies now, if not where the manifest says")
+    sources: bool = setting(
+        default=False, help="compare the data set's files with those it was built from, too"
+    )
+    root: OptionalPathSetting = setting(
+        default=None, help="where the data set lies now, if not where the manifest says"
+    )

@@ -1,44 +1,53 @@
 """Settings of the data set: how it is indexed, the embedded one, and how stages open it."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
-from tcam_cache.config.base import Config, setting
+from tcam_cache.config.base import Config, OptionalPathSetting, PathSetting, config, setting
 from tcam_cache.errors import ConfigError
 
 LAYOUTS = ("ytov1", "ytov2.2", "folders", "videos", "wsol")
 SPLIT_CHOICES = ("train", "val", "test", "all")
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class ManifestConfig(Config):
     """Index a data set in place."""
 
-    source: Path = setting(help="the data set's root folder, or a CSV of video files", metavar="ROOT")
+    source: PathSetting = setting(help="the data set's root folder, or a CSV of video files", metavar="ROOT")
     layout: str = setting(help="how the folders are laid out", choices=LAYOUTS)
-    out: Path = setting(help="the manifest to write, JSON lines")
-    annotations: Path | None = setting(None, help="CSV: frame,class,xmin,ymin,xmax,ymax[,split]")
-    splits: Path | None = setting(
-        None, help="folder of split files (wsol needs it), or a file of video,split"
+    out: PathSetting = setting(help="the manifest to write, JSON lines")
+    annotations: OptionalPathSetting = setting(
+        default=None, help="CSV: frame,class,xmin,ymin,xmax,ymax[,split]"
     )
-    write_splits: Path | None = setting(None, help="folder: write the data set as WSOL split files, too")
+    splits: OptionalPathSetting = setting(
+        default=None, help="folder of split files (wsol needs it), or a file of video,split"
+    )
+    write_splits: OptionalPathSetting = setting(
+        default=None, help="folder: write the data set as WSOL split files, too"
+    )
     orientation: str | None = setting(
-        None,
+        default=None,
         help="frames and boxes upright, as players show them, or as stored; default: upright, but stored for "
         "ytov1, ytov2.2 and wsol",
         choices=("upright", "stored"),
     )
-    shots: bool = setting(True, help="cut video files into shots")
-    every: int = setting(1, help="keep every K-th frame of a shot, and all annotated ones", minimum=1)
-    fps: float | None = setting(None, help="keep at most so many frames a second (videos)", minimum=0.001)
-    max_per_shot: int | None = setting(None, help="keep so many frames of a shot, evenly spaced", minimum=1)
-    fraction: float = setting(
-        1.0, help="keep this share of each class's shots, seeded", minimum=1e-9, maximum=1
+    shots: bool = setting(default=True, help="cut video files into shots")
+    every: int = setting(default=1, help="keep every K-th frame of a shot, and all annotated ones", minimum=1)
+    fps: float | None = setting(
+        default=None, help="keep at most so many frames a second (videos)", minimum=0.001
     )
-    follow_links: bool = setting(False, help="take folders and frames that are links out of ROOT")
-    check: bool = setting(False, help="decode every frame; list everything missing or broken at once")
-    skip_broken: bool = setting(False, help="decode every frame; leave out, list and count what is broken")
-    workers: int | None = setting(None, help="processes that decode; default: one per core", minimum=0)
+    max_per_shot: int | None = setting(
+        default=None, help="keep so many frames of a shot, evenly spaced", minimum=1
+    )
+    fraction: float = setting(
+        default=1.0, help="keep this share of each class's shots, seeded", minimum=1e-9, maximum=1
+    )
+    follow_links: bool = setting(default=False, help="take folders and frames that are links out of ROOT")
+    check: bool = setting(default=False, help="decode every frame; list everything missing or broken at once")
+    skip_broken: bool = setting(
+        default=False, help="decode every frame; leave out, list and count what is broken"
+    )
+    workers: int | None = setting(
+        default=None, help="processes that decode; default: one per core", minimum=0
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,39 +66,51 @@ class ManifestConfig(Config):
         return self.orientation or ("upright" if self.layout in ("folders", "videos") else "stored")
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class DataConfig(Config):
     """What every stage that reads frames shares."""
 
-    manifest: Path = setting(help="manifest written by `tcam-cache manifest`")
-    root: Path | None = setting(None, help="where the data set lies now, if not where the manifest says")
-    workers: int | None = setting(None, help="processes that decode frames; default: cores - 1", minimum=0)
+    manifest: PathSetting = setting(help="manifest written by `tcam-cache manifest`")
+    root: OptionalPathSetting = setting(
+        default=None, help="where the data set lies now, if not where the manifest says"
+    )
+    workers: int | None = setting(
+        default=None, help="processes that decode frames; default: cores - 1", minimum=0
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class FitConfig(DataConfig):
     """What the two fitted stages share: sampling, augmentation, SGD and model selection (paper, Sec. 4.1)."""
 
-    train_split: str = setting("train", help="the split whose tags are learned", choices=SPLIT_CHOICES)
-    val_split: str = setting("val", help="the split that chooses checkpoints", choices=SPLIT_CHOICES)
-    epochs: int = setting(100, help="passes over the shots", minimum=1)
-    batch_size: int = setting(32, help="frames a step", minimum=1)
-    lr: float = setting(0.001, help="learning rate at the start", minimum=0)
-    frames_per_shot: int = setting(1, help="random frames of each shot an epoch draws (paper: 1)", minimum=1)
-    image_size: int = setting(
-        224, help="side of the random crop, out of frames squashed to 256/224", minimum=32
+    train_split: str = setting(
+        default="train", help="the split whose tags are learned", choices=SPLIT_CHOICES
     )
-    optimiser: str = setting("sgd", help="sgd is published; adamw suits few steps", choices=("sgd", "adamw"))
-    momentum: float = setting(0.9, help="Nesterov momentum", minimum=0, maximum=1)
-    weight_decay: float = setting(1e-4, help="L2 penalty", minimum=0)
-    lr_step: int = setting(15, help="epochs between two decays of the learning rate", minimum=1)
-    lr_decay: float = setting(0.9, help="factor of each decay", minimum=0, maximum=1)
-    lr_floor: float = setting(1e-7, help="the learning rate never falls below this", minimum=0)
-    select: str = setting("val", help="keep the epoch best on val, or the last one", choices=("val", "last"))
-    validate_every: int = setting(1, help="epochs between two validations", minimum=1)
-    resume: bool = setting(False, help="go on from where the run was saved last")
-    save_minutes: float = setting(5.0, help="a long epoch is saved this often, too", minimum=0)
-    tensorboard: bool = setting(False, help="write the log for TensorBoard, too")
+    val_split: str = setting(default="val", help="the split that chooses checkpoints", choices=SPLIT_CHOICES)
+    epochs: int = setting(default=100, help="passes over the shots", minimum=1)
+    batch_size: int = setting(default=32, help="frames a step", minimum=1)
+    lr: float = setting(default=0.001, help="learning rate at the start", minimum=0)
+    frames_per_shot: int = setting(
+        default=1, help="random frames of each shot an epoch draws (paper: 1)", minimum=1
+    )
+    image_size: int = setting(
+        default=224, help="side of the random crop, out of frames squashed to 256/224", minimum=32
+    )
+    optimiser: str = setting(
+        default="sgd", help="sgd is published; adamw suits few steps", choices=("sgd", "adamw")
+    )
+    momentum: float = setting(default=0.9, help="Nesterov momentum", minimum=0, maximum=1)
+    weight_decay: float = setting(default=1e-4, help="L2 penalty", minimum=0)
+    lr_step: int = setting(default=15, help="epochs between two decays of the learning rate", minimum=1)
+    lr_decay: float = setting(default=0.9, help="factor of each decay", minimum=0, maximum=1)
+    lr_floor: float = setting(default=1e-7, help="the learning rate never falls below this", minimum=0)
+    select: str = setting(
+        default="val", help="keep the epoch best on val, or the last one", choices=("val", "last")
+    )
+    validate_every: int = setting(default=1, help="epochs between two validations", minimum=1)
+    resume: bool = setting(default=False, help="go on from where the run was saved last")
+    save_minutes: float = setting(default=5.0, help="a long epoch is saved this often, too", minimum=0)
+    tensorboard: bool = setting(default=False, help="write the log for TensorBoard, too")
 
     @property
     def resize_size(self) -> int:
@@ -97,8 +118,8 @@ class FitConfig(DataConfig):
         return round(self.image_size * 256 / 224)
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class DemoConfig(Config):
     """Write the embedded data set and run every stage on it."""
 
-    out: Path = setting(help="the folder to write")
+    out: PathSetting = setting(help="the folder to write")

@@ -1,9 +1,6 @@
 """Settings of stage 3: which maps are scored, by which boxes and thresholds; and of boxes for new frames."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
-from tcam_cache.config.base import Config, setting
+from tcam_cache.config.base import Config, OptionalPathSetting, PathSetting, config, setting
 from tcam_cache.config.data import SPLIT_CHOICES, DataConfig
 from tcam_cache.errors import ConfigError
 from tcam_cache.files import Place
@@ -14,27 +11,29 @@ BOX_MODES = ("components", "wsol")
 MAP_SIZE = 224
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class EvaluateConfig(DataConfig):
     """Stage 3: score a run's maps, or the cached CAMs themselves, against true boxes."""
 
-    out: Path = setting(help="the report folder to write")
-    run: Path | None = setting(None, help="run folder written by `tcam-cache train`")
-    cache: Place | None = setting(None, help="cache, a folder or a URL: score the cached CAMs themselves")
-    split: str = setting("test", help="the split that is scored", choices=SPLIT_CHOICES)
-    val_split: str = setting(
-        "val", help="for --cache: the split whose boxes choose tau", choices=SPLIT_CHOICES
+    out: PathSetting = setting(help="the report folder to write")
+    run: OptionalPathSetting = setting(default=None, help="run folder written by `tcam-cache train`")
+    cache: Place | None = setting(
+        default=None, help="cache, a folder or a URL: score the cached CAMs themselves"
     )
-    threshold: str = setting("val", help="val, oracle, oracle-per-class, otsu, or a number in [0, 1)")
+    split: str = setting(default="test", help="the split that is scored", choices=SPLIT_CHOICES)
+    val_split: str = setting(
+        default="val", help="for --cache: the split whose boxes choose tau", choices=SPLIT_CHOICES
+    )
+    threshold: str = setting(default="val", help="val, oracle, oracle-per-class, otsu, or a number in [0, 1)")
     boxes: str = setting(
-        "components",
+        default="components",
         help="components: the largest connected region; wsol: the WSOL protocol",
         choices=BOX_MODES,
     )
-    map_size: int = setting(MAP_SIZE, help="side of the map that boxes are taken from", minimum=16)
-    batch_size: int = setting(32, help="frames in a forward pass", minimum=1)
-    cached_frames: bool = setting(False, help="read the frames that `build --frames` stored")
-    overlays: int = setting(48, help="how many frames the report shows", minimum=0)
+    map_size: int = setting(default=MAP_SIZE, help="side of the map that boxes are taken from", minimum=16)
+    batch_size: int = setting(default=32, help="frames in a forward pass", minimum=1)
+    cached_frames: bool = setting(default=False, help="read the frames that `build --frames` stored")
+    overlays: int = setting(default=48, help="how many frames the report shows", minimum=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,18 +56,22 @@ def fixed_threshold(text: str) -> float:
     return value
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class PredictConfig(Config):
     """Boxes for new frames."""
 
-    run: Path = setting(help="run folder written by `tcam-cache train`")
-    source: Path = setting(help="a picture, a folder of pictures, or a video file", metavar="INPUT")
-    out: Path = setting(help="the folder to write")
-    threshold: float | None = setting(None, help="tau in [0, 1); default: the run's own, from val")
-    batch_size: int = setting(32, help="frames in a forward pass", minimum=1)
-    overlays: bool = setting(True, help="draw each box into a copy of its frame")
-    overwrite: bool = setting(False, help="clear the boxes of another input, run or setting in the folder")
-    workers: int | None = setting(None, help="processes that decode frames; default: cores - 1", minimum=0)
+    run: PathSetting = setting(help="run folder written by `tcam-cache train`")
+    source: PathSetting = setting(help="a picture, a folder of pictures, or a video file", metavar="INPUT")
+    out: PathSetting = setting(help="the folder to write")
+    threshold: float | None = setting(default=None, help="tau in [0, 1); default: the run's own, from val")
+    batch_size: int = setting(default=32, help="frames in a forward pass", minimum=1)
+    overlays: bool = setting(default=True, help="draw each box into a copy of its frame")
+    overwrite: bool = setting(
+        default=False, help="clear the boxes of another input, run or setting in the folder"
+    )
+    workers: int | None = setting(
+        default=None, help="processes that decode frames; default: cores - 1", minimum=0
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

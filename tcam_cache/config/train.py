@@ -1,11 +1,10 @@
 """Settings of stage 2, the decoder, its presets, and the search over them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import fields
 from typing import Any, Self
 
-from tcam_cache.config.base import ByPreset, by_preset, setting
+from tcam_cache.config.base import ByPreset, PathSetting, by_preset, config, setting
 from tcam_cache.config.data import FitConfig
 from tcam_cache.errors import ConfigError
 from tcam_cache.files import Place
@@ -18,7 +17,7 @@ PRESET_NAMES = ("recommended", "paper", "authors")
 LATTICE_GAIN = 0.6
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class TrainConfig(FitConfig):
     """Stage 2: train the decoder f on pseudo-labels from CAM-TMP (TCAM Eq. 1-5).
 
@@ -26,77 +25,80 @@ class TrainConfig(FitConfig):
     """
 
     cache: Place = setting(help="cache written by `tcam-cache build`: a folder, or a URL")
-    out: Path = setting(help="the run folder to write")
+    out: PathSetting = setting(help="the run folder to write")
     preset: str = setting(
-        "recommended",
+        default="recommended",
         help="recommended: best on real video here; paper: its text; authors: their command. "
         "Sets --fg-top, --bg-low, --pixels, --dilate, --cross-entropy",
         choices=PRESET_NAMES,
     )
-    lr: float = setting(0.01, help="learning rate at the start", minimum=0)
-    neighbours: int = setting(1, help="n of S(C_t, n), Eq. 1 (paper: 1)", minimum=0)
+    lr: float = setting(default=0.01, help="learning rate at the start", minimum=0)
+    neighbours: int = setting(default=1, help="n of S(C_t, n), Eq. 1 (paper: 1)", minimum=0)
     window: str = setting(
-        "before",
+        default="before",
         help="where the n neighbours lie: before (published), after, or both sides (2n)",
         choices=MODES,
     )
     frames_together: int = setting(
-        1,
+        default=1,
         help="draw clips of so many consecutive frames of a shot under one crop, each whole in one batch",
         minimum=1,
     )
-    cached_frames: bool = setting(False, help="read the frames that `build --frames` stored")
+    cached_frames: bool = setting(default=False, help="read the frames that `build --frames` stored")
     fg_top: float = setting(
-        by_preset(recommended=0.1, paper=1.0, authors=0.6),
+        default=by_preset(recommended=0.1, paper=1.0, authors=0.6),
         help="foreground seeds come from this top fraction of C+ (1 = all)",
         minimum=0,
         maximum=1,
     )
     bg_low: float | None = setting(
-        by_preset(recommended=None, paper=None, authors=0.1),
+        default=by_preset(recommended=None, paper=None, authors=0.1),
         help="background seeds: this lowest fraction of all pixels; default: all of C-",
         minimum=0,
         maximum=1,
     )
     pixels: int = setting(
-        by_preset(recommended=100, paper=1, authors=1), help="seeds per frame and class", minimum=1
+        default=by_preset(recommended=100, paper=1, authors=1), help="seeds per frame and class", minimum=1
     )
     fg_level: float = setting(
-        0.0, help="foreground seeds are at least this share of the map's maximum", minimum=0, maximum=1
+        default=0.0,
+        help="foreground seeds are at least this share of the map's maximum",
+        minimum=0,
+        maximum=1,
     )
     dilate: bool = setting(
-        by_preset(recommended=False, paper=False, authors=True), help="grow each seed to 3x3"
+        default=by_preset(recommended=False, paper=False, authors=True), help="grow each seed to 3x3"
     )
     cross_entropy: str = setting(
-        by_preset(recommended="batch-mean", paper="frame-sum", authors="batch-mean"),
+        default=by_preset(recommended="batch-mean", paper="frame-sum", authors="batch-mean"),
         help="average over the batch's labelled pixels, or sum over each frame's",
         choices=("batch-mean", "frame-sum"),
     )
-    crf: bool = setting(True, help="the dense-CRF term")
-    crf_weight: float = setting(2e-9, help="lambda of the dense-CRF term at 224 pixels", minimum=0)
+    crf: bool = setting(default=True, help="the dense-CRF term")
+    crf_weight: float = setting(default=2e-9, help="lambda of the dense-CRF term at 224 pixels", minimum=0)
     lattice_gain: float = setting(
-        LATTICE_GAIN,
+        default=LATTICE_GAIN,
         help="factor on the CRF term: the published filter returned 0.6 of the exact sum; 1 = exact",
         minimum=0,
     )
     colour_crf_weight: float = setting(
-        0.0,
+        default=0.0,
         help="lambda of a CRF over the colours of all frames together, on the scale of crf-weight",
         minimum=0,
     )
-    landmarks: int = setting(144, help="Nystroem landmarks of the CRF filter", minimum=1)
-    asc: bool = setting(True, help="the absolute size constraint")
-    asc_weight: float = setting(0.01, help="weight of the absolute size constraint", minimum=0)
-    barrier_t: float = setting(1.0, help="t of the log barrier in the first epoch", minimum=0)
-    barrier_growth: float = setting(1.01, help="t grows by this factor every epoch", minimum=1)
-    barrier_cap: float = setting(10.0, help="t never exceeds this", minimum=0)
-    decoder_width: float = setting(1.0, help="factor on the decoder's channels", minimum=0)
+    landmarks: int = setting(default=144, help="Nystroem landmarks of the CRF filter", minimum=1)
+    asc: bool = setting(default=True, help="the absolute size constraint")
+    asc_weight: float = setting(default=0.01, help="weight of the absolute size constraint", minimum=0)
+    barrier_t: float = setting(default=1.0, help="t of the log barrier in the first epoch", minimum=0)
+    barrier_growth: float = setting(default=1.01, help="t grows by this factor every epoch", minimum=1)
+    barrier_cap: float = setting(default=10.0, help="t never exceeds this", minimum=0)
+    decoder_width: float = setting(default=1.0, help="factor on the decoder's channels", minimum=0)
     amp: str = setting(
-        "auto",
+        default="auto",
         help="precision of encoder and decoder in a step: auto is bf16 on CUDA, none elsewhere",
         choices=("auto", *PRECISIONS),
     )
-    compile: bool = setting(False, help="run encoder and decoder through torch.compile")
+    compile: bool = setting(default=False, help="run encoder and decoder through torch.compile")
 
     def __post_init__(self) -> None:
         left = {name: default for name, default in vars(self).items() if isinstance(default, ByPreset)}
@@ -147,16 +149,16 @@ def preset_of(values: Mapping[str, Any]) -> Any:
     return next((preset for preset in (named, *PRESET_NAMES) if fits(preset)), named)
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class SearchConfig(TrainConfig):
     """Train a run for every point of a grid, and choose one on val."""
 
-    out: Path = setting(help="the search folder to write")
+    out: PathSetting = setting(help="the search folder to write")
     grid: str = setting(
-        "lr=0.1,0.01,0.001 neighbours=0..10",
+        default="lr=0.1,0.01,0.001 neighbours=0..10",
         help="training options and what to try: NAME=VALUE,VALUE or NAME=FIRST..LAST, with spaces between",
     )
-    jobs: int = setting(1, help="runs trained at a time, each in a process of its own", minimum=1)
+    jobs: int = setting(default=1, help="runs trained at a time, each in a process of its own", minimum=1)
 
 
 # All that presets set, by preset; the fields of `TrainConfig` own the numbers.

@@ -41,7 +41,7 @@ def with_required(kind, **given):
     if kind is EvaluateConfig:
         needed["run"] = Path("run")
     if kind is BuildConfig:
-        needed["classifier"] = Path("g.pt")
+        needed["run" if "map_size" in given else "classifier"] = Path("g.pt")
     if given.get("backend") == "dask":
         needed["scheduler"] = "tcp://host:8786"
     if given.get("format") == "npz":

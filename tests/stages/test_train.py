@@ -12,7 +12,7 @@ from torch import nn
 from tcam_cache.config.base import REMOVED
 from tcam_cache.datasets import read_manifest, write_manifest
 from tcam_cache.errors import CacheError, ConfigError, ManifestError, RunError
-from tcam_cache.inference.localizer import open_localizer
+from tcam_cache.inference import Localizer
 from tcam_cache.models import read_classifier_file
 from tcam_cache.stages.build import build_cache
 from tcam_cache.stages.classifier import fit_classifier
@@ -298,7 +298,7 @@ def test_a_run_from_before_settings_were_removed_goes_on_and_opens_where_they_we
     train_decoder(decoder_config())
     run = decoder_config().out
     set_in_config(run, **REMOVED)
-    assert open_localizer(run, torch.device("cpu")).config == decoder_config()
+    assert Localizer.open(run, "cpu").config == decoder_config()
     assert train_decoder(decoder_config(epochs=2, resume=True)).epochs == 2
     assert not REMOVED.keys() & config_of(run).keys()
 
@@ -310,7 +310,7 @@ def test_a_run_that_used_a_removed_setting_is_refused_by_its_name(decoder_config
     set_in_config(run, **{**REMOVED, **given})
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     for use in (
-        lambda: open_localizer(run, torch.device("cpu")),
+        lambda: Localizer.open(run, "cpu"),
         lambda: train_decoder(decoder_config(epochs=2, resume=True)),
     ):
         with pytest.raises(

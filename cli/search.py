@@ -9,7 +9,7 @@ from tcam_cache_cli.train import SECTIONS
 
 def _with_grid(**given: Any) -> SearchConfig:
     # A grid that cannot be read is wrong usage, as any other option's value is.
-    from tcam_cache.stages.search import grid_runs
+    from tcam_cache.config.grid import grid_runs
 
     config = SearchConfig(**given)
     grid_runs(config)

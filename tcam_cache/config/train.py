@@ -13,6 +13,21 @@ from tcam_cache.window import MODES
 PRECISIONS = ("none", "bf16")
 PRESET_NAMES = ("recommended", "paper", "authors")
 
+# What may change between an interrupted run and the one that goes on: where things lie and how long it lasts.
+FREE_ON_RESUME = frozenset(
+    {
+        "resume",
+        "workers",
+        "device",
+        "root",
+        "epochs",
+        "manifest",
+        "cache",
+        "out",
+        "save_minutes",
+        "tensorboard",
+    }
+)
 # Upstream's permutohedral lattice returns about 0.6 of the exact Gaussian sum; lambda = 2e-9 was tuned to it.
 LATTICE_GAIN = 0.6
 

@@ -1,7 +1,6 @@
 """Tagged video on disk: indexed into a manifest, annotated, split by video, and decoded in time order."""
 
 from tcam_cache.datasets.annotations import Annotations, attach, read_annotations, without_frames
-from tcam_cache.datasets.batches import loaded, loader_of
 from tcam_cache.datasets.check import CheckReport, check_frames
 from tcam_cache.datasets.demo.data_set import demo_tags, write_demo
 from tcam_cache.datasets.frames import ImageFrames, frame_source
@@ -45,8 +44,6 @@ __all__ = [
     "image_names",
     "index_folders",
     "is_moving",
-    "loaded",
-    "loader_of",
     "manifest_text",
     "parse_manifest",
     "read_annotations",

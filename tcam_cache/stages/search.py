@@ -3,21 +3,16 @@
 import json
 import logging
 import os
-import re
 import time
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from itertools import product
 from typing import Any
 
 import joblib
 
 from tcam_cache.cells import markdown_line, markdown_text
 from tcam_cache.config import SearchConfig, TrainConfig
-from tcam_cache.config.base import REMOVED
-from tcam_cache.config.train import preset_of, with_preset
+from tcam_cache.config.grid import RUNS_NAME, grid_runs, parse_grid
 from tcam_cache.devices import computing_threads
 from tcam_cache.errors import ConfigError, RunError
 from tcam_cache.files import write_bytes, write_json, write_text
@@ -25,105 +20,7 @@ from tcam_cache.processes import affordable, worker_errors
 from tcam_cache.progress import QUIET
 from tcam_cache.stages.train import train_decoder
 from tcam_cache.torchrun import require_alone
-from tcam_cache.training import FREE_ON_RESUME, VAL_LOSS, RunFolder, draw_search
-
-RUNS_NAME = "runs"
-# What decides where and how a run is done, not what it learns.
-_FIXED = FREE_ON_RESUME - {"epochs"}
-_RANGE = re.compile(r"(\d+)\.\.(\d+)")
-
-
-def parse_grid(text: str) -> dict[str, tuple[Any, ...]]:
-    """Return the values to try of each option that a grid names.
-
-    Raises:
-        ConfigError: an option is none or cannot be searched, or a value is of another kind (all named).
-
-    >>> parse_grid("lr=0.1,0.01 neighbours=0..2 crf=true,false")
-    {'lr': (0.1, 0.01), 'neighbours': (0, 1, 2), 'crf': (True, False)}
-    """
-    hints = {spec.name: typing.get_type_hints(TrainConfig)[spec.name] for spec in fields(TrainConfig)}
-    grid: dict[str, tuple[Any, ...]] = {}
-    wrong = [] if text.split() else ["it is empty"]
-    for word in text.split():
-        option, _, values = word.partition("=")
-        name = option.replace("-", "_")
-        if name not in hints or name in _FIXED or name in grid or not values:
-            wrong.append(f"{word}: {_reason(name, name in hints, name in grid)}")
-            continue
-        try:
-            grid[name] = tuple(dict.fromkeys(_value(hints[name], value) for value in _spread(values)))
-        except ValueError as error:
-            wrong.append(f"{word}: {error}")
-    if wrong:
-        raise ConfigError(
-            "the grid cannot be read. Give training options with values, such as "
-            '--grid "lr=0.1,0.01 neighbours=0..10".',
-            wrong,
-        )
-    return grid
-
-
-def grid_runs(config: SearchConfig) -> dict[str, tuple[dict[str, Any], TrainConfig]]:
-    """Return each point's settings and config by the name of its run, in the grid's order.
-
-    A point that names a preset takes over all that the preset sets, but for what the point itself names or
-    what differs from the preset of the search.
-
-    Raises:
-        ConfigError: the grid cannot be read, or values are out of range (all named).
-    """
-    grid, runs, wrong = parse_grid(config.grid), {}, {}
-    base = {spec.name: getattr(config, spec.name) for spec in fields(TrainConfig)}
-    for values in product(*grid.values()):
-        point = dict(zip(grid, values, strict=True))
-        name = ",".join(f"{key}={value}" for key, value in point.items())
-        around = with_preset(base, point["preset"]) if "preset" in point else base
-        try:
-            settings = {**around, **point, "out": config.out / RUNS_NAME / name, "resume": False}
-            run = TrainConfig(**{**settings, "preset": preset_of(settings)})
-        except ConfigError as error:
-            wrong |= dict.fromkeys(error.offenders or [error.message])
-            continue
-        runs[name] = (point, run)
-    if wrong:
-        raise ConfigError("the grid has values out of range.", wrong)
-    return runs
-
-
-def _reason(name: str, known: bool, again: bool) -> str:
-    if name in REMOVED:
-        return f"the option {name!r} was removed"
-    if not known:
-        return f"`train` has no option {name!r}"
-    if again:
-        return "named twice"
-    return "it changes nothing that is learned" if name in _FIXED else "expected NAME=VALUE,VALUE"
-
-
-def _spread(values: str) -> list[str]:
-    if found := _RANGE.fullmatch(values):
-        first, last = map(int, found.groups())
-        if first > last:
-            raise ValueError(f"expected FIRST..LAST with FIRST at most LAST, got {values}")
-        return [str(value) for value in range(first, last + 1)]
-    return values.split(",")
-
-
-def _value(hint: Any, text: str) -> Any:
-    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if text.lower() == "none" and type(None) in kinds:
-        return None
-    kind = kinds[0]
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise ValueError(f"expected true or false, got {text!r}")
-        return text.lower() == "true"
-    try:
-        return kind(text)
-    except ValueError:
-        raise ValueError(f"expected {kind.__name__}, got {text!r}") from None
-
+from tcam_cache.training import VAL_LOSS, RunFolder, draw_search
 
 logger = logging.getLogger(__name__)
 

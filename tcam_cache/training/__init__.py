@@ -3,12 +3,11 @@
 from tcam_cache.training.loop import FitReport, fit
 from tcam_cache.training.plots import draw_search, require_board
 from tcam_cache.training.ranks import SINGLE_PROCESS, Ranks, joined_ranks
-from tcam_cache.training.run_folder import FREE_ON_RESUME, VAL_LOSS, RunFolder
+from tcam_cache.training.run_folder import VAL_LOSS, RunFolder
 from tcam_cache.training.samples import EpochBatches, TrainingSamples
 from tcam_cache.training.tasks import ClassifierTask, DecoderTask, ValidationLoss
 
 __all__ = [
-    "FREE_ON_RESUME",
     "SINGLE_PROCESS",
     "VAL_LOSS",
     "ClassifierTask",

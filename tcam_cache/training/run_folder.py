@@ -10,27 +10,13 @@ import torch
 
 from tcam_cache.config import FitConfig
 from tcam_cache.config.base import without_removed
+from tcam_cache.config.train import FREE_ON_RESUME
 from tcam_cache.datasets import Manifest
 from tcam_cache.errors import ConfigError, RunError
 from tcam_cache.files import make_folder, write_bytes, write_json
 from tcam_cache.names import left_behind
 from tcam_cache.provenance import differences, sha256_of
 
-# What may change between an interrupted run and the one that goes on: where things lie and how long it lasts.
-FREE_ON_RESUME = frozenset(
-    {
-        "resume",
-        "workers",
-        "device",
-        "root",
-        "epochs",
-        "manifest",
-        "cache",
-        "out",
-        "save_minutes",
-        "tensorboard",
-    }
-)
 # Of all scores in the log, the one of which less is better.
 VAL_LOSS = "val_loss"
 

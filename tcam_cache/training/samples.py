@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Dataset, default_collate
 
 from tcam_cache.config import FitConfig
-from tcam_cache.datasets import loaded, loader_of
+from tcam_cache.datasets.batches import loaded, loader_of
 from tcam_cache.devices import resize_maps
 from tcam_cache.errors import TcamCacheError
 from tcam_cache.records import CamSource, FrameSource, Shot

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from tcam_cache.datasets import loaded, loader_of
+from tcam_cache.datasets.batches import loaded, loader_of
 from tcam_cache.errors import WorkerError
 
 

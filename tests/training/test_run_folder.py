@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from tcam_cache.config import train_config
+from tcam_cache.config.train import FREE_ON_RESUME
 from tcam_cache.errors import RunError, StorageError
-from tcam_cache.training import FREE_ON_RESUME, RunFolder
+from tcam_cache.training import RunFolder
 
 CONFIG = {"lr": 0.01, "preset": "paper", "seed": 0, "epochs": 10, "resume": False, "workers": None}
 

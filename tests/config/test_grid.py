@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tcam_cache.config import TrainConfig, search_config, train_config
+from tcam_cache.config.grid import grid_runs, parse_grid
 from tcam_cache.config.train import PRESETS
 from tcam_cache.errors import ConfigError
-from tcam_cache.stages.search import grid_runs, parse_grid
 
 PLACES = {"manifest": Path("m"), "cache": Path("c")}
 

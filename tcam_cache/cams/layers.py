@@ -23,7 +23,7 @@ def find_layers(classifier: Classifier, wanted: Sequence[str]) -> tuple[str, ...
     Raises:
         ConfigError: there is no such layer, or it is not spatial; those that exist are listed.
 
-    >>> from tcam_cache.cams import Classifier
+    >>> from tcam_cache.models import Classifier
     >>> find_layers(Classifier("resnet18", ("cat", "dog")), ["last", "layer2"])
     ('layer2.1', 'layer4.1')
     """

@@ -1,8 +1,19 @@
 """Every exception the library raises on purpose; the command line turns each into one message, exit 1."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 SHOWN_OFFENDERS = 30
+
+
+def near_names(name: str, known: Iterable[str]) -> str:
+    """Return a sentence that names those of the known names that a wrong one may have been meant for.
+
+    >>> near_names("resnet51", ["resnet50", "vgg16"])
+    'Did you mean resnet50? '
+    """
+    found = get_close_matches(name, list(known), n=5)
+    return f"Did you mean {', '.join(found)}? " if found else ""
 
 
 class TcamCacheError(Exception):

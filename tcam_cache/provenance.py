@@ -13,7 +13,7 @@ from typing import Any
 
 from tcam_cache.version import __version__
 
-RECORDED_PACKAGES = ("torch", "torchvision", "zarr", "numpy", "scikit-image", "pillow")
+RECORDED_PACKAGES = ("torch", "torchvision", "zarr", "numpy", "scikit-image", "pillow", "timm")
 
 
 def canonical_json(value: Any) -> str:

@@ -168,9 +168,10 @@ class Builder:
             ConfigError: a class that the classifier does not know, a layer that is none, and so on.
             RunError: there is no run, or none with a finished epoch.
         """
-        manifest, source = open_data(config)
-        manifest = manifest.sampled(config.every)
         map_source = open_map_source(config)
+        interpolation = map_source.maps.classifier.preprocessing.interpolation
+        manifest, source = open_data(config, interpolation)
+        manifest = manifest.sampled(config.every)
         map_source.classifier_file.require_classes(manifest.classes)
         return cls(config, manifest, source, map_source, _plan(config, manifest, map_source))
 
@@ -193,13 +194,14 @@ class Builder:
 
 
 def _plan(config: BuildConfig, manifest: Manifest, map_source: MapSource) -> CachePlan:
-    device, side = map_source.maps.classifier.mean.device, map_source.image_size
+    classifier, side = map_source.maps.classifier, map_source.image_size
+    device, how = classifier.mean.device, classifier.preprocessing.interpolation
     with torch.inference_mode():
         height, width = map_source.maps(torch.zeros(1, 3, side, side, device=device), 0)[0].maps.shape[-2:]
     settings = {
         "algorithm": CAM_ALGORITHM,
         **map_source.settings,
-        "input": {"size": side, "resize": "squash, bilinear, antialiased", "colour": "RGB"},
+        "input": {"size": side, "resize": f"squash, {how}, antialiased", "colour": "RGB"},
         "maps": map_settings((height, width)),
         # Kernels differ with the batch, and with them the last bits.
         "numerics": {**map_source.numerics, "batch_size": config.batch_size},

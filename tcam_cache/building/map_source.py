@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import torch
 from torch.nn.functional import interpolate
 
-from tcam_cache.cams import CamExtractor, Cams, find_layers, normalise
+from tcam_cache.cams import AUTO, CamExtractor, Cams, ScaledCams, find_layers, normalise, sides_of
 from tcam_cache.config import BuildConfig
+from tcam_cache.config.build import parse_scales
 from tcam_cache.devices import find_device
 from tcam_cache.inference import Localizer
 from tcam_cache.models import (
@@ -123,20 +124,48 @@ def open_map_source(config: BuildConfig) -> MapSource:
 def _classifier_source(config: BuildConfig) -> MapSource:
     file = read_classifier_file(config.classifier)
     classifier = file.classifier("best_localization")
-    layers = find_layers(classifier, [name.strip() for name in config.layers.split(",")])
+    names = [name.strip() for name in config.layers.split(",")]
+    layers = find_layers(classifier, names)
+    own = "geometric" if AUTO in names else "max"
+    fuse = own if config.fuse == "auto" else config.fuse
     classifier = fold_batch_norm(classifier, spared=layers)
     classifier = classifier.to(find_device(config.device), memory_format=torch.channels_last)
     extractor = CamExtractor(
-        classifier, config.method, layers, compiled=config.compile, amp=DTYPES[config.amp]
+        classifier, config.method, layers, fuse=fuse, compiled=config.compile, amp=DTYPES[config.amp]
     )
+    size = config.image_size or file.frames().size
+    scales = parse_scales(config.scales)
+    sides = sides_of(scales, size)
+    averaged = sides != (size,) or config.flip
+    if averaged:
+        base = min(sides, key=lambda side: abs(side - size))
+        maps: MapNetwork = ScaledCams(extractor, sides, config.flip, base)
+        _say_the_cost(sides, config.flip, size)
+    else:
+        maps = extractor
+    # Caches of before know no other way to fuse than the maximum.
+    fused = {"fuse": fuse} if len(layers) > 1 and fuse != "max" else {}
     settings = {
         "method": config.method,
         "layers": list(extractor.layers),
+        **fused,
+        **({"scales": {"sides": list(sides), "flip": config.flip}} if averaged else {}),
         "target": config.target,
         "classifier": _described(file, "best_localization"),
     }
     numerics = {"amp": config.amp, "compile": config.compile}
-    return MapSource(extractor, file, config.image_size, settings, numerics)
+    return MapSource(maps, file, max(sides), settings, numerics)
+
+
+def _say_the_cost(sides: Sequence[int], flip: bool, size: int) -> None:
+    pixels = sum(side**2 for side in sides) * (2 if flip else 1) / size**2
+    logger.info(
+        "frames of %s pixels%s: %.1f times the work of %d pixels alone",
+        ", ".join(map(str, sides)),
+        " and their mirror images" if flip else "",
+        pixels,
+        size,
+    )
 
 
 def _run_source(config: BuildConfig) -> MapSource:
@@ -159,4 +188,6 @@ def _described(file: ClassifierFile, checkpoint: str) -> dict[str, Any]:
         "dilated": file.dilated,
         "classes": list(file.classes),
         "weights": file.hashes()[checkpoint],
+        # Caches of before know no other preprocessing than ImageNet's.
+        **({"preprocessing": dict(file.preprocessing)} if file.preprocessing else {}),
     }

@@ -2,11 +2,15 @@
 
 from tcam_cache.cams.extractor import CamExtractor
 from tcam_cache.cams.fusion import Cams, normalise
-from tcam_cache.cams.layers import find_layers
+from tcam_cache.cams.layers import AUTO, find_layers
+from tcam_cache.cams.scales import ScaledCams, sides_of
 
 __all__ = [
+    "AUTO",
     "CamExtractor",
     "Cams",
+    "ScaledCams",
     "find_layers",
     "normalise",
+    "sides_of",
 ]

@@ -1,15 +1,15 @@
 """CAMs of any method at any layer: closed forms where they hold, a partial backward pass elsewhere."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
 from tcam_cache.cams.fusion import DEEP_STAGES, Cams, fused, normalise
-from tcam_cache.cams.layers import LAST, check_spatial, find_layers, shallow_layers
+from tcam_cache.cams.layers import LAST, check_spatial, find_layers
 from tcam_cache.cams.methods import ACTIVATION, GRADIENT_FORMS, closed_form, mean_activation
+from tcam_cache.cams.recording import recorded
 from tcam_cache.config.build import METHODS
 from tcam_cache.errors import ConfigError
 from tcam_cache.models import Classifier
@@ -60,17 +60,18 @@ def chosen_classes(targets: str | torch.Tensor, logits: torch.Tensor) -> torch.T
 SMOOTH = "smooth-gradcam++"
 SMOOTH_RUNS, SMOOTH_NOISE, SMOOTH_SEED = 4, 0.3, 0
 
-# The activations (B, K, h, w) of each chosen layer, and the (B, C) logits, in one graph.
+# The outputs of each chosen layer as it gives them, and the (B, C) logits, in one graph.
 Run = tuple[list[torch.Tensor], torch.Tensor]
 
 
 class CamExtractor:
     """Turns frames into normalised CAMs and logits by one forward pass, and a partial backward where needed.
 
-    At the last layer before a GAP + linear head every method has a closed form: one matrix product. Elsewhere
-    the frozen network runs to the shallowest layer without gradients, and only what lies behind it is
-    differentiated, for the whole batch at once; `activation` needs no gradient anywhere. No hook is set, no
-    weight gets a gradient, and it works under `torch.no_grad()` and `torch.inference_mode()` alike.
+    At the last layer before a GAP + linear head every method has a closed form: one matrix product. At any
+    other module the frozen network runs to the shallowest layer without gradients, and only what lies behind
+    it is differentiated, for the whole batch at once; `activation` needs no gradient anywhere.
+    No hook stays, no weight gets a gradient, and it works under `torch.no_grad()` and
+    `torch.inference_mode()` alike.
 
     >>> model = Classifier("squeezenet1_1", ("cat", "dog")).freeze()
     >>> cams, logits = CamExtractor(model, "layercam")(torch.rand(2, 3, 64, 64), [0, 1])
@@ -84,6 +85,7 @@ class CamExtractor:
         method: str = "layercam",
         layers: Sequence[str] = (LAST,),
         *,
+        fuse: str = "max",
         compiled: bool = False,
         amp: torch.dtype | None = None,
     ) -> None:
@@ -92,38 +94,33 @@ class CamExtractor:
         Args:
             classifier: in evaluation mode.
             method: one of `METHODS`.
-            layers: names of its layers, or "last"; the maps of several are fused by their maximum.
-            compiled: run the forward pass through `torch.compile`.
+            layers: names of its modules at any depth, "last" or "auto"; see `find_layers`.
+            fuse: how the maps of several become one: "max", "mean" or "geometric".
+            compiled: run what comes before the first of the layers through `torch.compile`.
             amp: the precision of the network's forward pass, such as `torch.bfloat16`; the arithmetic of the
                 CAMs themselves stays in single precision.
 
         Raises:
-            ConfigError: an unknown method or layer, a method that has no form at that layer, or a classifier
-                in training mode.
+            ConfigError: an unknown method or layer, a method that has no form at that layer, nothing to
+                compile, or a classifier in training mode.
         """
         if method not in METHODS:
             raise ConfigError(f"unknown CAM method {method!r}. Those that exist: {', '.join(METHODS)}.")
         if classifier.training:
             raise ConfigError("the classifier is in training mode. Call its freeze() first.")
-        self.classifier, self.method, self._amp = classifier, method, amp
+        self.classifier, self.method, self._amp, self._fuse = classifier, method, amp, fuse
         self.layers = find_layers(classifier, layers)
-        modules = classifier.layers()
-        self.is_closed = self.layers == (list(modules)[-1],) and isinstance(classifier.head, nn.Linear)
+        pooled = self.layers[0] in (*classifier.stages.last(), LAST)
+        self.is_closed = len(self.layers) == 1 and pooled and isinstance(classifier.head, nn.Linear)
         if method not in (*GRADIENT_FORMS, ACTIVATION) and not self.is_closed:
             raise ConfigError(
                 f"{method} is made of the head's weights: it needs one linear layer right behind the layer. "
                 f"Got {', '.join(self.layers)} and a {type(classifier.head).__name__}. Take the last layer, "
                 f"or one of {', '.join(GRADIENT_FORMS)}, {ACTIVATION}."
             )
-        shallow = shallow_layers(classifier, DEEP_STAGES)
+        shallow = classifier.stages.before(DEEP_STAGES) if len(self.layers) > 1 else ()
         self._shallow = [name in shallow for name in self.layers]
-        ends = [list(modules).index(name) + 1 for name in self.layers]
-        before, *self._behind = [
-            nn.Sequential(*list(modules.values())[start:end])
-            for start, end in pairwise([0, *ends, len(modules)])
-        ]
-        # One program for every batch size: which one runs may not depend on the batches that came before.
-        self._before = torch.compile(before, dynamic=True) if compiled else before
+        self._before, self._behind = self._cut(compiled)
 
     def __call__(self, images: torch.Tensor, targets: Targets) -> tuple[Cams, torch.Tensor]:
         """Return the CAMs of a batch and its (B, C) logits.
@@ -138,82 +135,110 @@ class CamExtractor:
         wanted = checked_targets(targets, len(images), self.classifier.classes)
         with torch.no_grad():
             values = self.classifier.standardised(images)
-            activations = self._activations(values)
-        check_spatial(self.classifier, self.layers[0], activations)
-        maps, logits = self._maps(values, activations, wanted)
+        maps, logits = self._maps(values, wanted)
         return normalise(maps if wanted == ALL else maps[:, 0]), logits
 
-    def _maps(
-        self, values: torch.Tensor, activations: torch.Tensor, targets: str | torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _cut(self, compiled: bool) -> tuple[nn.Module, nn.Module]:
+        """Return what runs before the layers' activations are of interest, and the rest of the backbone."""
+        stages, name = self.classifier.stages, self.layers[0]
+        before, behind = (_Deepest(stages), nn.Identity()) if self.is_closed else stages.cut(name)
+        if not compiled:
+            return before, behind
+        if next(before.parameters(), None) is None:
+            raise ConfigError(
+                f"there is nothing to compile before layer {name} of {self.classifier.arch}. Leave compiling "
+                "out, or take the last layer."
+            )
+        # One program for every batch size: which one runs may not depend on the batches that came before.
+        return torch.compile(before, dynamic=True), behind
+
+    def _maps(self, values: torch.Tensor, targets: str | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return raw maps (B, N, h, w) of N classes a frame, and the logits."""
+        if self.is_closed:
+            return self._closed(values, targets)
+        return (self._class_free if self.method == ACTIVATION else self._by_gradient)(values, targets)
+
+    @torch.no_grad()
+    def _closed(self, values: torch.Tensor, targets: str | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        activations = self._entered(values)
+        check_spatial(self.classifier, self.layers[0], activations, len(values))
+        logits = self.classifier.logits(activations)
+        chosen = chosen_classes(targets, logits)
         if self.method == ACTIVATION:
-            return self._class_free(activations, targets)
-        return (self._closed if self.is_closed else self._by_gradient)(values, activations, targets)
+            return mean_activation(activations)[:, None].expand(-1, chosen.shape[1], -1, -1), logits
+        return closed_form(self.method, activations, self.classifier.head.weight[chosen]), logits
 
     @torch.no_grad()
     def _class_free(
-        self, activations: torch.Tensor, targets: str | torch.Tensor
+        self, values: torch.Tensor, targets: str | torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        layers, logits = self._run(activations)
-        maps = self._of_layers([mean_activation(layer) for layer in layers])
+        kept, logits = self._run(values, gradients=False)
+        maps = self._of_layers([mean_activation(one) for one in self._spatial(kept, values)])
         return maps[:, None].expand(-1, chosen_classes(targets, logits).shape[1], -1, -1), logits
-
-    @torch.no_grad()
-    def _closed(
-        self, _values: torch.Tensor, activations: torch.Tensor, targets: str | torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        logits = self.classifier.logits(activations)
-        head = self.classifier.head.weight[chosen_classes(targets, logits)]
-        return closed_form(self.method, activations, head), logits
 
     # Inference mode forbids gradients for good, so it is left for what needs them.
     @torch.inference_mode(False)
     @torch.enable_grad()
     def _by_gradient(
-        self, values: torch.Tensor, activations: torch.Tensor, targets: str | torch.Tensor
+        self, values: torch.Tensor, targets: str | torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        clean = self._run(activations)
-        classes = chosen_classes(targets, clean[1].detach()).clone()
-        runs = [clean] if self.method != SMOOTH else [self._run(one) for one in self._noisy(values)]
-        maps = [
-            self._layer_map(clean[0], runs, classes[:, column], column + 1 < classes.shape[1])
-            for column in range(classes.shape[1])
-        ]
-        return torch.stack(maps, 1), clean[1].detach()
+        kept, logits = clean = self._run(values, gradients=True)
+        activations = [one.detach() for one in self._spatial(kept, values)]
+        classes = chosen_classes(targets, logits.detach()).clone()
+        runs = [clean] if self.method != SMOOTH else [self._run(one, True) for one in self._noisy(values)]
+        maps = []
+        for column in range(classes.shape[1]):
+            gradients = self._gradients(runs, classes[:, column], column + 1 < classes.shape[1], values)
+            with torch.no_grad():
+                pairs = zip(activations, gradients, strict=True)
+                maps.append(self._of_layers([GRADIENT_FORMS[self.method](*pair) for pair in pairs]))
+        return torch.stack(maps, 1), logits.detach()
 
-    def _layer_map(
-        self, activations: list[torch.Tensor], runs: list[Run], classes: torch.Tensor, keep_graph: bool
-    ) -> torch.Tensor:
-        form = GRADIENT_FORMS[self.method]
-        scores = [logits.gather(1, classes[:, None]).sum() for _, logits in runs]
-        gradients = [
-            torch.autograd.grad(score, layers, retain_graph=keep_graph)
-            for score, (layers, _) in zip(scores, runs, strict=True)
-        ]
-        with torch.no_grad():
-            of_layers = map(torch.stack, zip(*gradients, strict=True))
-            return self._of_layers([form(*of_layer) for of_layer in zip(activations, of_layers, strict=True)])
+    def _gradients(
+        self, runs: Sequence[Run], classes: torch.Tensor, again: bool, values: torch.Tensor
+    ) -> list[torch.Tensor]:
+        """Return each layer's gradients (n, B, K, h, w) of one class a frame, over n runs."""
+        of_runs = []
+        for layers, logits in runs:
+            score = logits.gather(1, classes[:, None]).sum()
+            found = torch.autograd.grad(score, layers, retain_graph=again, allow_unused=True)
+            filled = [
+                torch.zeros_like(one) if grad is None else grad
+                for one, grad in zip(layers, found, strict=True)
+            ]
+            of_runs.append(self._spatial(filled, values))
+        return [torch.stack(of_layer) for of_layer in zip(*of_runs, strict=True)]
 
     def _of_layers(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
-        return maps[0] if len(maps) == 1 else fused(maps, self._shallow)
+        return maps[0] if len(maps) == 1 else fused(maps, self._shallow, self._fuse)
 
-    def _run(self, activations: torch.Tensor) -> Run:
-        layers = [activations.detach().clone().requires_grad_(torch.is_grad_enabled())]
-        with self._autocast(activations):
-            # A layer may work in place, so each gets a copy: what is kept here stays what it was.
-            for part in self._behind:
-                layers.append(part(layers[-1].clone()).to(activations.dtype))
-        *kept, deepest = layers
-        return kept, self.classifier.logits(deepest)
+    def _run(self, values: torch.Tensor, gradients: bool) -> Run:
+        with torch.no_grad():
+            entered = self._entered(values)
+        named = self.classifier.stages.named()
+        modules = [named.get(name, self._behind) for name in self.layers]
+        with recorded(modules, values.dtype, gradients) as kept:
+            with self._autocast(values):
+                deepest = self._behind(entered).to(values.dtype)
+            return kept, self.classifier.logits(deepest)
+
+    def _spatial(self, kept: Sequence[torch.Tensor], values: torch.Tensor) -> list[torch.Tensor]:
+        """Return what the layers gave as maps (B, K, h, w)."""
+        stages, size = self.classifier.stages, tuple(values.shape[-2:])
+        named = stages.named()
+        found = []
+        for name, one in zip(self.layers, kept, strict=True):
+            maps = stages.as_map(one, named.get(name, stages), size)
+            check_spatial(self.classifier, name, maps, len(values))
+            found.append(maps)
+        return found
 
     def _noisy(self, values: torch.Tensor) -> list[torch.Tensor]:
         generator = torch.Generator().manual_seed(SMOOTH_SEED)
         noise = SMOOTH_NOISE * torch.randn(SMOOTH_RUNS, *values.shape[1:], generator=generator)
-        with torch.no_grad():
-            return [self._activations(values + one.to(values)) for one in noise]
+        return [values + one.to(values) for one in noise]
 
-    def _activations(self, values: torch.Tensor) -> torch.Tensor:
+    def _entered(self, values: torch.Tensor) -> torch.Tensor:
         try:
             with self._autocast(values):
                 return self._before(values).to(values.dtype)
@@ -226,3 +251,12 @@ class CamExtractor:
 
     def _autocast(self, values: torch.Tensor) -> torch.autocast:
         return torch.autocast(values.device.type, self._amp, enabled=self._amp is not None)
+
+
+class _Deepest(nn.Module):
+    def __init__(self, stages: nn.Module) -> None:
+        super().__init__()
+        self.stages = stages
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.stages.deepest(values)

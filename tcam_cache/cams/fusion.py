@@ -48,24 +48,30 @@ GAMMA = 2.0
 DEEP_STAGES = 2
 
 
-def fused(maps: Sequence[torch.Tensor], shallow: Sequence[bool]) -> torch.Tensor:
-    """Return the maximum of several layers' maps, each in units of its own maximum, at the finest resolution.
+def fused(maps: Sequence[torch.Tensor], shallow: Sequence[bool], fuse: str = "max") -> torch.Tensor:
+    """Return several layers' maps as one, at the finest resolution.
 
-    A shallow layer's map has few high values, so it is scaled first: tanh(gamma M / max M).
+    Their maximum is of maps in units of their own maximum; a shallow layer's map has few high values, so it
+    is scaled first: tanh(gamma M / max M). Their mean, arithmetic or geometric, is of maps in [0, 1].
 
     Args:
         maps: (..., h, w) raw maps of one layer each, a maximum above 0 where they say something; resolutions
             may differ.
         shallow: which of them are of shallow layers.
+        fuse: "max", "mean" or "geometric".
 
     >>> deep, shallow = torch.tensor([[[0.0, 4.0]]]), torch.tensor([[[1.0, 0.5]]])
     >>> [round(value, 3) for value in fused([deep, shallow], [False, True]).flatten().tolist()]
     [0.964, 1.0]
+    >>> fused([deep, shallow], [False, True], "mean").tolist()
+    [[[0.5, 0.5]]]
     """
     size = max((one.shape[-2:] for one in maps), key=lambda shape: shape[0] * shape[1])
-    return torch.stack(
-        [_resized(_scaled(one, below), size) for one, below in zip(maps, shallow, strict=True)]
-    ).amax(0)
+    if fuse == "max":
+        scaled = [_scaled(one, below) for one, below in zip(maps, shallow, strict=True)]
+        return torch.stack([resized(one, size) for one in scaled]).amax(0)
+    stacked = torch.stack([resized(normalise(one).maps, size) for one in maps])
+    return stacked.mean(0) if fuse == "mean" else stacked.prod(0).pow(1 / len(maps))
 
 
 def _scaled(maps: torch.Tensor, shallow: bool) -> torch.Tensor:
@@ -74,7 +80,8 @@ def _scaled(maps: torch.Tensor, shallow: bool) -> torch.Tensor:
     return torch.tanh(GAMMA * unit) if shallow else unit
 
 
-def _resized(maps: torch.Tensor, size: torch.Size) -> torch.Tensor:
+def resized(maps: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    """Return maps (..., h, w) at another size, interpolated linearly; at their own they stay as they are."""
     if maps.shape[-2:] == size:
         return maps
     flat = maps.reshape(-1, 1, *maps.shape[-2:])

@@ -1,16 +1,19 @@
-"""The layers of a backbone that CAMs can be taken of, by torchvision's names."""
+"""The modules of a backbone that CAMs can be taken of, by its library's names, and those known to be good."""
 
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
-from tcam_cache.errors import ConfigError
+from tcam_cache.errors import ConfigError, near_names
 from tcam_cache.models import Classifier
-from tcam_cache.models.backbone import chained
+from tcam_cache.models.tracing import Call
 
-LAST = "last"
+LAST, AUTO = "last", "auto"
 # What comes after the features, by its names here and in torchvision: it has no position in the frame.
 NOT_SPATIAL = ("head", "fc", "classifier", "avgpool", "pool", "flatten")
+# Layers found good on real video, of networks that are of no family below.
+GOOD_LAYERS = {"squeezenet1_0": ("features.7", "features.12")}
 
 
 def find_layers(classifier: Classifier, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -18,50 +21,149 @@ def find_layers(classifier: Classifier, wanted: Sequence[str]) -> tuple[str, ...
 
     Args:
         classifier: whose layers they are.
-        wanted: names such as "layer3.1"; "layer3" is its last part, "last" the deepest layer.
+        wanted: names of modules at any depth, such as "layer3.1" or "layer3.1.conv2"; "layer3" is its last
+            part, "last" the deepest layer, "auto" what `auto_layers` finds.
 
     Raises:
-        ConfigError: there is no such layer, or it is not spatial; those that exist are listed.
+        ConfigError: there is no such layer, or it is not spatial, or it runs several times; the nearest names
+            and those of the large layers are listed.
 
     >>> from tcam_cache.models import Classifier
-    >>> find_layers(Classifier("resnet18", ("cat", "dog")), ["last", "layer2"])
-    ('layer2.1', 'layer4.1')
+    >>> find_layers(Classifier("resnet18", ("cat", "dog")), ["last", "layer2", "layer3.1.conv1"])
+    ('layer2.1', 'layer3.1.conv1', 'layer4.1')
     """
-    names = list(classifier.layers())
-    found, faults = set(), []
+    layers, named = list(classifier.layers()), classifier.stages.named()
+    found: set[str] = set()
+    faults = []
     for name in wanted:
-        fitting = names if name == LAST else [one for one in names if f"{one}.".startswith(f"{name}.")]
-        if fitting:
-            found.add(fitting[-1])
+        if name == LAST:
+            found.add(next(iter(classifier.stages.last()), LAST))
+        elif name == AUTO:
+            found.update(auto_layers(classifier))
+        elif name in named:
+            found.add(name)
+        elif inside := [one for one in layers if name and one.startswith(f"{name}.")]:
+            found.add(inside[-1])
         elif name.split(".")[0] in NOT_SPATIAL:
             faults.append(f"{name}: comes after pooling, its activation is not spatial")
         else:
-            faults.append(f"{name or 'an empty name'}: no such layer")
+            faults.append(f"{name or 'an empty name'}: no such layer. {near_names(name, named)}".rstrip())
+    runs = _runs(classifier) if found - set(layers) - {LAST} else {}
+    for name in sorted(found & set(runs)):
+        if runs[name] != 1:
+            times = f"runs {runs[name]} times" if runs[name] else "does not run before pooling"
+            faults.append(f"{name}: {times} in a forward pass, expected once")
     if faults or not found:
         raise ConfigError(
             f"got {len(faults)} layer(s) of {classifier.arch} that no CAM can be taken of; expected some of: "
-            f"{LAST}, {', '.join(names)}.",
+            f"{LAST}, {AUTO}, {', '.join(layers)}, or a module inside them.",
             faults,
         )
-    return tuple(name for name in names if name in found)
+    return tuple(name for name in [*(runs or layers), LAST] if name in found)
 
 
-def shallow_layers(classifier: Classifier, deep_stages: int) -> frozenset[str]:
-    """Return the names of all layers before the last `deep_stages` stages."""
-    first = classifier.stages[: max(0, len(classifier.stages) - deep_stages)]
-    count = sum(len(chained({"": stage})) for stage in first)
-    return frozenset(list(classifier.layers())[:count])
+def auto_layers(classifier: Classifier) -> tuple[str, ...]:
+    """Return the layers whose LayerCAMs, averaged, find objects best, as far as is known.
+
+    Of inverted residuals (MobileNet, EfficientNet, MnasNet): the activation after the depthwise convolution
+    of the last block of stride 16, and of the last block of the stage behind it. The outputs of such blocks
+    are linear, of any sign, and their CAMs say little; those of the last layer are coarse. Of SqueezeNet 1.0
+    its first Fire module of stride 8 and its last. Of any other network the last layer.
+
+    >>> from tcam_cache.models import Classifier
+    >>> auto_layers(Classifier("mobilenet_v2", ("cat", "dog")))
+    ('features.13.conv.1.2', 'features.16.conv.1.2')
+    """
+    if classifier.arch in GOOD_LAYERS:
+        return GOOD_LAYERS[classifier.arch]
+    stages = classifier.stages
+    usual = (next(iter(stages.last()), LAST),)
+    if len(stages.strides) < 2:
+        return usual
+    names = {id(module): name for name, module in stages.named().items()}
+    early, fine = stages.before(1), stages.side // stages.strides[-2]
+    found = [
+        (names[id(call.module)], call.shape[-1], channels)
+        for call, channels in _inverted_residuals(stages.trace().calls)
+    ]
+    last = max((place for place, (name, *_) in enumerate(found) if name in early), default=-1)
+    if last < 0 or found[last][1] != fine:
+        return usual
+    behind = found[last + 1 :]
+    stage = [name for name, _, channels in behind if channels == behind[0][2]]
+    return (found[last][0], *stage[-1:])
 
 
-def check_spatial(classifier: Classifier, name: str, activations: torch.Tensor) -> None:
+def check_spatial(classifier: Classifier, name: str, activations: torch.Tensor | None, batch: int) -> None:
     """Make sure that a layer's activations (B, K, h, w) tell one place from another.
 
     Raises:
-        ConfigError: they have a single position; a map of it would be constant.
+        ConfigError: they are no map, or have a single position; a map of it would be constant.
     """
-    if activations.ndim != 4 or activations.shape[-2] * activations.shape[-1] < 2:
+    shape = () if activations is None else tuple(activations.shape)
+    if len(shape) != 4 or shape[0] != batch or shape[-2] * shape[-1] < 2:
+        said = f"activations of shape {shape}" if shape else "no maps"
         raise ConfigError(
-            f"layer {name} of {classifier.arch} gives activations of shape {tuple(activations.shape)}: "
-            "they are not spatial. Take larger frames, a smaller output stride, or an earlier layer: "
-            f"{', '.join(classifier.layers())}."
+            f"layer {name} of {classifier.arch} gives {said}: they are not spatial. Take larger frames, a "
+            f"smaller output stride, or an earlier layer: {', '.join(classifier.layers())}."
         )
+
+
+def _runs(classifier: Classifier) -> dict[str, int]:
+    """Return how often each module runs, by name, in the order they first end; then those that never run."""
+    calls = [id(call.module) for call in classifier.stages.trace().calls]
+    named = classifier.stages.named()
+    first = {module: place for place, module in reversed(list(enumerate(calls)))}
+    counts = {name: calls.count(id(module)) for name, module in named.items()}
+    return dict(sorted(counts.items(), key=lambda item: first.get(id(named[item[0]]), len(calls))))
+
+
+def _inverted_residuals(calls: Sequence[Call]) -> list[tuple[Call, int]]:
+    """Return, of each depthwise convolution that is normalised and activated, the activation.
+
+    Beside it are the channels that the next convolution makes of it. A network that attends as well is of
+    another family: nothing.
+    """
+    found: list[tuple[Call, int]] = []
+    if any(isinstance(call.module, nn.Linear) for call in calls):
+        return found
+    for place, call in enumerate(calls):
+        if not _is_depthwise(call.module):
+            continue
+        behind = calls[place + 1 :]
+        activation = _activation_of(call, behind)
+        project = next((one for one in behind if _projects(one)), None)
+        fits = project is not None and project.module.in_channels == call.shape[1]
+        if activation is not None and fits:
+            found.append((activation, project.shape[1]))
+    return found
+
+
+def _activation_of(call: Call, behind: Sequence[Call]) -> Call | None:
+    """Follow a convolution's output through its BatchNorm to what activates it."""
+    state, normalised, activation = call.given, False, None
+    for one in behind:
+        if one.taken != state or one.given in (None, one.taken):
+            continue
+        if isinstance(one.module, nn.BatchNorm2d) and not normalised:
+            # timm's have the activation in them.
+            normalised, state = True, one.given
+            active = getattr(one.module, "act", None)
+            activation = one if active is not None and not isinstance(active, nn.Identity) else None
+            if activation is not None:
+                return activation
+        elif normalised and not list(one.module.parameters()):
+            return one
+        else:
+            return None
+    return activation
+
+
+def _is_depthwise(module: nn.Module) -> bool:
+    if not isinstance(module, nn.Conv2d):
+        return False
+    return module.groups == module.in_channels == module.out_channels > 1 and max(module.kernel_size) > 1
+
+
+def _projects(call: Call) -> bool:
+    return isinstance(call.module, nn.Conv2d) and call.module.groups == 1 and call.shape[-1] > 1

@@ -11,10 +11,11 @@ from tcam_cache.files import Place
 METHODS = ("cam", "gradcam", "gradcam++", "smooth-gradcam++", "xgradcam", "layercam", "activation")
 TARGETS = ("tag", "prediction")
 BACKENDS = ("loky", "dask")
+FUSES = ("auto", "max", "mean", "geometric")
 # How the name of each picture that `inspect` draws may end: the format is what the name says.
 SUFFIXES = {"png": (".png", ".jpg", ".jpeg"), "gif": (".gif",), "mp4": (".mp4",)}
 # What `build` takes beside one of --classifier and --run alone; a run brings its own image size.
-OF_CLASSIFIER = ("method", "layers", "target", "image_size", "compile", "amp")
+OF_CLASSIFIER = ("method", "layers", "fuse", "scales", "flip", "target", "image_size", "compile", "amp")
 OF_RUN = ("map_size",)
 
 
@@ -34,14 +35,29 @@ class BuildConfig(DataConfig):
     )
     method: str = setting(default="layercam", help="CAM method", choices=METHODS)
     layers: str = setting(
-        default="last", help="backbone layers by commas, such as layer3,layer4: their maximum"
+        default="last",
+        help="modules of the backbone by commas, such as layer3,layer4.2.conv2; auto: known good ones",
     )
+    fuse: str = setting(
+        default="auto",
+        help="how several layers become one; auto: geometric for auto layers, else max",
+        choices=FUSES,
+    )
+    scales: str = setting(
+        default="1",
+        help="average the maps of frames at these sizes, times --image-size, such as 0.7,1,1.4,1.9",
+    )
+    flip: bool = setting(default=False, help="average the maps of mirrored frames in, too")
     target: str = setting(default="tag", help="the class whose CAM is stored", choices=TARGETS)
     every: int = setting(
         default=1, help="cache every K-th frame of a shot, and all annotated ones", minimum=1
     )
     batch_size: int = setting(default=32, help="frames of one shot in a forward pass", minimum=1)
-    image_size: int = setting(default=224, help="frames are squashed to this side", minimum=32)
+    image_size: int | None = setting(
+        default=None,
+        help="frames are squashed to this side; default: the backbone's, often 224",
+        minimum=32,
+    )
     map_size: int = setting(default=56, help="side of the maps that --run stores", minimum=2)
     shard: str | None = setting(default=None, help="i/N: this machine's share of the shots, 0 <= i < N")
     jobs: int | None = setting(
@@ -74,6 +90,7 @@ class BuildConfig(DataConfig):
         super().__post_init__()
         self._check_origin()
         parse_shard(self.shard)
+        parse_scales(self.scales)
         if (self.backend == "dask") != (self.scheduler is not None):
             raise ConfigError(
                 f"got backend {self.backend!r} and scheduler {self.scheduler!r}; expected --backend dask and "
@@ -111,6 +128,26 @@ def parse_shard(text: str | None) -> tuple[int, int]:
     if len(parts) == 2 and all(part.isdecimal() for part in parts) and int(parts[0]) < int(parts[1]):
         return int(parts[0]), int(parts[1])
     raise ConfigError(f"got shard {text!r}; expected i/N with 0 <= i < N, such as 0/4.")
+
+
+def parse_scales(text: str) -> tuple[float, ...]:
+    """Return the scales that a text names by commas.
+
+    Raises:
+        ConfigError: one is no number between 0.1 and 10, or is named twice.
+
+    >>> parse_scales("0.7, 1")
+    (0.7, 1.0)
+    """
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if found and all(0.1 <= scale <= 10 for scale in found) and len(set(found)) == len(found):
+        return found
+    raise ConfigError(
+        f"got scales {text!r}; expected different numbers from 0.1 to 10 by commas, such as 0.7,1,1.4,1.9."
+    )
 
 
 @config

@@ -3,6 +3,7 @@
 from tcam_cache.config.base import PathSetting, config, setting
 from tcam_cache.config.data import FitConfig
 
+# Those of torchvision's whose strides are removed as the paper does; any other of its networks does as well.
 ARCHITECTURES = (
     "resnet18", "resnet34", "resnet50", "vgg16", "squeezenet1_0", "squeezenet1_1", "mobilenet_v3_large",
 )  # fmt: skip
@@ -13,9 +14,19 @@ class ClassifierConfig(FitConfig):
     """Stage 0: fit the classifier g on tags alone."""
 
     out: PathSetting = setting(help="the classifier file to write, g.pt")
-    arch: str = setting(default="resnet50", help="torchvision backbone", choices=ARCHITECTURES)
-    weights: str = setting(default="imagenet", help="imagenet (downloaded), none, or a state-dict file")
-    output_stride: int | None = setting(default=None, help="8, 16 or 32; default: 8, the published setting")
+    arch: str = setting(default="resnet50", help="backbone: torchvision's name, or timm:NAME (extra timm)")
+    weights: str = setting(
+        default="imagenet", help="imagenet (a package's or downloaded), none, or a state-dict file"
+    )
+    output_stride: int | None = setting(
+        default=None,
+        help="8, 16 or 32; default: 8 for ResNet, VGG, SqueezeNet, MobileNetV3 (published), else 16",
+    )
+    image_size: int | None = setting(
+        default=None,
+        help="side of the random crop, out of frames squashed to 256/224; default: the backbone's, often 224",
+        minimum=32,
+    )
     dilated: bool = setting(
         default=False, help="dilate kernels where strides are removed; for --freeze-backbone"
     )

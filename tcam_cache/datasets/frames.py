@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from tcam_cache.config import DataConfig
 from tcam_cache.datasets.manifest import Manifest, is_upright
 from tcam_cache.datasets.manifest_file import read_manifest
 from tcam_cache.datasets.picture_files import as_rgb, file_and_frame, opened, require_whole
-from tcam_cache.datasets.video import VideoFrames
+from tcam_cache.datasets.video import VideoFrames, resampling
 from tcam_cache.errors import FrameError
 from tcam_cache.records import Frame, FrameSource, Shot
 
@@ -35,9 +35,9 @@ _ON_ITS_SIDE = (5, 6, 7, 8)
 _PNG_TAGS = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
 
 
-def squashed(frame: np.ndarray, size: int) -> np.ndarray:
+def squashed(frame: np.ndarray, size: int, interpolation: str = "bilinear") -> np.ndarray:
     """Return an (H, W, 3) uint8 frame squashed to (size, size, 3), as every `FrameSource` does."""
-    return np.array(Image.fromarray(frame).resize((size, size), Image.Resampling.BILINEAR))
+    return np.array(Image.fromarray(frame).resize((size, size), resampling(interpolation)))
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,13 @@ class ImageFrames:
             pixels are as stored.
         depth: bits that data of more than 8 bits use, see `picture_files.data_depth`; None for each
             frame's own.
+        interpolation: how frames are squashed, see `resampling`.
     """
 
     root: Path
     upright: bool = True
     depth: int | None = None
+    interpolation: str = "bilinear"
 
     def files(self, shot: Shot) -> tuple[Path, ...]:
         """Return the files that a shot's frames are read from, one a frame, but for pictures that move."""
@@ -64,7 +66,7 @@ class ImageFrames:
         return tuple(self.root / shot.folder / name for name in files)
 
     def read(self, shot: Shot, t: int, size: int | None = None) -> Frame:
-        """Decode frame t of a shot; with `size`, squash it to size x size (bilinear, antialiased).
+        """Decode frame t of a shot; with `size`, squash it to size x size (antialiased).
 
         Raises:
             FrameError: the frame is missing, empty, truncated or not an image.
@@ -73,7 +75,7 @@ class ImageFrames:
             rgb = as_rgb(turned(image) if self.upright else image, self.depth)
             width, height = rgb.size
             if size is not None:
-                rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
+                rgb = rgb.resize((size, size), resampling(self.interpolation))
             return Frame(np.array(rgb), width, height)
 
 
@@ -169,15 +171,27 @@ class Indexed(Protocol):
     facts: Mapping[str, Any]
 
 
-def frame_source(data: Indexed) -> FrameSource:
-    """Return what reads the frames of a data set, as its header says that they were indexed."""
+def frame_source(data: Indexed, interpolation: str = "bilinear") -> FrameSource:
+    """Return what reads the frames of a data set, as its header says that they were indexed.
+
+    Args:
+        data: a manifest or a scan.
+        interpolation: how frames are squashed, see `resampling`.
+    """
     upright = is_upright(data.facts)
     if data.layout == "videos":
-        return VideoFrames(data.root, upright, absolute="times" not in data.facts)
-    return ImageFrames(data.root, upright, data.facts.get("depth", 16))
+        return VideoFrames(data.root, upright, "times" not in data.facts, interpolation)
+    return ImageFrames(data.root, upright, data.facts.get("depth", 16), interpolation)
 
 
-def open_data(config: DataConfig) -> tuple[Manifest, FrameSource]:
-    """Read the manifest and return it with the source of its frames."""
+def squashing(source: ImageFrames | VideoFrames, interpolation: str) -> FrameSource:
+    """Return the source of the same frames that squashes them by an interpolation, see `resampling`."""
+    if isinstance(source, VideoFrames):
+        return VideoFrames(source.root, source.upright, source.absolute, interpolation)
+    return replace(source, interpolation=interpolation)
+
+
+def open_data(config: DataConfig, interpolation: str = "bilinear") -> tuple[Manifest, FrameSource]:
+    """Read the manifest and return it with the source of its frames, squashed as the backbone wants them."""
     manifest = read_manifest(config.manifest, config.root)
-    return manifest, frame_source(manifest)
+    return manifest, frame_source(manifest, interpolation)

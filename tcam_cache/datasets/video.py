@@ -20,6 +20,11 @@ _NEAR_MS = 1000
 _LEFT_TO_THE_PARENT: list[Any] = []
 
 
+def resampling(interpolation: str) -> Image.Resampling:
+    """Return Pillow's filter for "bilinear", "bicubic", "lanczos" or "nearest"."""
+    return Image.Resampling[interpolation.upper()]
+
+
 class VideoFrames:
     """Reads a shot's frames out of the video file that its `folder` names; a `FrameSource`.
 
@@ -32,15 +37,23 @@ class VideoFrames:
         root: the folder that the files' paths are relative to.
         upright: turn and mirror frames as the file's display matrix says; else pixels are as stored.
         absolute: names count from the container's zero, as in manifests that say nothing of it.
+        interpolation: how frames are squashed, see `resampling`.
     """
 
-    def __init__(self, root: Path | str, upright: bool = True, absolute: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path | str,
+        upright: bool = True,
+        absolute: bool = False,
+        interpolation: str = "bilinear",
+    ) -> None:
         self.root, self.upright, self.absolute = Path(root), upright, absolute
+        self.interpolation = interpolation
         self._open: OrderedDict[str, _Reader] = OrderedDict()
         self._process = os.getpid()
 
     def read(self, shot: Shot, t: int, size: int | None = None) -> Frame:
-        """Decode frame t of a shot; with `size`, squash it to size x size (bilinear, antialiased).
+        """Decode frame t of a shot; with `size`, squash it to size x size (antialiased).
 
         Raises:
             FrameError: the file is missing or damaged, or has no frame at that time.
@@ -50,7 +63,7 @@ class VideoFrames:
             pixels = picture(self._reader(shot.folder).at(time_of(shot.frames[t])), self.upright)
         height, width = pixels.shape[:2]
         if size is not None:
-            squashed = Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR)
+            squashed = Image.fromarray(pixels).resize((size, size), resampling(self.interpolation))
             pixels = np.array(squashed)
         return Frame(pixels, width, height)
 
@@ -65,7 +78,8 @@ class VideoFrames:
         return hash(self.root)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"root": self.root, "upright": self.upright, "absolute": self.absolute}
+        names = ("root", "upright", "absolute", "interpolation")
+        return {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)

@@ -113,9 +113,8 @@ class Localizer:
         Args:
             images: (B, 3, S, S) RGB in [0, 1], of the size the decoder was trained at.
         """
-        features = self.classifier.features(images)
-        foreground = self.decoder(features, images).float().softmax(1)[:, 1]
-        return foreground, self.classifier.logits(features[-1])
+        features, logits = self.classifier.features_and_logits(images)
+        return self.decoder(features, images).float().softmax(1)[:, 1], logits
 
     def maps(
         self,
@@ -175,7 +174,8 @@ class Localizer:
         if frame.dtype != np.uint8 or not frame.size:
             raise FrameError(f"got {_described(frame)}; expected (H, W, 3) uint8 RGB. Convert it.")
         height, width = frame.shape[:2]
-        pixels = torch.from_numpy(squashed(frame, self.config.image_size)).permute(2, 0, 1)[None]
+        how = self.classifier.preprocessing.interpolation
+        pixels = torch.from_numpy(squashed(frame, self.config.image_size, how)).permute(2, 0, 1)[None]
         with torch.inference_mode():
             foreground, logits = self.foreground(as_images(pixels, self.device))
             scores = resize_maps(foreground, MAP_SIZE).cpu().numpy()[0]
@@ -205,7 +205,7 @@ def new_networks(file: ClassifierFile, config: TrainConfig) -> tuple[Classifier,
     classifier = file.classifier("best_classification")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return classifier, Decoder(classifier.channels, config.decoder_width, classifier.full_resolution)
+        return classifier, Decoder(classifier.channels, config.decoder_width, classifier.strides)
 
 
 def _threshold(path: Path, epoch: int | None) -> dict[str, Any] | None:

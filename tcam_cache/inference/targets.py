@@ -12,6 +12,7 @@ from tcam_cache.cache import CamCache
 from tcam_cache.config import EvaluateConfig
 from tcam_cache.datasets import Manifest
 from tcam_cache.datasets.batches import ShotFrame
+from tcam_cache.datasets.frames import squashing
 from tcam_cache.errors import CacheError, ExtraError, StorageError
 from tcam_cache.inference.localizer import Localizer
 from tcam_cache.inference.maps import FrameMap, cached_maps
@@ -146,6 +147,7 @@ def _run_target(
     config: EvaluateConfig, manifest: Manifest, source: FrameSource, workers: int
 ) -> tuple[EvaluationTarget, Manifest]:
     localizer = Localizer.open(config.run, config.device)
+    source = squashing(source, localizer.classifier.preprocessing.interpolation)
     trained, carried = localizer.config, localizer.threshold or {}
     fits = (carried.get("boxes"), carried.get("map_size")) == (config.boxes, config.map_size)
     cache, manifest, out_of_reach = _cache_of_run(localizer, manifest)

@@ -2,14 +2,17 @@
 
 import importlib
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
+from math import prod
 from types import ModuleType
 
 import torch
 from torch import nn
 
 from tcam_cache.config.classifier import ARCHITECTURES
-from tcam_cache.errors import ConfigError
+from tcam_cache.errors import ConfigError, near_names
+from tcam_cache.models.preprocessing import Preprocessing
 
 # torchvision registers fake kernels for these two operators without asking whether its library was loaded.
 SCHEMAS = (
@@ -40,18 +43,36 @@ def torchvision_models() -> ModuleType:
     return importlib.import_module("torchvision.models")
 
 
+TIMM = "timm:"
 PUBLISHED_OUTPUT_STRIDE = 8
+OTHERS_OUTPUT_STRIDE = 16
+# A child of a network of one of these kinds ends what comes before pooling.
+_AFTER_FEATURES = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Linear, nn.Dropout, nn.Flatten)
 
 
 def torchvision_network(arch: str, weights: str | None = None) -> nn.Module:
     """Return a torchvision network with random weights, or with the named pretrained ones.
 
     Raises:
-        ConfigError: the architecture is not one that has been cut into stages here.
+        ConfigError: torchvision has no classification network of that name; the nearest are named.
     """
-    if arch not in ARCHITECTURES:
-        raise ConfigError(f"got architecture {arch!r}; expected one of {', '.join(ARCHITECTURES)}.")
-    return torchvision_models().get_model(arch, weights=weights)
+    models = torchvision_models()
+    known = models.list_models(module=models)
+    if arch not in known:
+        raise ConfigError(
+            f"got architecture {arch!r}, which torchvision has not. {near_names(arch, known)}Expected one "
+            f"such as {', '.join(ARCHITECTURES)}, or {TIMM}NAME for a network of timm's."
+        )
+    with warnings.catch_warnings(action="ignore"):  # Of two it says that its defaults will change.
+        return models.get_model(arch, weights=weights)
+
+
+def torchvision_preprocessing(arch: str) -> Preprocessing:
+    """Return what torchvision trained the first ImageNet weights of a network on."""
+    first = next(iter(torchvision_models().get_model_weights(arch))).transforms()
+    return Preprocessing(
+        tuple(first.mean), tuple(first.std), first.interpolation.value, int(first.crop_size[0])
+    )
 
 
 def feature_layers(network: nn.Module) -> dict[str, nn.Module]:
@@ -63,9 +84,16 @@ def feature_layers(network: nn.Module) -> dict[str, nn.Module]:
         layers = {f"features.{name}": layer for name, layer in network.features.named_children()}
         if isinstance(network.features[-1], nn.MaxPool2d):
             layers.popitem()
+        if type(network).__name__ == "DenseNet":
+            layers["relu"] = nn.ReLU()  # It has no module of its own there.
         return layers
-    names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
-    return {name: getattr(network, name) for name in names}
+    layers = {}
+    for name, child in network.named_children():
+        if isinstance(child, _AFTER_FEATURES) or name in ("classifier", "heads"):
+            break
+        if not name.lower().startswith("aux"):
+            layers[name] = child
+    return layers
 
 
 def chained(layers: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
@@ -92,8 +120,8 @@ def split_into_stages(layers: Iterable[nn.Module]) -> list[nn.Sequential]:
 
 
 def stage_stride(stage: nn.Module) -> int:
-    """Return 2 for a stage that halves the resolution, else 1."""
-    return 2 if _strided(stage) else 1
+    """Return how many times smaller a stage makes its input: 1, 2, or 4 where it cuts it into patches."""
+    return max((_stride(part) for part in stage.modules()), default=1)
 
 
 def limit_output_stride(
@@ -109,9 +137,12 @@ def limit_output_stride(
         ConfigError: the architecture has no such output stride.
     """
     strides = [stage_stride(stage) for stage in stages]
-    native = 2 ** strides.count(2)
-    wanted = PUBLISHED_OUTPUT_STRIDE if output_stride is None else output_stride
+    native = prod(strides)
     offered = [stride for stride in (8, 16, 32) if stride <= native]
+    if not all(_can_lose_its_stride(part) for stage in stages for part in stage.modules()):
+        offered = [native]
+    own = PUBLISHED_OUTPUT_STRIDE if arch in ARCHITECTURES else OTHERS_OUTPUT_STRIDE
+    wanted = (own if own in offered else native) if output_stride is None else output_stride
     if wanted not in offered:
         raise ConfigError(
             f"got output stride {wanted} for {arch}; expected one of {', '.join(map(str, offered))}."
@@ -127,14 +158,23 @@ def limit_output_stride(
     return wanted
 
 
-def stage_channels(stages: Iterable[nn.Module]) -> list[int]:
-    """Return the number of channels that leave each stage."""
-    return [_last_channels(stage) for stage in stages]
-
-
 def _strided(module: nn.Module) -> bool:
-    kinds = (nn.Conv2d, nn.MaxPool2d)
-    return any(isinstance(part, kinds) and part.stride in (2, (2, 2)) for part in module.modules())
+    return any(_stride(part) > 1 for part in module.modules())
+
+
+def _stride(part: nn.Module) -> int:
+    if not isinstance(part, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+        return 1
+    return part.stride if isinstance(part.stride, int) else max(part.stride)
+
+
+def _can_lose_its_stride(part: nn.Module) -> bool:
+    # A kernel of even size cannot keep the resolution, and a mean over 2 x 2 is part of what was learned.
+    if isinstance(part, nn.Conv2d):
+        return _stride(part) == 1 or all(side % 2 for side in part.kernel_size)
+    # Two blocks of Inception pool beside their convolutions, by no module of theirs.
+    pools = isinstance(part, nn.AvgPool2d) and _stride(part) > 1
+    return not pools and type(part).__name__ not in ("InceptionB", "InceptionD")
 
 
 def _without_stride(layer: nn.Module, rate: int, spread: int) -> nn.Module:
@@ -149,13 +189,3 @@ def _without_stride(layer: nn.Module, rate: int, spread: int) -> nn.Module:
             part.stride, part.dilation = (1, 1), (dilation, dilation)
             part.padding = tuple(dilation * (side // 2) for side in part.kernel_size)
     return layer
-
-
-def _last_channels(stage: nn.Module) -> int:
-    # A Fire module and a ResNet block declare parts in another order than they run, so ask the data flow.
-    first = next(part for part in stage.modules() if isinstance(part, nn.Conv2d))
-    was_training = stage.training
-    with torch.no_grad():
-        channels = stage.eval()(torch.zeros(1, first.in_channels, 16, 16)).shape[1]
-    stage.train(was_training)
-    return channels

@@ -1,6 +1,7 @@
 """The classifier g: a backbone, global average pooling and a linear head; and batch norms folded into it."""
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -8,30 +9,22 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from tcam_cache.models.backbone import (
-    chained,
-    feature_layers,
-    limit_output_stride,
-    split_into_stages,
-    stage_channels,
-    stage_stride,
-    torchvision_network,
-)
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from tcam_cache.models.backbone import TIMM
+from tcam_cache.models.chain import Chain
+from tcam_cache.models.preprocessing import Preprocessing
+from tcam_cache.models.timm_backbone import TimmBackbone
 
 
 class Classifier(nn.Module):
     """Map frames to one logit per tag, and keep the features that CAMs and the decoder are made of.
 
     Attributes:
-        arch: torchvision's name of the backbone.
+        arch: torchvision's name of the backbone, or timm's behind "timm:".
         classes: tags, in the order of the logits.
+        stages: the backbone, a `Chain` or a `TimmBackbone`.
         output_stride: how many times smaller the deepest features are than the frame.
         dilated: kernels spread where strides were removed.
-        channels: of each stage's output, shallow to deep.
-        full_resolution: the shallowest stage's output is as large as the frame (VGG).
+        preprocessing: how the backbone wants its frames.
         head: the linear layer on the pooled features.
     """
 
@@ -42,45 +35,55 @@ class Classifier(nn.Module):
         output_stride: int | None = None,
         dilated: bool = False,
         network: nn.Module | None = None,
+        preprocessing: Preprocessing | None = None,
     ) -> None:
         super().__init__()
-        layers = feature_layers(network or torchvision_network(arch))
-        stages = split_into_stages(layers.values())
-        self.arch, self.dilated = arch, dilated
-        self.classes = tuple(classes)
-        self.output_stride = limit_output_stride(stages, output_stride, arch, dilated)
-        self.channels = stage_channels(stages)
-        self.full_resolution = stage_stride(stages[0]) == 1
-        self.stages = nn.ModuleList(stages)
-        self._names = tuple(layers)
-        self.head = nn.Linear(self.channels[-1], len(self.classes))
+        if arch.startswith(TIMM):
+            self.stages: Chain | TimmBackbone = TimmBackbone(arch, network, output_stride)
+        else:
+            self.stages = Chain(arch, network, output_stride, dilated)
+        self.arch, self.classes = arch, tuple(classes)
+        self.output_stride, self.dilated = self.stages.output_stride, self.stages.dilated
+        self.preprocessing = preprocessing or self.stages.preprocessing
+        self.head = nn.Linear(self.stages.depth, len(self.classes))
         # From zero, weights hold what the tags taught and nothing else: CAMs are made of them.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(self.preprocessing.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(self.preprocessing.std).view(1, 3, 1, 1))
+
+    @property
+    def channels(self) -> list[int]:
+        """Channels of each feature that the decoder taps, shallow to deep."""
+        return self.stages.channels
+
+    @property
+    def strides(self) -> list[int]:
+        """How many times smaller than the frame each of those features is."""
+        return self.stages.strides
 
     def layers(self) -> dict[str, nn.Module]:
-        """Return every layer of the backbone by torchvision's name, in the order they run one after another.
+        """Return the layers of the backbone by its library's names, shallow to deep.
+
+        Of torchvision's networks it is every layer of the chain, of timm's what the decoder taps.
 
         >>> list(Classifier("squeezenet1_1", ("cat", "dog")).layers())[:3]
         ['features.0', 'features.1', 'features.2']
         """
-        in_order = (layer for stage in self.stages for layer in stage)
-        return chained(dict(zip(self._names, in_order, strict=True)))
+        return self.stages.layers()
 
     def standardised(self, images: torch.Tensor) -> torch.Tensor:
         """Return what the first layer takes, for (B, 3, H, W) RGB images in [0, 1]."""
         return (images - self.mean) / self.std
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Return each stage's output, shallow to deep, for (B, 3, H, W) RGB images in [0, 1]."""
-        values = self.standardised(images)
-        outputs = []
-        for stage in self.stages:
-            values = stage(values)
-            outputs.append(values)
-        return outputs
+        """Return what the decoder taps, shallow to deep, for (B, 3, H, W) RGB images in [0, 1]."""
+        return self.stages(self.standardised(images))[0]
+
+    def features_and_logits(self, images: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Return what `features` does, and the (B, C) logits of the same forward pass."""
+        taps, deepest = self.stages(self.standardised(images))
+        return taps, self.logits(deepest)
 
     def logits(self, activations: torch.Tensor) -> torch.Tensor:
         """Return (B, C) logits of the deepest features (B, K, h, w): global average pooling, then linear."""
@@ -88,7 +91,11 @@ class Classifier(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return (B, C) logits for (B, 3, H, W) RGB images in [0, 1]."""
-        return self.logits(self.features(images)[-1])
+        return self.logits(self.stages.deepest(self.standardised(images)))
+
+    def halves(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """Return the backbone's parameters before its last stage, and those of the last stage."""
+        return self.stages.halves()
 
     def freeze(self) -> "Classifier":
         """Put the classifier into evaluation mode for good, without gradients, and return it."""
@@ -114,16 +121,38 @@ def fold_batch_norm(classifier: Classifier, spared: Iterable[str] = ()) -> Class
 
     Args:
         classifier: in evaluation mode; it is left as it is.
-        spared: names of layers whose own output is wanted, before the BatchNorm.
+        spared: names of modules whose own output is wanted, before the BatchNorm.
     """
     folded = copy.deepcopy(classifier)
-    layers = folded.layers()
-    kept = [layers[name] for name in spared]
+    named = folded.stages.named()
+    kept = {id(named[name]) for name in spared if name in named}
+    followed = _followed(folded)
     for parent in list(folded.modules()):
-        # In every torchvision backbone a BatchNorm is declared right behind the convolution it follows.
+        # A BatchNorm is declared right behind the convolution it follows; the trace says whether it does.
         for (name, first), (after, second) in pairwise(list(parent.named_children())):
-            pair = isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d)
-            if pair and not any(first is one for one in kept):
+            if id(first) not in kept and (id(first), id(second)) in followed:
                 setattr(parent, name, fuse_conv_bn_eval(first, second))
-                setattr(parent, after, nn.Identity())
+                setattr(parent, after, _without_norm(second))
     return folded.freeze()
+
+
+def _followed(classifier: Classifier) -> set[tuple[int, int]]:
+    """Return the pairs, by identity, of a BatchNorm and the convolution whose output it takes, that first."""
+    calls = classifier.stages.trace().calls
+    # Subclasses may do more than their parents: what is not known is left alone.
+    given = {call.given: call.module for call in calls if type(call.module).__name__ in _CONVOLUTIONS}
+    return {
+        (id(given[call.taken]), id(call.module))
+        for call in calls
+        if type(call.module).__name__ in _NORMS and call.taken in given
+    }
+
+
+_CONVOLUTIONS = ("Conv2d", "Conv2dSame")
+_NORMS = ("BatchNorm2d", "BatchNormAct2d")
+
+
+def _without_norm(norm: nn.Module) -> nn.Module:
+    """Return what else a norm does, by the same names: timm's may have an activation in it."""
+    rest = OrderedDict((name, part) for name, part in norm.named_children())
+    return nn.Sequential(rest) if rest else nn.Identity()

@@ -1,6 +1,7 @@
 """The decoder f: a U-Net decoder on the stages of the frozen encoder."""
 
 from collections.abc import Sequence
+from math import ceil, log2
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +17,18 @@ class Decoder(nn.Module):
     """Turn the encoder's features into two logit maps, background and foreground.
 
     From the deepest stage to the shallowest, each block resizes to the next stage and takes it in as a skip;
-    one more block, without a skip, goes from the shallowest stage to the input's size. Channels halve from
-    block to block and end at 16: 256, 128, 64, 32, 16 for the five stages of a ResNet.
+    the last one, without a skip, goes to the input's size. Where a stage is more
+    than twice as fine as the one before it, blocks without a skip double the size in between. Channels halve
+    from block to block and end at 16: 256, 128, 64, 32, 16 for the five stages of a ResNet.
 
     Args:
-        encoder_channels: channels of the encoder's stages, shallow to deep, at least two.
+        encoder_channels: channels of the encoder's stages, shallow to deep.
         width: factor on the decoder's channels, which stay at least 8.
-        full_resolution: the shallowest stage already has the input's size (VGG), so that the block without a
-            skip is left out.
+        strides: how many times smaller than the input each stage is; default: 2, 4, 8 and so on. At stride 1
+            (VGG) the block without a skip is left out.
 
     Raises:
-        ConfigError: there are fewer than two stages.
+        ConfigError: there is no stage.
 
     >>> decoder = Decoder((8, 16), width=0.5)
     >>> decoder([torch.zeros(1, 8, 4, 4), torch.zeros(1, 16, 2, 2)], torch.zeros(1, 3, 8, 8)).shape
@@ -34,20 +36,29 @@ class Decoder(nn.Module):
     """
 
     def __init__(
-        self, encoder_channels: Sequence[int], width: float = 1.0, full_resolution: bool = False
+        self,
+        encoder_channels: Sequence[int],
+        width: float = 1.0,
+        strides: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        if len(encoder_channels) < 2:
-            raise ConfigError(
-                f"got an encoder of {len(encoder_channels)} stage(s); the decoder needs at least two. "
-                "Choose another architecture."
-            )
+        if not encoder_channels:
+            raise ConfigError("got an encoder without stages. Choose another architecture.")
+        if strides is None:
+            strides = [2 ** (place + 1) for place in range(len(encoder_channels))]
         *skips, channels = encoder_channels
-        skips = [*skips[::-1], *([] if full_resolution else [0])]
+        goals = list(zip([*strides[-2::-1], 1], [*skips[::-1], 0], strict=True))
+        if strides[0] == 1:
+            goals.pop()
+        # Channels that each block takes in, or None for one that only doubles the size.
+        joins: list[int | None] = []
+        for deep, (stride, skip) in zip(strides[::-1], goals, strict=False):
+            joins += [None] * (ceil(log2(deep / stride)) - 1) + [skip]
+        self.joins = joins
         blocks = []
-        for position, skip in enumerate(skips, start=1):
-            out = max(LEAST_CHANNELS, round(width * LAST_CHANNELS * 2 ** (len(skips) - position)))
-            blocks.append(_block(channels + skip, out))
+        for position, skip in enumerate(joins, start=1):
+            out = max(LEAST_CHANNELS, round(width * LAST_CHANNELS * 2 ** (len(joins) - position)))
+            blocks.append(_block(channels + (skip or 0), out))
             channels = out
         self.blocks = nn.ModuleList(blocks)
         self.head = nn.Conv2d(channels, 2, 3, padding=1)
@@ -65,10 +76,13 @@ class Decoder(nn.Module):
             (B, 2, H, W): channel 0 is background, channel 1 foreground.
         """
         *skips, x = features
-        for block in self.blocks:
-            skip = skips.pop() if skips else None
-            x = _resized(x, (images if skip is None else skip).shape[-2:])
-            x = block(x if skip is None else torch.cat([x, skip], 1))
+        for block, join in zip(self.blocks, self.joins, strict=True):
+            goal = skips[-1] if skips else images
+            if join is None:
+                x = block(_resized(x, [min(2 * x.shape[axis], goal.shape[axis]) for axis in (-2, -1)]))
+                continue
+            x = _resized(x, goal.shape[-2:])
+            x = block(torch.cat([x, skips.pop()], 1) if skips else x)
         return self.head(x)
 
 

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from tcam_cache.errors import ConfigError, WeightsError
 from tcam_cache.files import write_bytes
 from tcam_cache.models.classifier import Classifier
+from tcam_cache.models.preprocessing import Preprocessing
 from tcam_cache.models.weights import parse_torch_bytes, read_torch_file, weights_hash
 
 FORMAT = "tcam-cache-classifier"
@@ -23,7 +24,7 @@ class ClassifierFile:
     """The content of g.pt.
 
     Attributes:
-        arch: torchvision's name of the backbone.
+        arch: torchvision's name of the backbone, or timm's behind "timm:".
         classes: tags, in the order of the logits.
         output_stride: of the deepest features.
         dilated: kernels spread where strides were removed.
@@ -31,6 +32,7 @@ class ClassifierFile:
             "best_localization" (its CAMs are cached): state dicts.
         scores: what each checkpoint reached on the validation split.
         provenance: versions, settings, date.
+        preprocessing: how the backbone wants its frames, as far as it is not ImageNet's way.
     """
 
     arch: str
@@ -40,6 +42,7 @@ class ClassifierFile:
     checkpoints: Mapping[str, Mapping[str, torch.Tensor]]
     scores: Mapping[str, Any]
     provenance: Mapping[str, Any]
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
 
     def classifier(self, checkpoint: str) -> Classifier:
         """Return the frozen classifier of one checkpoint.
@@ -47,7 +50,9 @@ class ClassifierFile:
         Raises:
             WeightsError: there is no such checkpoint, or it does not fit the architecture.
         """
-        model = Classifier(self.arch, self.classes, self.output_stride, self.dilated)
+        model = Classifier(
+            self.arch, self.classes, self.output_stride, self.dilated, preprocessing=self.frames()
+        )
         try:
             model.load_state_dict(dict(self.checkpoints[checkpoint]))
         except (KeyError, RuntimeError) as error:
@@ -56,6 +61,10 @@ class ClassifierFile:
                 str(error).splitlines(),
             ) from error
         return model.freeze()
+
+    def frames(self) -> Preprocessing:
+        """Return how the backbone wants its frames."""
+        return Preprocessing.from_json(self.preprocessing)
 
     def require_classes(self, classes: Iterable[str]) -> None:
         """Make sure that it knows the classes of a manifest, whatever others it knows.
@@ -78,7 +87,8 @@ class ClassifierFile:
     def to_bytes(self) -> bytes:
         """Return the file's content."""
         buffer = io.BytesIO()
-        torch.save({"format": FORMAT, "version": VERSION, **vars(self)}, buffer)
+        values = {key: value for key, value in vars(self).items() if key != "preprocessing" or value}
+        torch.save({"format": FORMAT, "version": VERSION, **values}, buffer)
         return buffer.getvalue()
 
     def save(self, path: Path | str) -> None:
@@ -116,8 +126,9 @@ def _checked(values: Any, source: str) -> ClassifierFile:
             f"{source} is a classifier file of version {version}, newer than version {VERSION} "
             "that is known here. Install a newer tcam-cache."
         )
-    wanted = [spec.name for spec in fields(ClassifierFile)]
-    missing = [name for name in wanted if name not in values]
+    known = [spec.name for spec in fields(ClassifierFile)]
+    # Files of before know no other preprocessing than ImageNet's.
+    missing = [name for name in known if name not in values and name != "preprocessing"]
     if missing or version != VERSION:
         raise WeightsError(f"{source} is a damaged classifier file, it lacks entries. {_EXPECTED}", missing)
-    return ClassifierFile(**{name: values[name] for name in wanted})
+    return ClassifierFile(**{name: values[name] for name in known if name in values})

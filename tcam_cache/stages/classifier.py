@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from tcam_cache.config import ClassifierConfig
 from tcam_cache.config.evaluate import MAP_SIZE
 from tcam_cache.datasets import Manifest
 from tcam_cache.datasets.batches import ShotFrame
-from tcam_cache.datasets.frames import open_data
+from tcam_cache.datasets.frames import frame_source, open_data
 from tcam_cache.devices import find_device, worker_count
 from tcam_cache.errors import ManifestError, RunError
 from tcam_cache.inference.maps import FrameMap, annotated_frames, classifier_maps
@@ -84,7 +84,7 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
     require_board(config.tensorboard)
     if config.out.exists() and not config.resume:
         raise RunError(f"{config.out} is there already. Give another --out, or --resume to fit it further.")
-    manifest, source = open_data(config)
+    manifest, _ = open_data(config)
     _check_classes(manifest, config.train_split)
     device, workers = find_device(config.device), worker_count(config.workers)
     network = pretrained_network(config.arch, config.weights)
@@ -92,6 +92,9 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
         config.arch, manifest.classes, config.output_stride, config.seed, config.dilated, network
     )
     inputs = {"manifest": manifest.digest(), "splits": split_hashes(manifest, config)}
+    frames = classifier.preprocessing
+    config = replace(config, image_size=config.image_size or frames.size)
+    source = frame_source(manifest, frames.interpolation)
     run = RunFolder.begin(fit_folder(config.out), config.to_json(absolute=True), config.resume, inputs)
     index = {name: number for number, name in enumerate(manifest.classes)}
     samples = TrainingSamples(manifest.split(config.train_split), index, source, config)
@@ -152,4 +155,5 @@ def _write_classifier_file(
         checkpoints={name: run.load(name)["model"] for name in CHECKPOINTS},
         scores=dict(report.best),
         provenance=provenance(config=config.to_json()),
+        preprocessing=classifier.preprocessing.to_json(),
     ).save(config.out)

@@ -11,6 +11,7 @@ import numpy as np
 from tcam_cache.cache.source_files import stamp_of
 from tcam_cache.config import PredictConfig
 from tcam_cache.datasets import ImageFrames, VideoFrames, data_depth, frame_times, image_names, is_moving
+from tcam_cache.datasets.frames import squashing
 from tcam_cache.devices import worker_count
 from tcam_cache.errors import ConfigError, FrameError
 from tcam_cache.evaluation.report.pictures import draw_boxes, overlay_cam, save_image
@@ -68,6 +69,7 @@ def predict(config: PredictConfig) -> PredictReport:
     localizer = Localizer.open(config.run, config.device)
     tau = _threshold(config, localizer)
     source, shot = _input(config)
+    source = squashing(source, localizer.classifier.preprocessing.interpolation)
     names = dict(zip(shot.frames, range(len(shot)), strict=True))
     folder = BoxesFolder.begin(
         config.out, COLUMNS, _stamps(source, shot), _settings(config, localizer, tau), config.overwrite

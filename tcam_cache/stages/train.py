@@ -96,7 +96,8 @@ def train_decoder(config: TrainConfig) -> TrainReport:
 def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
     began = time.perf_counter()
     cache = CamCache.open(config.cache)
-    manifest, source = open_data(config)
+    file = parse_classifier_file(cache.attachment(CLASSIFIER_NAME), f"{config.cache}/{CLASSIFIER_NAME}")
+    manifest, source = open_data(config, file.frames().interpolation)
     manifest = sampled_as(cache, manifest)
     shots = manifest.split(config.train_split)
     _check_shots(shots, config)
@@ -105,7 +106,6 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
         source = cache.frames(source, [shot.id for shot in shots])
     device = find_device(config.device, ranks.local_rank, ranks.local_size)
     workers = worker_count(config.workers, ranks.local_size)
-    file = parse_classifier_file(cache.attachment(CLASSIFIER_NAME), f"{config.cache}/{CLASSIFIER_NAME}")
     classifier, decoder = new_networks(file, config)
     inputs = {
         "cache": dict(cache.settings),

@@ -23,7 +23,7 @@ class ClassifierTask:
     """Fit a classifier to the tags of independent frames by cross-entropy (paper, Sec. 4.1).
 
     Args:
-        classifier: has `stages`, `head` and `forward(images in [0, 1]) -> logits`.
+        classifier: has `stages`, `head`, `halves()` and `forward(images in [0, 1]) -> logits`.
         config: learning rates; with `freeze_backbone` the head alone is fitted and batch norms stand still.
         device: where steps run.
     """
@@ -41,11 +41,11 @@ class ClassifierTask:
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the early stages, and the last stage and head with their larger learning rate."""
-        *early, last = self.classifier.stages
-        fast = {"params": [*last.parameters(), *self.classifier.head.parameters()], "scale": self.scale}
+        early, last = self.classifier.halves()
+        fast = {"params": [*last, *self.classifier.head.parameters()], "scale": self.scale}
         if self.frozen:
             return [{**fast, "params": list(self.classifier.head.parameters())}]
-        return [{"params": [p for stage in early for p in stage.parameters()], "scale": 1.0}, fast]
+        return [{"params": early, "scale": 1.0}, fast] if early else [fast]
 
     def start_epoch(self, epoch: int) -> dict[str, float]:
         """Put what is fitted into training mode."""

@@ -1,6 +1,7 @@
 """Frames a second of every CAM method against the plain forward pass and the peers, in one run.
 
 python tests/benchmarks/bench_cams.py [ARCH] [DEVICE]     (default resnet50 cpu; 224 pixels)
+python tests/benchmarks/bench_cams.py inner [DEVICE]      (LayerCAM inside blocks: INNER below)
 
 On a CPU a second is one of CPU time of one thread; on a device it is wall time, and bf16 and compiled
 networks are timed too.
@@ -9,6 +10,7 @@ The plain forward pass is that of the network that our maps are made with: Batch
 Each peer is timed on the classifier as it comes (trainable weights, NCHW) and on that same network (frozen).
 """
 
+import copy
 import statistics
 import sys
 import time
@@ -27,6 +29,8 @@ with warnings.catch_warnings(action="ignore"):
     import torchcam.methods
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
+# A module inside a block, by the backbone and its output stride.
+INNER = {("resnet50", 32): "layer3.5.conv2", ("timm:tf_efficientnet_lite0", 16): "blocks.4.2.bn2"}
 CLASSES = tuple(f"c{number}" for number in range(10))
 ROUNDS = {8: 5, 32: 3}
 FASTER = {
@@ -65,13 +69,13 @@ def extract(extractor, images, tags):
         extractor(images, tags)
 
 
-def by_torch_cam(network, images, tags):
-    with torchcam.methods.LayerCAM(network, target_layer=last_layer(network)) as extractor:
+def by_torch_cam(network, images, tags, layer=None):
+    with torchcam.methods.LayerCAM(network, target_layer=layer or last_layer(network)) as extractor:
         extractor(tags, network(images.clone().requires_grad_()))
 
 
-def by_grad_cam(network, images, tags):
-    with pytorch_grad_cam.LayerCAM(network, [last_layer(network)]) as extractor:
+def by_grad_cam(network, images, tags, layer=None):
+    with pytorch_grad_cam.LayerCAM(network, [layer or last_layer(network)]) as extractor:
         extractor(images.clone().requires_grad_(), [ClassifierOutputTarget(tag) for tag in tags])
 
 
@@ -100,9 +104,44 @@ def actions_of(model, frozen, batch, device):
     return actions
 
 
+def inner_actions_of(model, name, batch, device):
+    """What is timed at a module inside a block, by name; ours takes the folded network, as build does."""
+    images = torch.rand(batch, 3, 224, 224, device=device)
+    last = images.to(memory_format=torch.channels_last)
+    tags = [number % len(CLASSES) for number in range(batch)]
+    frozen = fold_batch_norm(model, [name]).to(memory_format=torch.channels_last)
+    unfolded = copy.deepcopy(model).freeze()
+    actions = {
+        "plain forward": partial(forward, frozen, last),
+        "layercam": partial(extract, CamExtractor(frozen, "layercam", [name]), last, tags),
+        "layercam, not folded": partial(extract, CamExtractor(unfolded, "layercam", [name]), images, tags),
+    }
+    for label, network, values in (("as it comes", model, images), ("same network", frozen, last)):
+        layer = network.stages.named()[name]
+        actions[f"torch-cam, {label}"] = partial(by_torch_cam, network, values, tags, layer)
+        actions[f"grad-cam, {label}"] = partial(by_grad_cam, network, values, tags, layer)
+    return actions
+
+
+def inner(device="cpu"):
+    """Print our rates at inner modules, and how many times those of each peer they are."""
+    for (arch, output_stride), name in INNER.items():
+        model = seeded_classifier(arch, CLASSES, output_stride, seed=0).eval().to(device)
+        torch.nn.init.normal_(model.head.weight)
+        for batch in ROUNDS:
+            rates = rates_of(batch, inner_actions_of(model, name, batch, device), device)
+            print(f"LayerCAM at {name} of {arch}, output stride {output_stride}, batch {batch}")
+            for action, rate in rates.items():
+                ratio = rates["layercam"] / rate
+                print(f"  {action:<28} {rate:8.2f}  (layercam is {ratio:.2f} times this)", flush=True)
+
+
 def main(arch="resnet50", device="cpu"):
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    if arch == "inner":
+        inner(device)
+        return
     unit = "CPU second, one thread" if device == "cpu" else f"second, {torch.cuda.get_device_name(device)}"
     print(f"{arch}, 224 pixels, frames a {unit} (ratio to the plain forward pass)")
     for output_stride in (32, 8):

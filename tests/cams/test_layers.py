@@ -1,11 +1,14 @@
+from importlib.util import find_spec
+
 import pytest
 import torch
 
 from tcam_cache.cams import find_layers
-from tcam_cache.cams.layers import shallow_layers
 from tcam_cache.config.classifier import ARCHITECTURES
 from tcam_cache.errors import ConfigError
 from tcam_cache.models import Classifier
+
+TIMM = pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed")
 
 
 def without_numbers(arch, output_stride=8, **options):
@@ -68,10 +71,48 @@ def test_all_faults_are_named_at_once():
     assert [fault.partition(":")[0] for fault in caught.value.offenders] == ["nonsense", "fc", "layer7"]
 
 
+@pytest.mark.parametrize(
+    ("arch", "found"),
+    [
+        ("mobilenet_v2", ("features.13.conv.1.2", "features.16.conv.1.2")),
+        ("mobilenet_v3_large", ("features.12.block.1.2", "features.15.block.1.2")),
+        ("efficientnet_b0", ("features.5.2.block.1.2", "features.6.3.block.1.2")),
+        ("squeezenet1_0", ("features.7", "features.12")),
+        ("squeezenet1_1", ("features.12",)),
+        ("resnet50", ("layer4.2",)),
+        ("vgg16", ("features.29",)),
+        ("convnext_tiny", ("features.7.2",)),
+        ("shufflenet_v2_x0_5", ("conv5.2",)),
+        pytest.param("timm:tf_efficientnet_lite0", ("blocks.4.2.bn2", "blocks.5.3.bn2"), marks=TIMM),
+        pytest.param("timm:mobilenetv3_large_100", ("blocks.4.1.bn2", "blocks.5.2.bn2"), marks=TIMM),
+        pytest.param("timm:maxvit_tiny_tf_224", ("norm",), marks=TIMM),
+        pytest.param("timm:ghostnet_100", ("blocks",), marks=TIMM),
+        pytest.param("timm:rexnet_100", ("features",), marks=TIMM),
+        pytest.param("timm:deit_tiny_patch16_224", ("norm",), marks=TIMM),
+    ],
+)
+@pytest.mark.parametrize("output_stride", [None, 32])
+def test_each_family_has_its_known_good_layers_whatever_the_output_stride(arch, found, output_stride):
+    offered = output_stride if arch in ("mobilenet_v2", "efficientnet_b0", "resnet50") else None
+    assert find_layers(without_numbers(arch, offered), ["auto"]) == found
+
+
+@pytest.mark.parametrize("arch", ["mobilenet_v2", pytest.param("timm:tf_efficientnet_lite0", marks=TIMM)])
+def test_known_good_layers_are_activations_of_depthwise_convolutions_of_the_stride_before_the_last(arch):
+    model = Classifier(arch, ("a", "b"), 32).freeze()
+    named, shapes = model.stages.named(), {}
+    for name in find_layers(model, ["auto"]):
+        named[name].register_forward_hook(lambda _m, _t, given, name=name: shapes.update({name: given}))
+    model(torch.rand(1, 3, 64, 64))
+    first, second = shapes.values()
+    assert (first.shape[-1], second.shape[-1]) == (4, 2)
+    assert first.min() >= 0 and second.min() >= 0
+
+
 def test_the_last_two_stages_are_deep():
-    shallow = shallow_layers(without_numbers("resnet50"), 2)
+    shallow = without_numbers("resnet50").stages.before(2)
     assert "layer2.3" in shallow and "conv1" in shallow
     assert not {"layer3.0", "layer3.5", "layer4.2"} & shallow
     # The fourth and the fifth block of VGG begin with the pooling before them.
-    shallow = shallow_layers(without_numbers("vgg16"), 2)
+    shallow = without_numbers("vgg16").stages.before(2)
     assert "features.15" in shallow and "features.16" not in shallow

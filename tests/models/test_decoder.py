@@ -60,7 +60,7 @@ def test_the_input_need_not_be_square():
 
 def test_a_stage_at_the_input_size_needs_no_block_without_skip():
     channels, sizes = (4, 8, 12), (32, 16, 8)
-    decoder = Decoder(channels, full_resolution=True)
+    decoder = Decoder(channels, strides=(1, 2, 4))
     assert widths(decoder) == [32, 16]
     assert decoder(features(channels, sizes), images(32, 32)).shape == (1, 2, 32, 32)
 
@@ -75,14 +75,14 @@ def test_every_stage_and_every_parameter_takes_part():
 
 
 def test_without_a_resize_a_block_only_joins_and_convolves():
-    decoder = Decoder((4, 8), full_resolution=True).eval()
+    decoder = Decoder((4, 8), strides=(1, 2)).eval()
     shallow, deep = features((4, 8), (6, 6))
     by_hand = decoder.head(decoder.blocks[0](torch.cat([deep, shallow], 1)))
     assert torch.equal(decoder([shallow, deep], images(6, 6)), by_hand)
 
 
 def test_a_block_repeats_pixels_when_it_doubles_the_size():
-    decoder = Decoder((4, 8), full_resolution=True).eval()
+    decoder = Decoder((4, 8), strides=(1, 2)).eval()
     shallow, deep = features((4, 8), (8, 4))
     doubled = deep.repeat_interleave(2, 2).repeat_interleave(2, 3)
     frames = images(8, 8)
@@ -103,6 +103,28 @@ def test_weights_start_kaiming_uniform_in_the_blocks_and_xavier_in_the_head():
     assert decoder.head.bias.tolist() == [0, 0]
 
 
-def test_an_encoder_of_one_stage_is_refused():
-    with pytest.raises(ConfigError, match=r"1 stage\(s\).*at least two"):
-        Decoder((512,))
+@pytest.mark.parametrize(
+    ("channels", "strides", "sizes", "expected", "skips"),
+    [
+        ((12,), (16,), (4,), [128, 64, 32, 16], 0),
+        ((12,), (14,), (4,), [128, 64, 32, 16], 0),
+        ((4, 8, 12), (4, 8, 16), (16, 8, 4), [128, 64, 32, 16], 2),
+        ((4, 8), (2, 16), (32, 4), [128, 64, 32, 16], 1),
+        ((4, 8, 12), (2, 4, 4), (32, 16, 16), [64, 32, 16], 2),
+        ((12,), (1,), (64,), [], 0),
+    ],
+    ids=["tokens", "patches of 14", "stem of stride 4", "a gap", "dilated", "full resolution"],
+)
+def test_there_is_one_block_for_each_stride_of_two_whatever_stages_there_are(
+    channels, strides, sizes, expected, skips
+):
+    side = 56 if strides == (14,) else 64
+    decoder = Decoder(channels, strides=strides)
+    assert widths(decoder) == expected
+    assert sum(join not in (None, 0) for join in decoder.joins) == skips
+    assert decoder(features(channels, sizes), images(side, side)).shape == (1, 2, side, side)
+
+
+def test_an_encoder_without_stages_is_refused():
+    with pytest.raises(ConfigError, match="without stages"):
+        Decoder(())

@@ -1,12 +1,15 @@
 import argparse
 import collections
 import gzip
+import hashlib
 import io
 import logging
 import pathlib
 import pickle
 import random
+import socket
 import zipfile
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -18,7 +21,8 @@ from torch.optim.swa_utils import AveragedModel
 from tcam_cache.errors import WeightsError
 from tcam_cache.models import pretrained_network, weights_hash
 from tcam_cache.models.backbone import torchvision_network
-from tcam_cache.models.weights import parse_torch_bytes, read_state_dicts
+from tcam_cache.models.timm_backbone import timm_library, timm_network
+from tcam_cache.models.weights import PACKAGED, Packaged, packaged_file, parse_torch_bytes, read_state_dicts
 
 ARCH = "squeezenet1_1"
 
@@ -351,3 +355,83 @@ def test_the_hash_tells_values_shapes_types_names_and_order_apart():
         {"c": a, "b": b}, {"b": b, "a": a}, {"a": a},
     ]  # fmt: skip
     assert len({weights_hash(one) for one in variants}) == len(variants)
+
+
+LITE = "timm:tf_efficientnet_lite0"
+needs_timm = pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed")
+needs_lite = pytest.mark.skipif(
+    find_spec("timm") is None or find_spec(PACKAGED[LITE].package) is None,
+    reason="the extra is not installed",
+)
+
+
+@needs_lite
+def test_lite0_s_imagenet_weights_come_from_the_package_without_a_download(monkeypatch):
+    def refused(*_given, **_named):
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    loaded = pretrained_network(LITE, "imagenet").state_dict()
+    packaged = torch.load(packaged_file(PACKAGED[LITE]), weights_only=True)
+    assert torch.equal(loaded["conv_stem.weight"], packaged["_conv_stem.weight"])
+    assert torch.equal(loaded["blocks.6.0.bn3.running_var"], packaged["_blocks.15._bn2.running_var"])
+    assert torch.equal(loaded["bn2.weight"], packaged["_bn1.weight"])
+    from_file = pretrained_network(LITE, str(packaged_file(PACKAGED[LITE]))).state_dict()
+    assert weights_hash(from_file) == weights_hash(loaded)
+
+
+@pytest.fixture
+def fake_package(tmp_path, monkeypatch):
+    """Return a function that puts a package with one file, or none, where Python finds it."""
+
+    def make(content):
+        folder = tmp_path / "weights_of_a_test"
+        folder.mkdir()
+        (folder / "__init__.py").write_text("raise ImportError('its code is not needed')")
+        if content is not None:
+            (folder / "w.pth").write_bytes(content)
+        monkeypatch.syspath_prepend(tmp_path)
+        return Packaged("weights_of_a_test", "w.pth", hashlib.sha256(b"weights").hexdigest())
+
+    return make
+
+
+def test_a_packaged_file_is_found_without_running_the_package(fake_package):
+    assert packaged_file(fake_package(b"weights")).read_bytes() == b"weights"
+    assert packaged_file(Packaged("no_such_package", "w.pth", "")) is None
+
+
+@pytest.mark.parametrize("content", [b"other weights", b"", None])
+def test_a_packaged_file_that_is_another_is_refused(fake_package, content):
+    with pytest.raises(WeightsError, match=r"w\.pth is missing or not .* SHA-256.*tcam-cache\[lite\]"):
+        packaged_file(fake_package(content))
+
+
+@needs_timm
+@pytest.mark.parametrize(
+    ("arch", "said"), [(LITE, r"tcam-cache\[lite\]"), ("timm:resnet18", "--weights FILE")]
+)
+def test_a_download_of_timm_s_that_fails_says_what_to_do(monkeypatch, arch, said):
+    def offline(*_given, pretrained=False, **_named):
+        if pretrained:
+            raise OSError("no route to host")
+        return network
+
+    network = torch.nn.Identity()
+    monkeypatch.setattr(timm_library(), "create_model", offline)
+    monkeypatch.setattr("tcam_cache.models.weights.packaged_file", lambda _packaged: None)
+    with pytest.raises(WeightsError, match=rf"weights of {arch} \(no route to host\).*{said}"):
+        pretrained_network(arch, "imagenet")
+
+
+@needs_timm
+def test_timm_s_weights_are_checked_key_by_key_like_any(saved):
+    state = dict(timm_network("timm:test_efficientnet").state_dict())
+    loaded = pretrained_network(
+        "timm:test_efficientnet", saved({**state, "classifier.weight": torch.zeros(1)})
+    )
+    assert weights_hash(loaded.state_dict()) == weights_hash(state)
+    del state["conv_stem.weight"]
+    with pytest.raises(WeightsError) as caught:
+        pretrained_network("timm:test_efficientnet", saved(state))
+    assert caught.value.offenders == ("missing conv_stem.weight",)

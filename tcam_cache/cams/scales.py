@@ -1,0 +1,115 @@
+"""Maps averaged over several sizes of the same frame, and over its mirror image: paid once, when cached."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from tcam_cache.cams.extractor import PREDICTION, CamExtractor, Targets
+from tcam_cache.cams.fusion import Cams, normalise, resized
+from tcam_cache.errors import ConfigError
+from tcam_cache.models import Classifier
+
+# Every output stride divides it, so that no scale cuts off a part of a frame.
+STEP = 32
+LEAST_CELLS = 4
+_ANTIALIASED = ("bilinear", "bicubic")
+
+
+def sides_of(scales: Sequence[float], image_size: int) -> tuple[int, ...]:
+    """Return the sides of frames at each scale in pixels, smallest first, as multiples of 32.
+
+    Raises:
+        ConfigError: two scales have the same side.
+
+    >>> sides_of([0.7, 1, 1.4, 1.9], 224)
+    (160, 224, 320, 416)
+    """
+    if list(scales) == [1]:
+        return (image_size,)
+    sides = sorted(max(STEP, round(scale * image_size / STEP) * STEP) for scale in scales)
+    if len(set(sides)) < len(sides):
+        raise ConfigError(
+            f"got scales that make frames of {', '.join(map(str, sides))} pixels out of {image_size}; "
+            f"expected different ones. Sides are multiples of {STEP}: take scales further apart."
+        )
+    return tuple(sides)
+
+
+@dataclass(frozen=True)
+class ScaledCams:
+    """Turns frames into the mean of their normalised CAMs at several sizes; a `CamExtractor` in its use.
+
+    Attributes:
+        extractor: makes the maps of each size.
+        sides: of frames in pixels; smaller ones are made of the largest, antialiased.
+        flip: whether the mirror image's maps, mirrored back, are averaged as well.
+        base: the side whose logits are kept, and whose prediction is the class of every size.
+
+    >>> extractor = CamExtractor(Classifier("squeezenet1_1", ("cat", "dog")).freeze())
+    >>> cams, _ = ScaledCams(extractor, (64, 96), flip=True, base=64)(torch.rand(2, 3, 96, 96), 0)
+    >>> cams.maps.shape
+    torch.Size([2, 11, 11])
+    """
+
+    extractor: CamExtractor
+    sides: tuple[int, ...]
+    flip: bool
+    base: int
+
+    @property
+    def classifier(self) -> Classifier:
+        """The frozen network that the logits are of."""
+        return self.extractor.classifier
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that the maps are of."""
+        return self.extractor.layers
+
+    def __call__(self, images: torch.Tensor, targets: Targets) -> tuple[Cams, torch.Tensor]:
+        """Return the averaged CAMs of a batch, at the resolution of the largest size, and its (B, C) logits.
+
+        Args:
+            images: (B, 3, S, S) RGB in [0, 1], S the largest of `sides`.
+            targets: as `CamExtractor` takes them; flat maps count as zeros in the mean.
+
+        Raises:
+            ConfigError: a map of one of the sizes is smaller than 4 x 4 cells.
+        """
+        maps = []
+        # The base comes first: its prediction is whose maps the other sizes give.
+        for side in sorted(self.sides, key=lambda side: side != self.base):
+            frames = self._at(images, side)
+            for mirrored in (False, True) if self.flip else (False,):
+                cams, found = self.extractor(frames.flip(-1) if mirrored else frames, targets)
+                if not maps:
+                    logits = found
+                    targets = (
+                        found.argmax(1) if isinstance(targets, str) and targets == PREDICTION else targets
+                    )
+                self._require_cells(cams.maps, side)
+                maps.append(cams.maps.flip(-1) if mirrored else cams.maps)
+        finest = max((one.shape[-2:] for one in maps), key=lambda shape: shape[0] * shape[1])
+        return normalise(torch.stack([resized(one, finest) for one in maps]).mean(0)), logits
+
+    def _at(self, images: torch.Tensor, side: int) -> torch.Tensor:
+        if images.shape[-1] == side:
+            return images
+        how = self.classifier.preprocessing.interpolation
+        mode = how if how in _ANTIALIASED else "bilinear"
+        with torch.no_grad():
+            small = functional.interpolate(
+                images, (side, side), mode=mode, align_corners=False, antialias=True
+            )
+            return small.clamp(0, 1)
+
+    def _require_cells(self, maps: torch.Tensor, side: int) -> None:
+        height, width = maps.shape[-2:]
+        if min(height, width) < LEAST_CELLS:
+            raise ConfigError(
+                f"frames of {side} pixels make maps of {height} x {width} cells, too few to be averaged "
+                f"with others; expected {LEAST_CELLS} x {LEAST_CELLS} or more. Leave the smallest scale out, "
+                "or take a larger --image-size or a smaller output stride."
+            )

@@ -1,0 +1,41 @@
+"""How a backbone wants its frames: mean, standard deviation, interpolation and size."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a backbone was trained to see; the defaults are ImageNet's, as every file of before means them.
+
+    Attributes:
+        mean: of each channel, RGB in [0, 1].
+        std: standard deviation of each channel.
+        interpolation: "bilinear", "bicubic", "lanczos" or "nearest": how frames are squashed.
+        size: side of the frames in pixels that it was trained on.
+
+    >>> Preprocessing(mean=(0.5, 0.5, 0.5)).to_json()
+    {'mean': [0.5, 0.5, 0.5]}
+    """
+
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    interpolation: str = "bilinear"
+    size: int = 224
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what differs from ImageNet's, as JSON-able values."""
+        usual = asdict(IMAGENET)
+        found = {key: value for key, value in asdict(self).items() if value != usual[key]}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return what `to_json` wrote."""
+        return cls(
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        )
+
+
+IMAGENET = Preprocessing()

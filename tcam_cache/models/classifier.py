@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import nn
@@ -35,6 +36,9 @@ class Classifier(nn.Module):
         head: the linear layer on the pooled features.
     """
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(
         self,
         arch: str,
@@ -66,7 +70,7 @@ class Classifier(nn.Module):
         >>> list(Classifier("squeezenet1_1", ("cat", "dog")).layers())[:3]
         ['features.0', 'features.1', 'features.2']
         """
-        in_order = (layer for stage in self.stages for layer in stage)
+        in_order = (layer for stage in self.stages for layer in cast(nn.Sequential, stage))
         return chained(dict(zip(self._names, in_order, strict=True)))
 
     def standardised(self, images: torch.Tensor) -> torch.Tensor:
@@ -122,8 +126,9 @@ def fold_batch_norm(classifier: Classifier, spared: Iterable[str] = ()) -> Class
     for parent in list(folded.modules()):
         # In every torchvision backbone a BatchNorm is declared right behind the convolution it follows.
         for (name, first), (after, second) in pairwise(list(parent.named_children())):
-            pair = isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d)
-            if pair and not any(first is one for one in kept):
+            if not (isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d)):
+                continue
+            if not any(first is one for one in kept):
                 setattr(parent, name, fuse_conv_bn_eval(first, second))
                 setattr(parent, after, nn.Identity())
     return folded.freeze()

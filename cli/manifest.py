@@ -3,7 +3,8 @@
 from typing import Any
 
 from tcam_cache.config import ManifestConfig
-from tcam_cache_cli.options import stage_command
+
+from .options import stage_command
 
 
 @stage_command(ManifestConfig, "source")

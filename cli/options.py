@@ -96,7 +96,7 @@ def stage_command(
             config = _config(make or config_class, _given(ctx, values))
             try:
                 if alone:
-                    require_alone(ctx.command.name)
+                    require_alone(ctx.command.name or "")
                 report = stage(config)
             except TcamCacheError as error:
                 if as_json and is_main_process():
@@ -213,8 +213,8 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     if path.suffix == ".json":
         # A switch of an older version that was off changes nothing.
         values = {key: value for key, value in values.items() if key in known or value is not False}
-    given = {key: known.get(key.replace("-", "_")) for key in values}
-    unknown = mark_removed(sorted(key for key, option in given.items() if option is None))
+    given = {key: known[name] for key in values if (name := key.replace("-", "_")) in known}
+    unknown = mark_removed(sorted(values.keys() - given.keys()))
     if unknown:
         raise click.BadParameter(f"{path} sets what this command has not: {', '.join(unknown)}", ctx, param)
     wrong = [

@@ -3,8 +3,9 @@
 from typing import Any
 
 from tcam_cache.config import SearchConfig
-from tcam_cache_cli.options import stage_command
-from tcam_cache_cli.train import SECTIONS
+
+from .options import stage_command
+from .train import SECTIONS
 
 
 def _with_grid(**given: Any) -> SearchConfig:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from tcam_cache.config import TrainConfig
-from tcam_cache_cli.options import stage_command
+
+from .options import stage_command
 
 # How the help of `train` and `search` is divided; what is named nowhere is for every day.
 SECTIONS = {

@@ -15,4 +15,5 @@ import lazy_loader
 from tcam_cache.version import __version__
 
 __getattr__, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)
-__all__ = ["__version__", *_names]
+# The stub lists them all.
+__all__ = ["__version__", *_names]  # pyright: ignore[reportUnsupportedDunderAll]

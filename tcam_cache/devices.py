@@ -3,12 +3,16 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+from torch import nn
 from torch.nn.functional import interpolate
 
 from tcam_cache.errors import DeviceError
 from tcam_cache.processes import affordable
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def on_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -17,6 +21,12 @@ def on_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     On CUDA the copy runs beside what follows where memory is pinned. MPS would read memory after it is freed.
     """
     return tensor.to(device, non_blocking=device.type == "cuda")
+
+
+def to_device(module: ModuleT, device: torch.device) -> ModuleT:
+    """Move a network to a device, its weights channels last, and return it."""
+    # torch: its overloads lack this combination.
+    return module.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def as_images(rgb: torch.Tensor, device: torch.device) -> torch.Tensor:

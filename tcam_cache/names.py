@@ -129,7 +129,7 @@ def _signed_key(name: str) -> tuple[int, list[_Part], str]:
     if name[:1] != "-":
         return 1, natural_key(name, decimals=True)[1], name
     _, key, _ = natural_key(name[1:], decimals=True)
-    whole, fraction = _number(_DECIMALS.match(name[1:])[0])
+    whole, fraction = _number(_DECIMALS.split(name[1:], maxsplit=1)[1])
     # Larger first: the digits of a fraction are complemented, and its end comes after every digit.
     complement = "".join(chr(ord("9") - int(digit)) for digit in fraction) + chr(ord("9") + 1)
     return 0, [key[0], (-whole, complement), *key[2:]], name

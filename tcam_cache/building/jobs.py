@@ -1,7 +1,7 @@
 """A build over several processes, on this machine or on a dask cluster, through one joblib call."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
@@ -44,7 +44,11 @@ def build_in_jobs(
         task = joblib.delayed(_build_share)
         tasks = (task(config, plan.fingerprint, share, jobs) for share in _shares(shots, limit))
         with worker_errors():
-            for seen, done in joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
+            # joblib: declared to return None, too, which nothing of it does.
+            results: Iterable[tuple[int, Counts]] = joblib.Parallel(  # pyright: ignore[reportAssignmentType]
+                n_jobs=jobs, return_as="generator_unordered"
+            )(tasks)
+            for seen, done in results:
                 counts += done
                 on_frames(seen)
     return counts

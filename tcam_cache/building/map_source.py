@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, cast
 
 import torch
 from torch.nn.functional import interpolate
@@ -11,7 +12,7 @@ from torch.nn.functional import interpolate
 from tcam_cache.cams import AUTO, CamExtractor, Cams, ScaledCams, find_layers, normalise, sides_of
 from tcam_cache.config import BuildConfig
 from tcam_cache.config.build import parse_scales
-from tcam_cache.devices import find_device
+from tcam_cache.devices import find_device, to_device
 from tcam_cache.inference import Localizer
 from tcam_cache.models import (
     Classifier,
@@ -40,13 +41,12 @@ def warn_of_flat_maps(flat: int, frames: int) -> None:
 
 
 class MapNetwork(Protocol):
-    """Turns frames into normalised maps and logits; `CamExtractor` is one.
+    """Turns frames into normalised maps and logits; `CamExtractor` is one."""
 
-    Attributes:
-        classifier: the frozen network that the logits are of, on its device.
-    """
-
-    classifier: Classifier
+    @property
+    def classifier(self) -> Classifier:
+        """The frozen network that the logits are of, on its device."""
+        ...
 
     def __call__(self, images: torch.Tensor, targets: int | str) -> tuple[Cams, torch.Tensor]:
         """Return the maps (B, h, w) of a batch and its (B, C) logits.
@@ -122,14 +122,14 @@ def open_map_source(config: BuildConfig) -> MapSource:
 
 
 def _classifier_source(config: BuildConfig) -> MapSource:
-    file = read_classifier_file(config.classifier)
+    file = read_classifier_file(cast(Path, config.classifier))  # given where no run is
     classifier = file.classifier("best_localization")
     names = [name.strip() for name in config.layers.split(",")]
     layers = find_layers(classifier, names)
     own = "geometric" if AUTO in names else "max"
     fuse = own if config.fuse == "auto" else config.fuse
     classifier = fold_batch_norm(classifier, spared=layers)
-    classifier = classifier.to(find_device(config.device), memory_format=torch.channels_last)
+    classifier = to_device(classifier, find_device(config.device))
     extractor = CamExtractor(
         classifier, config.method, layers, fuse=fuse, compiled=config.compile, amp=DTYPES[config.amp]
     )
@@ -169,7 +169,7 @@ def _say_the_cost(sides: Sequence[int], flip: bool, size: int) -> None:
 
 
 def _run_source(config: BuildConfig) -> MapSource:
-    localizer = Localizer.open(config.run, config.device)
+    localizer = Localizer.open(cast(Path, config.run), config.device)
     image_size = localizer.config.image_size
     # Cells smaller than a pixel would say the same several times.
     maps = DecoderMaps(localizer, min(config.map_size, image_size))

@@ -110,15 +110,15 @@ class Commit:
 
 def content_digest(maps: np.ndarray, stats: np.ndarray) -> str:
     """Return the SHA-256 of a shot's numbers: (T, h, w) float16 maps, then (T, k) float32 statistics."""
-    digest = hashlib.sha256(np.ascontiguousarray(maps, "<f2"))
-    digest.update(np.ascontiguousarray(stats, "<f4"))
+    digest = hashlib.sha256(np.ascontiguousarray(maps, "<f2").data)
+    digest.update(np.ascontiguousarray(stats, "<f4").data)
     return digest.hexdigest()
 
 
 class CommitLog:
     """The commit records of one cache. A record that was read once is not read again."""
 
-    def __init__(self, objects: Objects | WritableObjects, fingerprint: str, ids: Sequence[str]) -> None:
+    def __init__(self, objects: Objects, fingerprint: str, ids: Sequence[str]) -> None:
         self._objects = objects
         self._fingerprint = fingerprint
         self._ids = ids
@@ -138,17 +138,6 @@ class CommitLog:
         for name, data in self._objects.get_all(unread).items():
             self._keep(unread[name], data)
         return {position: self._seen[position] for position in listed if position in self._seen}
-
-    def put(self, position: int, commit: Commit) -> None:
-        """Write a record: from now on the shot exists."""
-        values = {name: value for name, value in asdict(commit).items() if value is not None}
-        self._objects.put(self.name(position), (json.dumps(values, indent=2) + "\n").encode())
-        self._seen[position] = commit
-
-    def remove(self, position: int) -> None:
-        """Remove a record: from now on the shot is not finished."""
-        self._objects.remove(self.name(position))
-        self._seen.pop(position, None)
 
     def foreign_names(self) -> list[str]:
         """Return the names in the folder of records that are no record of this cache."""
@@ -171,3 +160,22 @@ class CommitLog:
             return Commit(**json.loads(data)) if data is not None else None
         except (ValueError, TypeError):
             return None
+
+
+class WritableCommitLog(CommitLog):
+    """The commit records of a cache that is written."""
+
+    def __init__(self, objects: WritableObjects, fingerprint: str, ids: Sequence[str]) -> None:
+        super().__init__(objects, fingerprint, ids)
+        self._writable = objects
+
+    def put(self, position: int, commit: Commit) -> None:
+        """Write a record: from now on the shot exists."""
+        values = {name: value for name, value in asdict(commit).items() if value is not None}
+        self._writable.put(self.name(position), (json.dumps(values, indent=2) + "\n").encode())
+        self._seen[position] = commit
+
+    def remove(self, position: int) -> None:
+        """Remove a record: from now on the shot is not finished."""
+        self._writable.remove(self.name(position))
+        self._seen.pop(position, None)

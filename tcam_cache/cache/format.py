@@ -26,7 +26,7 @@ CHUNK_BYTES = 256 * 1024
 ALIGNMENT = 128
 
 _CODEC = ZstdCodec(level=3, checksum=True)
-_DOTTED = {"name": "default", "separator": "."}
+_DOTTED: dict[str, Any] = {"name": "default", "separator": "."}
 
 
 @dataclass(frozen=True)
@@ -239,8 +239,8 @@ class Marker:
                 f"{FORMAT_VERSION}. Use a tcam_cache that knows version {version}, or build the cache again."
             )
         try:
-            sizes = {"classes": tuple(values.pop("classes")), "map_size": tuple(values.pop("map_size"))}
-            marker = cls(**values, **sizes)
+            values |= {name: tuple(values[name]) for name in ("classes", "map_size")}
+            marker = cls(**values)
             wrong = [repr(name) for name in marker.attachments if not is_attachment_name(name)]
         except (KeyError, TypeError) as error:
             raise _damaged(objects) from error

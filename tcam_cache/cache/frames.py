@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from tcam_cache.cache.commits import ShotIndex
-from tcam_cache.cache.storage.objects import Objects
+from tcam_cache.cache.storage.objects import Objects, WritableObjects
 from tcam_cache.errors import CacheError
 from tcam_cache.provenance import sha256_of
 from tcam_cache.records import Frame, FrameSource, Shot
@@ -83,25 +83,6 @@ class FrameFolder:
         found = self._header(shot_id)
         return found.side if found else None
 
-    def put(self, shot_id: str, frames: ShotFrames) -> None:
-        """Store a shot's frames: all of them, or none."""
-        payload = b"".join(frames.images)
-        header = {
-            "fingerprint": self._fingerprint,
-            "shot": shot_id,
-            "side": frames.side,
-            "sizes": [list(size) for size in frames.sizes],
-            "lengths": [len(image) for image in frames.images],
-            "sha256": hashlib.sha256(payload).hexdigest(),
-        }
-        data = json.dumps(header | {HEADER_DIGEST: sha256_of(header)}).encode()
-        self._objects.put(self.name(shot_id), MAGIC + len(data).to_bytes(8, "little") + data + payload)
-
-    def remove(self, shot_id: str) -> None:
-        """Remove a shot's frames, if they are stored."""
-        self._headers.pop(shot_id, None)
-        self._objects.remove(self.name(shot_id))
-
     def read(self, shot_id: str, t: int) -> Frame:
         """Return frame t of a shot as it is stored, with its original width and height.
 
@@ -110,10 +91,11 @@ class FrameFolder:
         """
         header = self._header(shot_id)
         start, stop = header.starts[t : t + 2].tolist() if header else (0, 0)
+        width, height = header.sizes[t].tolist() if header else (0, 0)
         data = self._objects.get_range(self.name(shot_id), start, stop) if header else None
         try:
             with Image.open(io.BytesIO(data or b"")) as image:
-                return Frame(np.array(image), *header.sizes[t].tolist())
+                return Frame(np.array(image), width, height)
         except (OSError, SyntaxError) as error:
             raise CacheError(
                 f"{self._objects.where(self.name(shot_id))} is damaged at frame {t}. Delete it and run "
@@ -159,6 +141,33 @@ class FrameFolder:
         return self._headers[shot_id]
 
 
+class WritableFrameFolder(FrameFolder):
+    """The stored frames of a cache that is written."""
+
+    def __init__(self, objects: WritableObjects, fingerprint: str, index: ShotIndex) -> None:
+        super().__init__(objects, fingerprint, index)
+        self._writable = objects
+
+    def put(self, shot_id: str, frames: ShotFrames) -> None:
+        """Store a shot's frames: all of them, or none."""
+        payload = b"".join(frames.images)
+        header = {
+            "fingerprint": self._fingerprint,
+            "shot": shot_id,
+            "side": frames.side,
+            "sizes": [list(size) for size in frames.sizes],
+            "lengths": [len(image) for image in frames.images],
+            "sha256": hashlib.sha256(payload).hexdigest(),
+        }
+        data = json.dumps(header | {HEADER_DIGEST: sha256_of(header)}).encode()
+        self._writable.put(self.name(shot_id), MAGIC + len(data).to_bytes(8, "little") + data + payload)
+
+    def remove(self, shot_id: str) -> None:
+        """Remove a shot's frames, if they are stored."""
+        self._headers.pop(shot_id, None)
+        self._writable.remove(self.name(shot_id))
+
+
 def _parsed(data: bytes, first: int) -> tuple[str, str, _Header] | None:
     """Return a header's fingerprint, shot and content, or None where it is damaged."""
     try:
@@ -197,8 +206,7 @@ class StoredFrames:
             FrameError: the frame is not stored, and its original cannot be read.
             CacheError: it is stored, and damaged.
         """
-        side = self._folder.side(shot.id) if size is not None else None
-        if side is None or size > side:
+        if size is None or (side := self._folder.side(shot.id)) is None or size > side:
             return self._originals.read(shot, t, size)
         frame = self._folder.read(shot.id, t)
         if size == side:

@@ -149,7 +149,7 @@ def _write(path: Path, contents: Contents, commits: dict[int, Commit]) -> None:
     with atomic_file(path) as file, progress_bar(total, "packing the CAMs", "frame") as bar:
         _write_header(file, (total, *contents.marker.map_size))
         for _, maps, _ in iter_verified_shots(contents, commits):
-            file.write(np.ascontiguousarray(maps, "<f2"))
+            file.write(np.ascontiguousarray(maps, "<f2").data)
             bar.update(len(maps))
 
 

@@ -325,9 +325,9 @@ class CamCache:
         return to_xarray(self._contents, self.pack(), files)
 
     def _shot(self, position: int, complete: bool) -> CachedShot:
-        index = self._contents.index
-        columns = (index.ids, index.tags, index.videos, index.splits, index.lengths)
-        return CachedShot(*(column[position] for column in columns), complete)
+        index, at = self._contents.index, position
+        named = (index.ids[at], index.tags[at], index.videos[at], index.splits[at])
+        return CachedShot(*named, index.lengths[at], complete)
 
     def _maps(self, shot_id: str, frames: range) -> np.ndarray:
         position = self._contents.finished(shot_id)

@@ -9,10 +9,11 @@ from typing import Self
 
 import numpy as np
 
-from tcam_cache.cache.commits import Commit, CommitLog, content_digest
+from tcam_cache.cache.commits import Commit, CommitLog, WritableCommitLog, content_digest
 from tcam_cache.cache.format import ARRAYS, CachePlan, Marker, empty_arrays, is_attachment_name
+from tcam_cache.cache.format import NAME as MARKER
 from tcam_cache.cache.frames import FOLDER as FRAMES
-from tcam_cache.cache.frames import FrameFolder, ShotFrames
+from tcam_cache.cache.frames import ShotFrames, WritableFrameFolder
 from tcam_cache.cache.source_files import content_of, source_changes, stamp_of
 from tcam_cache.cache.storage.arrays import Arrays
 from tcam_cache.cache.storage.objects import WritableObjects
@@ -48,8 +49,8 @@ class CamWriter:
         self._objects = objects
         self._index = plan.index
         self._arrays = Arrays(objects, read_only=False)
-        self._log = CommitLog(objects, plan.fingerprint, self._index.ids)
-        self._frames = FrameFolder(objects, plan.fingerprint, self._index)
+        self._log = WritableCommitLog(objects, plan.fingerprint, self._index.ids)
+        self._frames = WritableFrameFolder(objects, plan.fingerprint, self._index)
 
     @classmethod
     def create(cls, path: Place, plan: CachePlan, attachments: Mapping[str, bytes] | None = None) -> Self:
@@ -72,7 +73,10 @@ class CamWriter:
         if marker is None:
             _require_own_folder(objects, plan)
             _make(objects, plan, attachments or {})
+            # Another writer may have been first.
             marker = Marker.read(objects)
+        if marker is None:
+            raise CacheError(f"{objects.where(MARKER)} was removed as the cache was made. Run it again.")
         _require_same_settings(objects, plan, marker)
         objects.sweep(STALE_SECONDS)
         return cls(objects, plan)

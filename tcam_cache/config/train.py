@@ -152,12 +152,12 @@ def preset_of(values: Mapping[str, Any]) -> Any:
     >>> preset_of({"preset": "paper", "pixels": 5})
     'paper'
     """
-    decided = [spec for spec in fields(TrainConfig) if isinstance(spec.default, ByPreset)]
+    decided = {spec.name: spec.default for spec in fields(TrainConfig) if isinstance(spec.default, ByPreset)}
 
     def fits(preset: str) -> bool:
         """Tell whether all that presets decide is as this one has it."""
         return all(
-            spec.name in values and values[spec.name] == spec.default.under(preset) for spec in decided
+            name in values and values[name] == default.under(preset) for name, default in decided.items()
         )
 
     named = values["preset"]

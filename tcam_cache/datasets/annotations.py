@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tcam_cache.datasets.box_units import checked_box, doubt_units, far_beyond
 from tcam_cache.datasets.frames import image_sizes
@@ -164,7 +164,7 @@ def _example(shots: Sequence[Shot]) -> str:
     return f", such as {shots[0].path(0)}" if shots else ""
 
 
-def _row(line: int, cells: Mapping[str, str]) -> Row | str:
+def _row(line: int, cells: Mapping[str | None, Any]) -> Row | str:
     location = f"line {line}"
     if None in cells:
         return f"{location}: more cells than columns"

@@ -131,7 +131,8 @@ def turned(image: Image.Image) -> Image.Image:
 
 def shown_size(image: Image.Image, upright: bool) -> tuple[int, int]:
     """Return an image's (width, height), upright or as stored."""
-    return image.size[::-1] if upright and _orientation(image) in _ON_ITS_SIDE else image.size
+    width, height = image.size
+    return (height, width) if upright and _orientation(image) in _ON_ITS_SIDE else (width, height)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -166,9 +167,20 @@ def _reason(path: Path, error: Exception) -> str:
 class Indexed(Protocol):
     """What was indexed: a manifest, or a scan."""
 
-    root: Path
-    layout: str
-    facts: Mapping[str, Any]
+    @property
+    def root(self) -> Path:
+        """The data set's folder."""
+        ...
+
+    @property
+    def layout(self) -> str:
+        """How it lies there."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What else its header says."""
+        ...
 
 
 def frame_source(data: Indexed, interpolation: str = "bilinear") -> FrameSource:

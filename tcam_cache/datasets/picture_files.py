@@ -4,9 +4,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from PIL import Image, ImageSequence
+from PIL.TiffImagePlugin import TiffImageFile
 
 # Registered with Pillow, but documents, films, data, or drawings that another program must render.
 _NO_PICTURES = {
@@ -76,7 +78,8 @@ def opened(path: Path) -> Image.Image:
     """Open a picture file, noting in its `info` where colours are stored with 16 bits; see `as_rgb`."""
     image = Image.open(path)
     if image.format == "TIFF":
-        deep = image.mode in ("RGB", "RGBA", "LA") and 16 in image.tag_v2.get(258, ())
+        tags = cast(TiffImageFile, image).tag_v2
+        deep = image.mode in ("RGB", "RGBA", "LA") and 16 in tags.get(258, ())
     else:
         # Once it is loaded, nothing of it tells.
         deep = image.mode in ("RGB", "RGBA", "LA") and any("16" in str(tile[3]) for tile in image.tile)
@@ -158,7 +161,7 @@ def data_depth(root: Path, frames: Sequence[str]) -> int | None:
         frames: paths below it, in order; evenly spaced ones are decoded, and all that are looked at are deep.
     """
     found: set[int] = set()
-    chosen = np.linspace(0, len(frames) - 1, min(_LOOKED_AT, len(frames)), dtype=int)
+    chosen: list[int] = np.linspace(0, len(frames) - 1, min(_LOOKED_AT, len(frames)), dtype=int).tolist()
     for name in dict.fromkeys(file_and_frame(frames[at])[0] for at in chosen):
         try:
             with opened(root / name) as image:

@@ -2,7 +2,7 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,9 @@ def _opened(path: Path, absolute: bool = False) -> "VideoFile | AnimatedPicture"
     )
 
 
+_Way = Callable[[int], Iterator[tuple[int, Any]]]
+
+
 class _Reader:
     """An open file, the frames that come next, and the last one that came."""
 
@@ -166,7 +169,7 @@ class _Reader:
         last, frame = self._last
         if last == time:
             return frame
-        ways = [self.file.from_keyframe] if self.file.seekable else []
+        ways: list[_Way | None] = [self.file.from_keyframe] if self.file.seekable else []
         if last < time and (time - last <= _NEAR_MS or not self.file.seekable) and frame is not None:
             ways.insert(0, None)
         for way in ways:

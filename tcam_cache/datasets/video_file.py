@@ -102,6 +102,8 @@ class VideoFile:
         return self.container.demux(self.stream)
 
     def _sought(self, time: int) -> Iterator[Any]:
+        if self._first is None:
+            return iter(())
         # Half a millisecond on: names are rounded, and the keyframe may be the frame itself.
         offset = self._first + int((time + 0.5) / 1000 / self.stream.time_base)
         for _ in range(_ATTEMPTS):
@@ -133,7 +135,7 @@ class VideoFile:
         return [(place, self._ms(pts, base)) for place, (pts, key, base) in enumerate(packets) if key]
 
     def _ms(self, pts: int | None, base: Any) -> int:
-        if pts is None:
+        if pts is None or self._first is None:
             raise ValueError("its frames have no times; write it anew, for example as MP4")
         return round(1000 * float((pts - self._first) * base))
 

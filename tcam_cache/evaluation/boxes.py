@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from skimage.filters import threshold_otsu
 
 from tcam_cache.config.evaluate import BOX_MODES
@@ -117,7 +118,7 @@ def iou(boxes: np.ndarray, truth: np.ndarray, inclusive: bool = False) -> np.nda
         return np.where(union > 0, common / np.where(union > 0, union, 1), 0.0)
 
 
-def hits(ious: np.ndarray, mode: str, at: float = 0.5) -> np.ndarray:
+def hits(ious: ArrayLike, mode: str, at: float = 0.5) -> np.ndarray:
     """Return which overlaps count as found: IoU > 0.5 (CorLoc), >= 0.5 in the WSOL protocol.
 
     >>> hits(np.array([0.4, 0.5, 0.6]), "components").tolist()

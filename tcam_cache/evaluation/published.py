@@ -89,8 +89,7 @@ def is_youtube_objects(classes: Collection[str]) -> bool:
 
 
 def _rows(name: str) -> Iterator[dict[str, str]]:
-    with _shipped(name).open(newline="", encoding="utf-8") as file:
-        yield from csv.DictReader(file)
+    yield from csv.DictReader(_shipped(name).read_text(encoding="utf-8").splitlines())
 
 
 def _shipped(name: str) -> Traversable:

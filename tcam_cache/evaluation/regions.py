@@ -233,9 +233,9 @@ _SHIFTS = (slice(None, -1), slice(1, None))
 def _filled_area(forest: MergeForest, extents: np.ndarray, threshold: int) -> int:
     first, x0, y0, x1, y1 = (int(value) for value in extents)
     mask = forest.levels.reshape(-1, forest.width)[y0 + 1 : y1 + 1, x0 + 1 : x1 + 1] > threshold
-    components = label(mask, connectivity=2)
+    components = np.asarray(label(mask, connectivity=2))
     component = components == components[0, first % forest.width - 1 - x0]
-    outside = label(np.pad(~component, 1, constant_values=True), connectivity=1)
+    outside = np.asarray(label(np.pad(~component, 1, constant_values=True), connectivity=1))
     filled = (outside != outside[0, 0]).astype(np.int64)
-    blocks = sum(filled[rows, columns] for rows in _SHIFTS for columns in _SHIFTS)
+    blocks = np.sum([filled[rows, columns] for rows in _SHIFTS for columns in _SHIFTS], axis=0)
     return int((blocks >= 3).sum() + (blocks == 4).sum())

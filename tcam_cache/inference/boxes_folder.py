@@ -14,7 +14,7 @@ from tcam_cache.provenance import differences
 
 SETTINGS, ROWS, STAMPS, OVERLAYS = "predict.json", "boxes.csv", "frames.jsonl", "overlays"
 
-Row = list[str | float]
+Row = Sequence[str | float]
 
 
 class BoxesFolder:

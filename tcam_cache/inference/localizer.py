@@ -15,7 +15,7 @@ from tcam_cache.config.evaluate import MAP_SIZE, fixed_threshold
 from tcam_cache.datasets.batches import ShotFrame, in_batches, load_batches, only_readable, readable_parts
 from tcam_cache.datasets.frames import squashed
 from tcam_cache.datasets.manifest_file import CLASSIFIER_NAME
-from tcam_cache.devices import as_images, find_device, resize_maps
+from tcam_cache.devices import as_images, find_device, resize_maps, to_device
 from tcam_cache.errors import ConfigError, FrameError, RunError
 from tcam_cache.inference.maps import FrameMap, box_of, frame_maps
 from tcam_cache.models import Classifier, ClassifierFile, Decoder, read_classifier_file
@@ -89,8 +89,8 @@ class Localizer:
                 "were mixed. Restore them, or train anew in another folder."
             ) from error
         return cls(
-            classifier.to(device, memory_format=torch.channels_last),
-            decoder.eval().requires_grad_(False).to(device, memory_format=torch.channels_last),
+            to_device(classifier, device),
+            to_device(decoder.eval().requires_grad_(False), device),
             config,
             file,
             _threshold(folder.path / THRESHOLD_NAME, best.get("epoch")),

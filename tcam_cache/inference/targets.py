@@ -4,7 +4,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from tcam_cache.datasets import Manifest
 from tcam_cache.datasets.batches import ShotFrame
 from tcam_cache.datasets.frames import squashing
 from tcam_cache.errors import CacheError, ExtraError, StorageError
+from tcam_cache.files import Place
 from tcam_cache.inference.localizer import Localizer
 from tcam_cache.inference.maps import FrameMap, cached_maps
 from tcam_cache.provenance import differences
@@ -82,7 +84,7 @@ class EvaluationTarget:
 
     def cams_of(self, shot_id: str, t: int) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Return the cached CAM of a frame and its CAM-TMP, each None where there is none to show."""
-        if self.cache is None or self._lacks(shot_id):
+        if self.cache is None or not self.cache.shot(shot_id).complete:
             return None, None
         cam = self.cache.window(shot_id, t, 0)[0]
         if not self.neighbours:
@@ -91,9 +93,9 @@ class EvaluationTarget:
 
     def unshown(self, shots: Sequence[Shot]) -> str:
         """Return a sentence on why the CAMs of some shots cannot be shown, or "" where all can."""
-        if self.out_of_reach:
+        if self.cache is None:
             return f"The CAMs beside the maps are not shown: {self.out_of_reach}"
-        names = list(dict.fromkeys(shot.id for shot in shots if self._lacks(shot.id)))
+        names = list(dict.fromkeys(shot.id for shot in shots if not self.cache.shot(shot.id).complete))
         if not names:
             return ""
         more = ", ..." if len(names) > _NAMED_SHOTS else ""
@@ -101,9 +103,6 @@ class EvaluationTarget:
             f"The CAMs of {len(names)} shot(s) are not shown: {self.cache.path} lacks "
             f"{', '.join(names[:_NAMED_SHOTS])}{more}. Finish it with `tcam-cache build`."
         )
-
-    def _lacks(self, shot_id: str) -> bool:
-        return not self.cache.shot(shot_id).complete
 
 
 def open_target(
@@ -122,7 +121,7 @@ def open_target(
 def _cache_target(
     config: EvaluateConfig, manifest: Manifest, source: FrameSource, workers: int
 ) -> tuple[EvaluationTarget, Manifest]:
-    cache = CamCache.open(config.cache)
+    cache = CamCache.open(cast(Place, config.cache))  # given where no run is
     manifest = sampled_as(cache, manifest)
     wanted = {shot.id for name in (config.split, config.val_split) for shot in manifest.split(name)}
     cache.require_complete(sorted(wanted))
@@ -146,7 +145,7 @@ def _cache_target(
 def _run_target(
     config: EvaluateConfig, manifest: Manifest, source: FrameSource, workers: int
 ) -> tuple[EvaluationTarget, Manifest]:
-    localizer = Localizer.open(config.run, config.device)
+    localizer = Localizer.open(cast(Path, config.run), config.device)
     source = squashing(source, localizer.classifier.preprocessing.interpolation)
     trained, carried = localizer.config, localizer.threshold or {}
     fits = (carried.get("boxes"), carried.get("map_size")) == (config.boxes, config.map_size)

@@ -80,9 +80,10 @@ def feature_layers(network: nn.Module) -> dict[str, nn.Module]:
 
     VGG's last max pooling belongs to its old head and is dropped, as weakly supervised localization does.
     """
-    if hasattr(network, "features"):
-        layers = {f"features.{name}": layer for name, layer in network.features.named_children()}
-        if isinstance(network.features[-1], nn.MaxPool2d):
+    features = getattr(network, "features", None)
+    if features is not None:
+        layers = {f"features.{name}": layer for name, layer in features.named_children()}
+        if isinstance(features[-1], nn.MaxPool2d):
             layers.popitem()
         if type(network).__name__ == "DenseNet":
             layers["relu"] = nn.ReLU()  # It has no module of its own there.
@@ -181,7 +182,8 @@ def _without_stride(layer: nn.Module, rate: int, spread: int) -> nn.Module:
     """Set strides to 1; what had the stride is dilated by `rate`, what follows it by `spread`."""
     if isinstance(layer, nn.MaxPool2d):
         # An even kernel cannot keep the size at stride 1, so that pooling is left out.
-        even = layer.kernel_size % 2 == 0
+        side = layer.kernel_size if isinstance(layer.kernel_size, int) else layer.kernel_size[0]
+        even = side % 2 == 0
         return nn.Identity() if even else nn.MaxPool2d(3, stride=1, padding=rate, dilation=rate)
     for part in layer.modules():
         if isinstance(part, nn.Conv2d):

@@ -4,6 +4,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import nn
@@ -27,6 +28,9 @@ class Classifier(nn.Module):
         preprocessing: how the backbone wants its frames.
         head: the linear layer on the pooled features.
     """
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(
         self,
@@ -131,7 +135,7 @@ def fold_batch_norm(classifier: Classifier, spared: Iterable[str] = ()) -> Class
         # A BatchNorm is declared right behind the convolution it follows; the trace says whether it does.
         for (name, first), (after, second) in pairwise(list(parent.named_children())):
             if id(first) not in kept and (id(first), id(second)) in followed:
-                setattr(parent, name, fuse_conv_bn_eval(first, second))
+                setattr(parent, name, fuse_conv_bn_eval(cast(nn.Conv2d, first), cast(nn.BatchNorm2d, second)))
                 setattr(parent, after, _without_norm(second))
     return folded.freeze()
 

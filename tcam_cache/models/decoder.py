@@ -63,7 +63,7 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.head = nn.Conv2d(channels, 2, 3, padding=1)
         nn.init.xavier_uniform_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        nn.init.zeros_(self.head.bias)  # pyright: ignore[reportArgumentType]  # torch: None where bias=False
 
     def forward(self, features: Sequence[Tensor], images: Tensor) -> Tensor:
         """Return the logits at the input's size.

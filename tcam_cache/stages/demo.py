@@ -29,7 +29,7 @@ from tcam_cache.stages.train import train_decoder
 logger = logging.getLogger(__name__)
 
 # A small network from scratch: nothing is downloaded, and frames of 240 x 180 lose little at this size.
-CLASSIFIER = {
+CLASSIFIER: dict[str, Any] = {
     "arch": "resnet18",
     "weights": "none",
     "output_stride": 16,
@@ -40,7 +40,7 @@ CLASSIFIER = {
     "epochs": 12,
     "validate_every": 6,
 }
-DECODER = {
+DECODER: dict[str, Any] = {
     "optimiser": "adamw",
     "lr": 2e-3,
     "lr_step": 3,
@@ -49,7 +49,7 @@ DECODER = {
     "decoder_width": 0.25,
     "validate_every": 6,
 }
-SAMPLING = {"image_size": 96, "frames_per_shot": 9, "batch_size": 16}
+SAMPLING: dict[str, Any] = {"image_size": 96, "frames_per_shot": 9, "batch_size": 16}
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def run_demo(config: DemoConfig) -> DemoReport:
     began = time.perf_counter()
     out = Path(config.out)
     _require_own_folder(out)
-    shared = {"seed": config.seed, "device": config.device}
+    shared: dict[str, Any] = {"seed": config.seed, "device": config.device}
     data = {"manifest": out / "manifest.jsonl", **shared}
     _say("the embedded data set")
     annotations = out / "data" / "annotations.csv"

@@ -54,14 +54,14 @@ def export_cache(config: ExportConfig) -> ExportReport:
         shots = [shot for shot in cache.shots() if shot.complete]
         missing = len(cache.missing())
     else:
-        _save_npz(cache, config.shot, config.out)
+        _save_npz(cache, config.shot, Path(config.out))
         shots, missing = [cache.shot(config.shot)], 0
     return ExportReport(str(config.out), len(shots), sum(map(len, shots)), _size(config), missing)
 
 
 def _size(config: ExportConfig) -> int:
     if config.format == "zarr":
-        return CamCache.open(config.out).info().bytes
+        return CamCache.open(config.out).info().bytes or 0
     return Path(config.out).stat().st_size
 
 

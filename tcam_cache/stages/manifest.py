@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tcam_cache.config import ManifestConfig
 from tcam_cache.datasets import (
@@ -122,7 +122,7 @@ def _scan(config: ManifestConfig, annotations: Path | None) -> Scan:
     if config.layout == "ytov2.2":
         return scan_ytov2_2(config.source, orientation)
     if config.layout == "wsol":
-        return scan_wsol(config.source, config.splits, orientation)
+        return scan_wsol(config.source, cast(Path, config.splits), orientation)
     if config.layout == "videos":
         return scan_videos(config.source, annotations, config.shots, config.seed, config.workers, orientation)
     faults: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -78,7 +78,11 @@ def search(config: SearchConfig) -> SearchReport:
     tasks = (joblib.delayed(_train_point)(name, *runs[name], config.jobs) for name in left)
     jobs = max(1, affordable(config.jobs)) if config.jobs > 1 else 1
     with worker_errors():
-        for row in joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
+        # joblib: declared to return None, too, which nothing of it does.
+        results: Iterable[dict[str, Any]] = joblib.Parallel(  # pyright: ignore[reportAssignmentType]
+            n_jobs=jobs, return_as="generator_unordered"
+        )(tasks)
+        for row in results:
             rows[row["run"]] = row
             logger.info("%s: %s", row["run"], _outcome(row))
             _write(folder, [rows[name] for name in runs if name in rows])

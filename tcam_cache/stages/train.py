@@ -136,7 +136,7 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
         validation = ValidationLoss(task, batches_of(seen), ranks) if seen else None
     keep = {BEST: "corloc" if val else VAL_LOSS}
     report = fit(task, batches_of(shots, ranks), config, run, validation, keep, ranks)
-    tau = _keep_threshold(task, validation, run) if val else None
+    tau = _keep_threshold(task, validation, run) if isinstance(validation, Validation) else None
     return TrainReport(
         str(config.out), report.epochs, dict(report.best[BEST]), tau, time.perf_counter() - began
     )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -174,7 +174,8 @@ def _filter_part(features: Tensor, values: Tensor, anchors: Tensor, factor: Tens
     parts = _columns(features, anchors.shape[2])
     near = [_affinity(anchors, features[:, :, part], _carve(buffer, anchors, part)) for part in parts]
     # Few channels times a wide matrix: the other way round, products take six times as long on a CPU.
-    gathered = sum(values[:, :, part] @ one.transpose(1, 2) for part, one in zip(parts, near, strict=True))
+    sums = (values[:, :, part] @ one.transpose(1, 2) for part, one in zip(parts, near, strict=True))
+    gathered = cast(Tensor, sum(sums))
     solved = torch.cholesky_solve(gathered.transpose(1, 2), factor).transpose(1, 2)
     return torch.cat([solved @ one for one in near], 2)
 
@@ -256,10 +257,10 @@ def colour_crf_loss(
             generator.set_state(stream)
             grids = _clip_landmarks(height, width, length, landmarks, generator)
             places = on_device(frames, softmax.device)
-            joined = (_joined(maps, places, length) for maps in (softmax, colours))
+            maps, points = (_joined(one, places, length) for one in (softmax, colours))
             share = len(frames) / len(clips)
             grids = on_device(grids, softmax.device)
-            total = total + dense_crf(*joined, grids, strength * share / length**2)
+            total = total + dense_crf(maps, points, grids, strength * share / length**2)
     return total
 
 

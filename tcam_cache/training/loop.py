@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -118,7 +118,7 @@ def fit(
     ):
         for epoch in range(len(loop.log), config.epochs):
             line = loop.run_epoch(epoch, bar.update)
-            if _is_validated(config, epoch, validate):
+            if validate is not None and _is_validated(config, epoch):
                 line |= loop.validated(validate)
             with held_interrupts():  # else Ctrl-C could leave the log an epoch ahead of `last.pt`
                 loop.finish_epoch(line, always)
@@ -266,7 +266,7 @@ class _Loop:
         terms = self.task.losses(batch, step_generator(self.config.seed, epoch, self.sums.step))
         self.optimiser.zero_grad(set_to_none=True)
         if terms:
-            sum(terms.values()).backward()
+            cast(torch.Tensor, sum(terms.values())).backward()
         self.ranks.sum_gradients(p for group in self.optimiser.param_groups for p in group["params"])
         self.optimiser.step()
         self.sums.add(terms)
@@ -319,9 +319,8 @@ class _Loop:
         return {"before": self.run.load(name) if name in self.best else None}
 
 
-def _is_validated(config: FitConfig, epoch: int, validate: Callable | None) -> bool:
-    last = epoch + 1 == config.epochs
-    return validate is not None and ((epoch + 1) % config.validate_every == 0 or last)
+def _is_validated(config: FitConfig, epoch: int) -> bool:
+    return (epoch + 1) % config.validate_every == 0 or epoch + 1 == config.epochs
 
 
 def _summary(line: Mapping[str, Any]) -> str:

@@ -64,7 +64,9 @@ def scalars(line: Mapping[str, Any]) -> dict[str, float]:
     >>> scalars({"epoch": 1, "lr": 0.1, "losses": {"crf": -0.2}})
     {'lr': 0.1, 'losses/crf': -0.2}
     """
-    flat = {name: value for name, value in line.items() if isinstance(value, int | float) and name != "epoch"}
+    flat: dict[str, float] = {
+        name: value for name, value in line.items() if isinstance(value, int | float) and name != "epoch"
+    }
     return flat | {f"losses/{name}": value for name, value in line["losses"].items()}
 
 
@@ -140,7 +142,7 @@ def _png(figure: Figure) -> bytes:
 def _draw_losses(axes: Axes, log: Log) -> None:
     """Draw the loss and its terms."""
     _title(axes, "Loss on the training split")
-    names = list(log[-1]["losses"])
+    names: list[str] = list(log[-1]["losses"])
     for name, colour in zip(names, _COLOURS, strict=False):
         _line(axes, log, lambda line, name=name: line["losses"].get(name), _TERMS.get(name, name), colour)
     if len(names) > 1:

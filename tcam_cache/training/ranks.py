@@ -63,13 +63,14 @@ class Ranks:
         """Give every parameter the sum of its gradients over ranks; a rank without one adds nothing."""
         if self.size == 1:
             return
-        parameters = list(parameters)
+        gradients: list[Tensor] = []
         for parameter in parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        total = self.total(torch.cat([parameter.grad.flatten() for parameter in parameters]))
-        for parameter, part in zip(parameters, total.split([p.numel() for p in parameters]), strict=True):
-            parameter.grad.copy_(part.view_as(parameter))
+            gradients.append(parameter.grad)
+        total = self.total(torch.cat([gradient.flatten() for gradient in gradients]))
+        for gradient, part in zip(gradients, total.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
 
     def copy_buffers(self, module: nn.Module) -> None:
         """Give a module's buffers, such as statistics of batch norms, the values of the first rank's."""
@@ -97,7 +98,7 @@ class Ranks:
         """Return what the first rank makes, while the others wait."""
         if self.size == 1:
             return make()
-        made = [make() if self.is_first else None]
+        made: list[Any] = [make() if self.is_first else None]
         with _together():
             distributed.broadcast_object_list(made, src=0)
         return made[0]

@@ -150,21 +150,21 @@ class TrainingSamples(Dataset):
         self.neighbours, self.window = neighbours, window
 
     def __getitem__(self, draw: Draw) -> Sample:
-        shot = self.shots[draw.shot]
+        shot, cams = self.shots[draw.shot], self.cams
         crop = draw_crop(draw.clip, self.resize_size, self.size)
         pixels = self.frames.read(shot, draw.t, self.resize_size).pixels
         rgb = torch.from_numpy(pixels).permute(2, 0, 1)
         return Sample(
             crop.of(rgb).contiguous(),
-            crop.of(self._temporal_cam(shot, draw.t)).contiguous() if self.cams else torch.empty(0),
+            crop.of(self._temporal_cam(cams, shot, draw.t)).contiguous() if cams else torch.empty(0),
             torch.tensor(self.class_index[shot.tag]),
             torch.tensor(draw.seed),
             torch.tensor(draw.clip),
         )
 
-    def _temporal_cam(self, shot: Shot, t: int) -> torch.Tensor:
+    def _temporal_cam(self, cams: CamSource, shot: Shot, t: int) -> torch.Tensor:
         # The maximum is taken at native resolution, before resizing: the two do not commute (Eq. 1).
-        maps = self.cams.window(shot.id, t, self.neighbours, self.window)
+        maps = cams.window(shot.id, t, self.neighbours, self.window)
         return resize_maps(torch.from_numpy(cam_tmp(maps))[None], self.resize_size)[0]
 
 

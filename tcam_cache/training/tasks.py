@@ -8,9 +8,9 @@ from torch._dynamo.exc import TorchDynamoException
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 from tcam_cache.config import ClassifierConfig, TrainConfig
-from tcam_cache.devices import as_images, on_device
+from tcam_cache.devices import as_images, on_device, to_device
 from tcam_cache.errors import ConfigError
-from tcam_cache.models import Decoder
+from tcam_cache.models import Classifier, Decoder
 from tcam_cache.training.loop import step_generator
 from tcam_cache.training.losses import barrier_t, shared_terms, tcam_terms
 from tcam_cache.training.pseudo_labels import PseudoLabels, draw_pseudo_labels
@@ -28,8 +28,8 @@ class ClassifierTask:
         device: where steps run.
     """
 
-    def __init__(self, classifier: nn.Module, config: ClassifierConfig, device: torch.device) -> None:
-        self.classifier = classifier.to(device, memory_format=torch.channels_last)
+    def __init__(self, classifier: Classifier, config: ClassifierConfig, device: torch.device) -> None:
+        self.classifier = to_device(classifier, device)
         self.frozen, self.loss = config.freeze_backbone, config.loss
         self.scale, self.device = config.lr_last_stage, device
         self.counts: dict[str, torch.Tensor] = {}
@@ -78,14 +78,14 @@ class DecoderTask:
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Classifier,
         decoder: Decoder,
         config: TrainConfig,
         device: torch.device,
         ranks: Ranks = SINGLE_PROCESS,
     ) -> None:
-        self.encoder = encoder.to(device, memory_format=torch.channels_last).eval()
-        self.decoder = decoder.to(device, memory_format=torch.channels_last)
+        self.encoder = to_device(encoder, device).eval()
+        self.decoder = to_device(decoder, device)
         self.config, self.device, self.ranks = config, device, ranks
         self._features, self._decode = self.encoder.features, self.decoder
         if config.compile:

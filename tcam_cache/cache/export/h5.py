@@ -99,7 +99,8 @@ def _write(sink: Sink, contents: Contents, commits: Mapping[int, Commit]) -> Non
         for name, data in {NAME: marker.to_bytes(), **files}.items():
             file[f"{FILES}/{name}"] = np.frombuffer(data, np.uint8)
         for rows, maps, stats in _frames(file, contents, index, commits):
-            file[CAM][rows], file[STATS][rows] = maps, stats
+            # h5py: what a name leads to might have no rows.
+            file[CAM][rows], file[STATS][rows] = maps, stats  # pyright: ignore[reportIndexIssue]
             sink.settle()
 
 
@@ -171,7 +172,7 @@ def _frames(
     rows = min(CHUNK_ROWS, chunk_frames(size), total)
     shapes = {
         CAM: (("frame", "y", "x"), size, "<f2"),
-        STATS: (("frame", "stat"), (len(file["stat"]),), "<f4"),
+        STATS: (("frame", "stat"), (3 + len(contents.marker.classes),), "<f4"),
     }
     for name, (dims, shape, dtype) in shapes.items():
         array = file.create_dataset(

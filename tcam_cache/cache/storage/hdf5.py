@@ -44,8 +44,8 @@ class H5File:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": (-1, None)}
 
-    def get(self, name: str) -> "h5py.Dataset | h5py.Group | None":
-        """Return what has a name in the file, or None.
+    def get(self, name: str) -> Any:
+        """Return the h5py.Dataset or h5py.Group that has a name in the file, or None.
 
         Raises:
             CacheError: the file is no HDF5 file, cut short, or another program's.
@@ -103,10 +103,12 @@ class H5Objects(Objects):
 
     @cached_property
     def _records(self) -> dict[str, bytes]:
-        arrays, fingerprint = H5Arrays(self.file), Marker.read(self).fingerprint
+        arrays, marker = H5Arrays(self.file), Marker.read(self)
+        if marker is None:
+            return {}
         columns = (arrays.column(name).tolist() for name in ("shot", "row_size", FLATS, DIGESTS))
         return {
-            CommitLog.name(position): json.dumps(asdict(Commit(fingerprint, *row))).encode()
+            CommitLog.name(position): json.dumps(asdict(Commit(marker.fingerprint, *row))).encode()
             for position, row in enumerate(zip(*columns, strict=True))
             if row[-1]
         }

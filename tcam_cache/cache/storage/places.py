@@ -4,12 +4,12 @@ from pathlib import Path
 
 from tcam_cache.cache.storage.folder import FolderObjects
 from tcam_cache.cache.storage.hdf5 import H5File, H5Objects
-from tcam_cache.cache.storage.objects import Objects, WritableObjects
+from tcam_cache.cache.storage.objects import WritableObjects
 from tcam_cache.cache.storage.remote import RemoteObjects
 from tcam_cache.files import Place, parse_place
 
 
-def objects_at(given: Place) -> Objects:
+def objects_at(given: Place) -> H5Objects | WritableObjects:
     """Return the objects of a folder, of a URL, or in an exported file; nothing is opened yet."""
     where = parse_place(given)
     if isinstance(where, Path) and where.is_file():

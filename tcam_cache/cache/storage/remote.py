@@ -105,7 +105,7 @@ class RemoteObjects(WritableObjects):
         """Return the bytes, None where the store does not tell them, and the number of all objects."""
         with self._connected("read") as (system, root):
             try:
-                sizes = [facts.get("size") for facts in system.find(root, detail=True).values()]
+                sizes: list[Any] = [facts.get("size") for facts in system.find(root, detail=True).values()]
             except ABSENT:
                 sizes = [None]
         # A plain web server may tell the sizes of none, or of some.
@@ -120,7 +120,8 @@ class RemoteObjects(WritableObjects):
         return _NamedStore(wrapped, read_only, f"{root}/{folder}")
 
     @contextmanager
-    def _connected(self, deed: str, name: str = "") -> Iterator[tuple["AbstractFileSystem", str]]:
+    def _connected(self, deed: str, name: str = "") -> Iterator[tuple[Any, str]]:
+        # Any: what fsspec declares is wider than what its file systems return for such arguments.
         with _refusals(deed, self.where(name)):
             system, root = _connect(self.url)
             # What others wrote since must be seen.

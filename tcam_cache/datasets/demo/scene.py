@@ -102,7 +102,7 @@ def render_shot(generator: np.random.Generator, look: Look, props: Props, length
             picture.alpha_composite(layer)
         seen = _seen(objects[t], posts[t])
         image = _developed(picture.convert("RGB"), look)
-        frames.append(SceneFrame(image, Box(*map(float, seen.getbbox())), _count(seen) / solid[t]))
+        frames.append(SceneFrame(image, Box(*map(float, _bounds(seen))), _count(seen) / solid[t]))
     return frames
 
 
@@ -151,7 +151,7 @@ def _posts(
     if generator.random() >= _POST_CHANCE:
         return nothing
     middle = len(objects) // 2
-    left, _, right, _ = objects[middle].getbbox()
+    left, _, right, _ = _bounds(objects[middle])
     for _ in range(_POST_TRIES):
         width = generator.uniform(0.15, 0.3) * (right - left)
         post = material.resize((round(width), 3 * FRAME[1]), box=_strip(generator, material)).convert("RGBA")
@@ -170,7 +170,12 @@ def _strip(generator: np.random.Generator, material: Image.Image) -> tuple[float
 
 
 def _mask(layer: Image.Image) -> Image.Image:
-    return layer.getchannel("A").point(lambda alpha: 255 * (alpha >= _SOLID))
+    return layer.getchannel("A").point([255 * (alpha >= _SOLID) for alpha in range(256)])
+
+
+def _bounds(layer: Image.Image) -> tuple[int, int, int, int]:
+    """Return the box around all that is in a layer; there is something in those that are asked."""
+    return layer.getbbox() or (0, 0, 0, 0)
 
 
 def _seen(thing: Image.Image, hider: Image.Image) -> Image.Image:

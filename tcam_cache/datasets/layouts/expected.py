@@ -29,11 +29,14 @@ class ExpectedData:
     splits: Mapping[str, str]
 
 
-@cache
 def expected_data(layout: str) -> ExpectedData | None:
     """Return what is known of the data set with this layout, or None where the layout says nothing."""
-    if layout not in _FILES:
-        return None
+    return published_data(layout) if layout in _FILES else None
+
+
+@cache
+def published_data(layout: str) -> ExpectedData:
+    """Return what is known of one of the two data sets, by its layout."""
     text = resources.files("tcam_cache_data").joinpath(_FILES[layout]).read_text(encoding="utf-8")
     known = json.loads(text)
     splits = {

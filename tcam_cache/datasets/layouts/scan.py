@@ -47,7 +47,7 @@ class Findings:
             self.faults.append(error.message.replace(f"{root}/", ""))
             return None
 
-    def add_box(self, location: str, frame: str, tag: str, corners: Sequence[float]) -> None:
+    def add_box(self, location: str, frame: str, tag: str, corners: Sequence[str | float]) -> None:
         """Add a row for a box, or a fault where it is none."""
         try:
             self.rows.append(Row(location, frame, tag, checked_box(corners), ""))

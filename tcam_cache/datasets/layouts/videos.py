@@ -51,14 +51,14 @@ def find_cuts(thumbnails: np.ndarray) -> list[int]:
         return []
     changes = _differences(thumbnails[1:], thumbnails[:-1])
     cuts = []
-    for number in np.flatnonzero(changes >= LEAST_CHANGE):
+    for number in np.flatnonzero(changes >= LEAST_CHANGE).tolist():
         around = np.delete(
             changes[max(0, number - NEIGHBOURHOOD) : number + NEIGHBOURHOOD + 1], min(number, NEIGHBOURHOOD)
         )
         motion = float(np.median(around)) if len(around) else 0.0
         lasting = min(_across(thumbnails, number - 1), _across(thumbnails, number))
         if changes[number] >= TIMES_THE_MOTION * motion and lasting >= LEAST_CHANGE:
-            cuts.append(int(number) + 1)
+            cuts.append(number + 1)
     return cuts
 
 

@@ -132,7 +132,7 @@ def _shots(root: Path, files: SplitFiles, faults: list[str], notes: Notes) -> It
                 if len(tags) > 1:
                     faults.append(f"shot {folder} has frames of {len(tags)} classes: {', '.join(tags)}")
                 else:
-                    yield Shot(folder, *tags, video_of(folder), split, location, tuple(kept))
+                    yield Shot(folder, tags[0], video_of(folder), split, location, tuple(kept))
 
 
 def _are_pictures(ids: Mapping[str, Mapping[str, str]]) -> bool:
@@ -192,10 +192,11 @@ def _frame_lines(manifest: Manifest, shots: Sequence[Shot], numbers: dict[str, i
     broken = [size.offenders[0] for size in sizes.values() if isinstance(size, FrameError)]
     if broken:
         raise FrameError(f"{len(broken)} frame(s) cannot be read. Replace them.", broken)
+    known = {path: size for path, size in sizes.items() if not isinstance(size, FrameError)}
     return {
         IDS: [path for _, _, path in frames],
         LABELS: [f"{path},{numbers[shot.tag]}" for shot, _, path in frames],
-        SIZES: [f"{path},{','.join(map(str, sizes[shot.path(t)]))}" for shot, t, path in frames],
+        SIZES: [f"{path},{','.join(map(str, known[shot.path(t)]))}" for shot, t, path in frames],
         BOXES: [
             f"{path},{','.join(repr(corner).removesuffix('.0') for corner in box)}"
             for shot, t, path in frames

@@ -9,7 +9,7 @@ import numpy as np
 
 from tcam_cache.datasets.annotations import Row
 from tcam_cache.datasets.frames import image_sizes
-from tcam_cache.datasets.layouts.expected import expected_data
+from tcam_cache.datasets.layouts.expected import published_data
 from tcam_cache.datasets.layouts.scan import Findings, Scan, open_root
 from tcam_cache.datasets.listing import absent, is_folder, list_folder
 from tcam_cache.datasets.manifest import STORED
@@ -46,7 +46,7 @@ def scan_ytov1(root: Path | str, orientation: str = STORED) -> Scan:
     Raises:
         ManifestError: the root is missing.
     """
-    root, classes = open_root(root), expected_data(LAYOUT).classes
+    root, classes = open_root(root), published_data(LAYOUT).classes
     present = list_folder(root).folders
     found = Findings()
     found.faults += (f"class {absent(tag, present)}" for tag in classes if tag not in present)
@@ -156,7 +156,7 @@ def _cut_too_wide(root: Path, rows: Sequence[Row]) -> list[Row]:
     size = image_sizes(root, {row.frame for row in rows if row.frame == TOO_WIDE}).get(TOO_WIDE)
     mended = []
     for row in rows:
-        if row.frame == TOO_WIDE and isinstance(size, tuple) and row.box.x1 > size[0]:
+        if row.frame == TOO_WIDE and isinstance(size, tuple) and row.box and row.box.x1 > size[0]:
             logger.warning(
                 "%s: its box is wider than the image, a known defect; cut one pixel short", row.frame
             )

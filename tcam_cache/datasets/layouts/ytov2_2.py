@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tcam_cache.datasets.layouts.expected import expected_data
+from tcam_cache.datasets.layouts.expected import published_data
 from tcam_cache.datasets.layouts.scan import Findings, Scan, open_root
 from tcam_cache.datasets.listing import absent, is_folder, list_folder
 from tcam_cache.datasets.manifest import STORED
@@ -51,7 +51,7 @@ def scan_ytov2_2(root: Path | str, orientation: str = STORED) -> Scan:
     Raises:
         ManifestError: the root is missing.
     """
-    root, classes = open_root(root), expected_data(LAYOUT).classes
+    root, classes = open_root(root), published_data(LAYOUT).classes
     found = Findings()
     present = list_folder(root).folders
     found.faults += _other_classes(root, classes)

@@ -8,7 +8,7 @@ from tcam_cache_cli.train import SECTIONS
 
 
 def _with_grid(**given: Any) -> SearchConfig:
-    # A grid that cannot be read is wrong usage, as any other option's value is.
+    # An invalid grid is a usage error, like any other invalid option value.
     from tcam_cache.stages.search import grid_runs
 
     config = SearchConfig(**given)

@@ -28,16 +28,16 @@ from tcam_cache.torchrun import require_alone
 from tcam_cache.training import FREE_ON_RESUME, VAL_LOSS, RunFolder, draw_search
 
 RUNS_NAME = "runs"
-# What decides where and how a run is done, not what it learns.
+# Settings that decide where and how a run is done, not its result.
 _FIXED = FREE_ON_RESUME - {"epochs"}
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
 def parse_grid(text: str) -> dict[str, tuple[Any, ...]]:
-    """Return the values to try of each option that a grid names.
+    """Return the values to try for each option that a grid names.
 
     Raises:
-        ConfigError: an option is none or cannot be searched, or a value is of another kind (all named).
+        ConfigError: an option is unknown or cannot be searched, or a value has a wrong type (all named).
 
     >>> parse_grid("lr=0.1,0.01 neighbours=0..2 crf=true,false")
     {'lr': (0.1, 0.01), 'neighbours': (0, 1, 2), 'crf': (True, False)}
@@ -67,8 +67,8 @@ def parse_grid(text: str) -> dict[str, tuple[Any, ...]]:
 def grid_runs(config: SearchConfig) -> dict[str, tuple[dict[str, Any], TrainConfig]]:
     """Return each point's settings and config by the name of its run, in the grid's order.
 
-    A point that names a preset takes over all that the preset sets, but for what the point itself names or
-    what differs from the preset of the search.
+    A point that names a preset takes all values of that preset, except those that the point itself sets and
+    those that the search has set to other values than its own preset.
 
     Raises:
         ConfigError: the grid cannot be read, or values are out of range (all named).
@@ -102,8 +102,8 @@ def _reason(name: str, known: bool, again: bool) -> str:
 
 
 def _spread(values: str) -> list[str]:
-    if found := _RANGE.fullmatch(values):
-        first, last = map(int, found.groups())
+    if match := _RANGE.fullmatch(values):
+        first, last = map(int, match.groups())
         if first > last:
             raise ValueError(f"expected FIRST..LAST with FIRST at most LAST, got {values}")
         return [str(value) for value in range(first, last + 1)]
@@ -133,12 +133,12 @@ _SCORES = {"corloc": ("CorLoc on val", 1), VAL_LOSS: ("loss on val", -1)}
 
 @dataclass(frozen=True)
 class SearchReport:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
         search: its folder.
-        rows: one mapping a point: its run, settings, and either scores, epoch and tau, or its error.
-        best: the row that val likes best, the first of equals; None where val has nothing to choose by.
+        rows: one mapping per point: its run, settings, and either scores, epoch and tau, or its error.
+        best: the row with the best score on val, the first of equals; None without a score.
         seconds: taken by this call.
     """
 
@@ -162,8 +162,7 @@ class SearchReport:
 def search(config: SearchConfig) -> SearchReport:
     """Train a run for every point of the grid, write table and plot, and choose the best point on val.
 
-    With `resume`, finished points stay, half-trained ones go on, those that ended with an error are tried
-    again.
+    With `resume`, finished points are kept, unfinished ones continue, and failed ones are tried again.
 
     Raises:
         ConfigError: the grid cannot be read, or has values out of range. Or torchrun started several
@@ -192,7 +191,7 @@ def search(config: SearchConfig) -> SearchReport:
 
 def _train_point(name: str, point: Mapping[str, Any], config: TrainConfig, jobs: int) -> dict[str, Any]:
     begun = (config.out / "config.json").is_file()
-    # Side by side, every process decodes its own frames: the cores are busy already.
+    # In parallel jobs every process decodes its own frames: the cores are busy already.
     workers = config.workers if jobs == 1 else 0
     threads = None if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs)
     row: dict[str, Any] = {"run": name, "settings": dict(point)}
@@ -255,8 +254,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for row in rows:
         tau = "" if row.get("tau") is None else f"{row['tau']:.3f}"
-        told = [str(row.get("epoch", "")), tau, str(row.get("seconds", ""))]
-        lines.append([*(str(row["settings"][name]) for name in names), _outcome(row), *told])
+        columns = [str(row.get("epoch", "")), tau, str(row.get("seconds", ""))]
+        lines.append([*(str(row["settings"][name]) for name in names), _outcome(row), *columns])
     escaped = ([markdown_text(cell) for cell in line] for line in [head, *lines])
     first, *others = map(markdown_line, escaped)
     return "\n".join([first, markdown_line(["---"] * len(head)), *others])

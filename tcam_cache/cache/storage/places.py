@@ -1,4 +1,4 @@
-"""From a place to the objects there."""
+"""From a path or URL to the storage there."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tcam_cache.files import Place, parse_place
 
 
 def objects_at(given: Place) -> Objects:
-    """Return the objects of a folder, of a URL, or in an exported file; nothing is opened yet."""
+    """Return the storage of a folder, a URL or an exported file; nothing is opened yet."""
     where = parse_place(given)
     if isinstance(where, Path) and where.is_file():
         return H5Objects(H5File(where.absolute()))
@@ -18,6 +18,6 @@ def objects_at(given: Place) -> Objects:
 
 
 def writable_objects_at(given: Place) -> WritableObjects:
-    """Return the objects of a folder or of a URL, to be written to; nothing is opened yet."""
+    """Return the writable storage of a folder or a URL; nothing is opened yet."""
     where = parse_place(given)
     return RemoteObjects(where) if isinstance(where, str) else FolderObjects(where.absolute())

@@ -169,10 +169,11 @@ class ShotBatches(Sequence[list[ShotFrame]]):
         return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, index: int) -> list[ShotFrame]:
-        index = bisect_right(self._ends, range(len(self))[index])
-        first = self._ends[index - 1] if index else 0
-        shot, parts = self._shots[index], self._ends[index] - first
-        part = range(len(self))[index] - first
+        number = range(len(self))[index]
+        position = bisect_right(self._ends, number)
+        first = self._ends[position - 1] if position else 0
+        shot, parts = self._shots[position], self._ends[position] - first
+        part = number - first
         # If sizes differ, the first batches are the larger ones.
         start, stop = (-(-len(shot) * at // parts) for at in (part, part + 1))
         return [(shot, t) for t in range(start, stop)]

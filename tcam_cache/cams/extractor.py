@@ -1,4 +1,4 @@
-"""CAMs of any method at any layer: closed forms where they hold, a partial backward pass elsewhere."""
+"""CAMs of any method at any layer: closed forms where they exist, else a partial backward pass."""
 
 from collections.abc import Sequence
 
@@ -22,9 +22,9 @@ def checked_targets(targets: Targets, batch: int, classes: Sequence[str]) -> str
     """Return "prediction", "all", or a (B,) int64 tensor of class indices.
 
     Args:
-        targets: one index for all frames, one index each, "prediction" or "all".
+        targets: one class index for all frames, one index per frame, "prediction" or "all".
         batch: B, the number of frames.
-        classes: of the classifier.
+        classes: the classifier's class names.
 
     Raises:
         ConfigError: another word, another number of indices, or an index out of range (all are listed).
@@ -47,7 +47,7 @@ def checked_targets(targets: Targets, batch: int, classes: Sequence[str]) -> str
 
 
 def chosen_classes(targets: str | torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """Return the (B, N) class indices whose maps are wanted, N = 1 but for "all"; logits are (B, C)."""
+    """Return the (B, N) int64 class indices of the maps, N = C for "all", else 1; logits are (B, C)."""
     if isinstance(targets, torch.Tensor):
         return targets.to(logits.device)[:, None]
     if targets == PREDICTION:
@@ -55,8 +55,8 @@ def chosen_classes(targets: str | torch.Tensor, logits: torch.Tensor) -> torch.T
     return torch.arange(logits.shape[1], device=logits.device).expand(len(logits), -1)
 
 
-# Smooth Grad-CAM++: how many noisy inputs, and their noise in units of the standardised input; the choice of
-# its implementations. Every frame gets the same noise, so that no map depends on the frames beside it.
+# Smooth Grad-CAM++: number of noisy inputs, and standard deviation of the noise on the standardised input,
+# as in its implementations. Every frame gets the same noise, so that no map depends on the rest of the batch.
 SMOOTH = "smooth-gradcam++"
 SMOOTH_RUNS, SMOOTH_NOISE, SMOOTH_SEED = 4, 0.3, 0
 
@@ -89,7 +89,7 @@ class CamExtractor:
         compiled: bool = False,
         amp: torch.dtype | None = None,
     ) -> None:
-        """Choose what is extracted.
+        """Choose method and layers.
 
         Args:
             classifier: in evaluation mode.
@@ -127,12 +127,12 @@ class CamExtractor:
 
         Args:
             images: (B, 3, H, W) RGB in [0, 1].
-            targets: one class index for all frames, one for each, "prediction" or "all" (maps (B, C, h, w)).
+            targets: one class index for all frames, one per frame, "prediction" or "all" (maps (B, C, h, w)).
 
         Raises:
             ConfigError: a class index out of range, or a layer whose activations are not spatial.
         """
-        wanted = checked_targets(targets, len(images), self.classifier.classes)
+        checked = checked_targets(targets, len(images), self.classifier.classes)
         with torch.no_grad():
             values = self.classifier.standardised(images)
         maps, logits = self._maps(values, wanted)

@@ -1,4 +1,4 @@
-"""Maps normalised by their own minimum and maximum, and maps of several layers fused into one."""
+"""Normalise maps by their own minimum and maximum, and fuse the maps of several layers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ class Cams:
     """A batch of normalised maps.
 
     Attributes:
-        maps: (B, h, w) float32 in [0, 1]; all zero where flat. (B, C, h, w) where every class was asked for.
-        raw_min: (B,) or (B, C), minimum before normalising.
-        raw_max: (B,) or (B, C), maximum before normalising.
+        maps: (B, h, w) float32 in [0, 1]; all zero where flat. (B, C, h, w) for the target "all".
+        raw_min: (B,) or (B, C) float32, minimum before normalising.
+        raw_max: (B,) or (B, C) float32, maximum before normalising.
         flat: (B,) or (B, C) bool, true where the raw map was constant.
     """
 
@@ -25,12 +25,12 @@ class Cams:
 
 
 def normalise(maps: torch.Tensor) -> Cams:
-    """Scale each map to [0, 1] by its own minimum and maximum; one that is constant becomes zeros, flagged.
+    """Return each map scaled to [0, 1] by its own minimum and maximum; constant maps become zeros, and flat.
 
-    So does a map that is not finite: a NaN never reaches the cache.
+    Maps that are not finite also become zeros: a NaN never reaches the cache.
 
     Args:
-        maps: (..., h, w) raw maps.
+        maps: (..., h, w) floating point raw maps, any range.
 
     >>> normalise(torch.tensor([[[1.0, 3.0]], [[2.0, 2.0]]])).maps.tolist()
     [[[0.0, 1.0]], [[0.0, 0.0]]]
@@ -43,7 +43,7 @@ def normalise(maps: torch.Tensor) -> Cams:
     return Cams(torch.where(flat[..., None, None], 0.0, scaled), low, high, flat)
 
 
-# The paper's gamma, and how many stages at the end count as deep: there it scales S1 to S3 of five.
+# The paper's gamma, and the number of last stages that count as deep: it scales S1 to S3 of five stages.
 GAMMA = 2.0
 DEEP_STAGES = 2
 

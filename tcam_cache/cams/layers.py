@@ -17,7 +17,7 @@ GOOD_LAYERS = {"squeezenet1_0": ("features.7", "features.12")}
 
 
 def find_layers(classifier: Classifier, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Return the full names of layers, each once, in the order they run.
+    """Return the full names of layers, without repeats, in the order they run.
 
     Args:
         classifier: whose layers they are.

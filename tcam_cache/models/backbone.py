@@ -14,7 +14,7 @@ from tcam_cache.config.classifier import ARCHITECTURES
 from tcam_cache.errors import ConfigError, near_names
 from tcam_cache.models.preprocessing import Preprocessing
 
-# torchvision registers fake kernels for these two operators without asking whether its library was loaded.
+# torchvision registers fake kernels for these two operators even if its compiled library was not loaded.
 SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -98,16 +98,16 @@ def feature_layers(network: nn.Module) -> dict[str, nn.Module]:
 
 
 def chained(layers: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """Return the layers with every `nn.Sequential` among them taken apart, so that each is a place to stop.
+    """Return the layers with every `nn.Sequential` flattened, so that each part can be addressed.
 
     >>> list(chained({"stem": nn.ReLU(), "layer1": nn.Sequential(nn.ReLU(), nn.Tanh())}))
     ['stem', 'layer1.0', 'layer1.1']
     """
-    found: dict[str, nn.Module] = {}
+    flat: dict[str, nn.Module] = {}
     for name, layer in layers.items():
         parts = {f"{name}.{part}": child for part, child in layer.named_children()}
-        found |= chained(parts) if isinstance(layer, nn.Sequential) else {name: layer}
-    return found
+        flat |= chained(parts) if isinstance(layer, nn.Sequential) else {name: layer}
+    return flat
 
 
 def split_into_stages(layers: Iterable[nn.Module]) -> list[nn.Sequential]:
@@ -128,11 +128,11 @@ def stage_stride(stage: nn.Module) -> int:
 def limit_output_stride(
     stages: list[nn.Sequential], output_stride: int | None, arch: str, dilated: bool = False
 ) -> int:
-    """Remove the strides of the deepest stages in place, so that features are `output_stride` times smaller.
+    """Remove strides of the deepest stages in place, so that features are `output_stride` times smaller.
 
-    The published ResNet-50 has stride 1 in layer3 and layer4 and no dilation: output stride 8. None asks for
-    that stride. With `dilated` the kernels spread instead, so that pretrained layers see what they were
-    trained to see: right for a backbone that stays frozen.
+    The published ResNet-50 has stride 1 in layer3 and layer4 and no dilation: output stride 8. None means
+    that stride. With `dilated` kernels are dilated instead, so that pretrained layers keep their receptive
+    fields: right for a backbone that stays frozen.
 
     Raises:
         ConfigError: the architecture has no such output stride.
@@ -146,17 +146,17 @@ def limit_output_stride(
     wanted = (own if own in offered else native) if output_stride is None else output_stride
     if wanted not in offered:
         raise ConfigError(
-            f"got output stride {wanted} for {arch}; expected one of {', '.join(map(str, offered))}."
+            f"got output stride {stride_limit} for {arch}; expected one of {', '.join(map(str, offered))}."
         )
     reached, rate = 1, 1
     for index, stride in enumerate(strides):
-        if reached * stride <= wanted:
+        if reached * stride <= stride_limit:
             reached *= stride
             continue
         spread = rate * 2 if dilated else rate
         stages[index] = nn.Sequential(*(_without_stride(layer, rate, spread) for layer in stages[index]))
         rate = spread
-    return wanted
+    return stride_limit
 
 
 def _strided(module: nn.Module) -> bool:
@@ -179,7 +179,7 @@ def _can_lose_its_stride(part: nn.Module) -> bool:
 
 
 def _without_stride(layer: nn.Module, rate: int, spread: int) -> nn.Module:
-    """Set strides to 1; what had the stride is dilated by `rate`, what follows it by `spread`."""
+    """Set strides to 1; dilate the strided layer by `rate`, the layers after it by `spread`."""
     if isinstance(layer, nn.MaxPool2d):
         # An even kernel cannot keep the size at stride 1, so that pooling is left out.
         side = layer.kernel_size if isinstance(layer.kernel_size, int) else layer.kernel_size[0]

@@ -1,4 +1,4 @@
-"""The classifier g: a backbone, global average pooling and a linear head; and batch norms folded into it."""
+"""The classifier g: backbone, global average pooling and linear head; folding of batch norms."""
 
 import copy
 from collections import OrderedDict
@@ -77,7 +77,7 @@ class Classifier(nn.Module):
         return self.stages.layers()
 
     def standardised(self, images: torch.Tensor) -> torch.Tensor:
-        """Return what the first layer takes, for (B, 3, H, W) RGB images in [0, 1]."""
+        """Return (B, 3, H, W) RGB images in [0, 1] standardised for the first layer."""
         return (images - self.mean) / self.std
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
@@ -102,7 +102,7 @@ class Classifier(nn.Module):
         return self.stages.halves()
 
     def freeze(self) -> "Classifier":
-        """Put the classifier into evaluation mode for good, without gradients, and return it."""
+        """Put the classifier permanently into evaluation mode, without gradients, and return it."""
         return self.eval().requires_grad_(False)
 
 
@@ -114,14 +114,14 @@ def seeded_classifier(
     dilated: bool = False,
     network: nn.Module | None = None,
 ) -> Classifier:
-    """Return a classifier whose random layers are drawn from `seed`, whatever was drawn before."""
+    """Return a classifier whose random layers depend only on `seed`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Classifier(arch, classes, output_stride, dilated, network)
 
 
 def fold_batch_norm(classifier: Classifier, spared: Iterable[str] = ()) -> Classifier:
-    """Return a copy of a frozen classifier whose convolutions do the work of the BatchNorms that follow them.
+    """Return a copy of a frozen classifier with every BatchNorm folded into the convolution before it.
 
     Args:
         classifier: in evaluation mode; it is left as it is.

@@ -27,10 +27,10 @@ class ClassifierFile:
         arch: torchvision's name of the backbone, or timm's behind "timm:".
         classes: tags, in the order of the logits.
         output_stride: of the deepest features.
-        dilated: kernels spread where strides were removed.
+        dilated: whether kernels are dilated where strides were removed.
         checkpoints: "best_classification" (its encoder feeds the decoder, its logits give CL) and
             "best_localization" (its CAMs are cached): state dicts.
-        scores: what each checkpoint reached on the validation split.
+        scores: of each checkpoint on the validation split.
         provenance: versions, settings, date.
         preprocessing: how the backbone wants its frames, as far as it is not ImageNet's way.
     """
@@ -67,10 +67,10 @@ class ClassifierFile:
         return Preprocessing.from_json(self.preprocessing)
 
     def require_classes(self, classes: Iterable[str]) -> None:
-        """Make sure that it knows the classes of a manifest, whatever others it knows.
+        """Make sure that the classifier has all classes of a manifest; it may have more.
 
         Raises:
-            ConfigError: it does not know some; all are named.
+            ConfigError: it lacks some; all are named.
         """
         unknown = [name for name in classes if name not in self.classes]
         if unknown:

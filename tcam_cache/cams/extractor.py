@@ -135,8 +135,8 @@ class CamExtractor:
         checked = checked_targets(targets, len(images), self.classifier.classes)
         with torch.no_grad():
             values = self.classifier.standardised(images)
-        maps, logits = self._maps(values, wanted)
-        return normalise(maps if wanted == ALL else maps[:, 0]), logits
+        maps, logits = self._maps(values, checked)
+        return normalise(maps if checked == ALL else maps[:, 0]), logits
 
     def _cut(self, compiled: bool) -> tuple[nn.Module, nn.Module]:
         """Return what runs before the layers' activations are of interest, and the rest of the backbone."""

@@ -143,8 +143,8 @@ def limit_output_stride(
     if not all(_can_lose_its_stride(part) for stage in stages for part in stage.modules()):
         offered = [native]
     own = PUBLISHED_OUTPUT_STRIDE if arch in ARCHITECTURES else OTHERS_OUTPUT_STRIDE
-    wanted = (own if own in offered else native) if output_stride is None else output_stride
-    if wanted not in offered:
+    stride_limit = (own if own in offered else native) if output_stride is None else output_stride
+    if stride_limit not in offered:
         raise ConfigError(
             f"got output stride {stride_limit} for {arch}; expected one of {', '.join(map(str, offered))}."
         )

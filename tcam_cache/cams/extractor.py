@@ -1,6 +1,7 @@
 """CAMs of any method at any layer: closed forms where they exist, else a partial backward pass."""
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -150,7 +151,7 @@ class CamExtractor:
                 "out, or take the last layer."
             )
         # One program for every batch size: which one runs may not depend on the batches that came before.
-        return torch.compile(before, dynamic=True), behind
+        return cast(nn.Module, torch.compile(before, dynamic=True)), behind
 
     def _maps(self, values: torch.Tensor, targets: str | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return raw maps (B, N, h, w) of N classes a frame, and the logits."""
@@ -224,7 +225,7 @@ class CamExtractor:
 
     def _spatial(self, kept: Sequence[torch.Tensor], values: torch.Tensor) -> list[torch.Tensor]:
         """Return what the layers gave as maps (B, K, h, w)."""
-        stages, size = self.classifier.stages, tuple(values.shape[-2:])
+        stages, size = self.classifier.stages, (values.shape[-2], values.shape[-1])
         named = stages.named()
         found = []
         for name, one in zip(self.layers, kept, strict=True):
@@ -254,9 +255,9 @@ class CamExtractor:
 
 
 class _Deepest(nn.Module):
-    def __init__(self, stages: nn.Module) -> None:
+    def __init__(self, stages: Any) -> None:
         super().__init__()
-        self.stages = stages
+        self.stages: Any = stages
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         return self.stages.deepest(values)

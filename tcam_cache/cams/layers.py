@@ -133,8 +133,9 @@ def _inverted_residuals(calls: Sequence[Call]) -> list[tuple[Call, int]]:
         behind = calls[place + 1 :]
         activation = _activation_of(call, behind)
         project = next((one for one in behind if _projects(one)), None)
-        fits = project is not None and project.module.in_channels == call.shape[1]
-        if activation is not None and fits:
+        if activation is None or project is None:
+            continue
+        if project.module.in_channels == call.shape[1]:
             found.append((activation, project.shape[1]))
     return found
 

@@ -196,11 +196,13 @@ def frame_source(data: Indexed, interpolation: str = "bilinear") -> FrameSource:
     return ImageFrames(data.root, upright, data.facts.get("depth", 16), interpolation)
 
 
-def squashing(source: ImageFrames | VideoFrames, interpolation: str) -> FrameSource:
-    """Return the source of the same frames that squashes them by an interpolation, see `resampling`."""
+def squashing(source: FrameSource, interpolation: str) -> FrameSource:
+    """Return the same frames squashed by an interpolation, see `resampling`; other kinds of source stay."""
     if isinstance(source, VideoFrames):
         return VideoFrames(source.root, source.upright, source.absolute, interpolation)
-    return replace(source, interpolation=interpolation)
+    if isinstance(source, ImageFrames):
+        return replace(source, interpolation=interpolation)
+    return source
 
 
 def open_data(config: DataConfig, interpolation: str = "bilinear") -> tuple[Manifest, FrameSource]:

@@ -1,6 +1,6 @@
 """A torchvision backbone: layers that run one after another, cut into stages where the resolution falls."""
 
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -80,7 +80,7 @@ class Chain(nn.ModuleList):
 
     def layers(self) -> dict[str, nn.Module]:
         """Return every layer by torchvision's name, in the order they run one after another."""
-        in_order = (layer for stage in self for layer in stage)
+        in_order = (layer for stage in self for layer in cast(nn.Sequential, stage))
         return chained(dict(zip(self._names, in_order, strict=True)))
 
     def named(self) -> dict[str, nn.Module]:

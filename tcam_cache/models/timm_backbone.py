@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ def timm_library() -> ModuleType:
     return optional("timm", "timm")
 
 
-def timm_network(arch: str, **options: Any) -> nn.Module:
+def timm_network(arch: str, **options: Any) -> Any:
     """Return a network of timm's without its classification layers.
 
     Args:
@@ -57,7 +57,7 @@ def timm_network(arch: str, **options: Any) -> nn.Module:
 
 def timm_preprocessing(network: nn.Module) -> Preprocessing:
     """Return what the weights of a network of timm's were trained to see."""
-    facts = network.pretrained_cfg
+    facts = cast(Any, network).pretrained_cfg
     known = facts["interpolation"] in INTERPOLATIONS
     return Preprocessing(
         tuple(facts["mean"]),
@@ -95,7 +95,8 @@ class TimmBackbone(nn.Module):
         super().__init__()
         self.arch = arch
         native = _native_stride(arch)
-        self.network = _with_output_stride(arch, output_stride or min(native, OTHERS_OUTPUT_STRIDE), native)
+        stride = output_stride or min(native, OTHERS_OUTPUT_STRIDE)
+        self.network: Any = _with_output_stride(arch, stride, native)
         if network is not None:
             self.network.load_state_dict(network.state_dict())
         self.preprocessing = timm_preprocessing(self.network)
@@ -185,7 +186,7 @@ class TimmBackbone(nn.Module):
         )
 
     def _spatial(self, values: Tensor, frames: Tensor) -> Tensor:
-        found = self.as_map(values, self, tuple(frames.shape[-2:]))
+        found = self.as_map(values, self, (frames.shape[-2], frames.shape[-1]))
         return values if found is None else found
 
     def _of_tokens(self, values: Tensor, size: tuple[int, int]) -> Tensor | None:
@@ -231,9 +232,9 @@ class TimmBackbone(nn.Module):
 
 
 class _Trunk(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__()
-        self.network = network
+        self.network: Any = network
 
     def forward(self, values: Tensor) -> Tensor:
         return self.network.forward_features(values)
@@ -262,7 +263,7 @@ def _native_stride(arch: str) -> int:
     return int(info[-1]["reduction"])
 
 
-def _with_output_stride(arch: str, wanted: int, native: int) -> nn.Module:
+def _with_output_stride(arch: str, wanted: int, native: int) -> Any:
     """Return a network with an output stride, or with its own where timm offers no other."""
     if wanted == native:
         return timm_network(arch)

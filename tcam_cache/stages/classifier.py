@@ -93,7 +93,8 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
     )
     inputs = {"manifest": manifest.digest(), "splits": split_hashes(manifest, config)}
     frames = classifier.preprocessing
-    config = replace(config, image_size=config.image_size or frames.size)
+    image_size = config.image_size or frames.size
+    config = replace(config, image_size=image_size)
     source = frame_source(manifest, frames.interpolation)
     run = RunFolder.begin(fit_folder(config.out), config.to_json(absolute=True), config.resume, inputs)
     index = {name: number for number, name in enumerate(manifest.classes)}
@@ -108,7 +109,7 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
             classifier,
             frames,
             source,
-            image_size=config.image_size,
+            image_size=image_size,
             map_size=MAP_SIZE,
             batch_size=config.batch_size,
             workers=workers,

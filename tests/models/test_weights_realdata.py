@@ -11,7 +11,7 @@ from PIL import Image
 from tcam_cache.datasets.frames import squashed
 from tcam_cache.models import Classifier, pretrained_network
 from tcam_cache.models.backbone import torchvision_models
-from tcam_cache.models.weights import PACKAGED, packaged_file, read_state_dict
+from tcam_cache.models.weights import PACKAGED, packaged_file, read_state_dicts
 
 DAVIS = Path(__file__).parents[3] / "shared/data/davis"
 LITE = "timm:tf_efficientnet_lite0"
@@ -30,7 +30,7 @@ def lite0():
     """Lite0 with its thousand classes of ImageNet, at its own stride."""
     names = torchvision_models().get_model_weights("resnet18").DEFAULT.meta["categories"]
     model = Classifier(LITE, names, 32, network=pretrained_network(LITE, "imagenet"))
-    head = read_state_dict(packaged_file(PACKAGED[LITE]))
+    head = read_state_dicts(packaged_file(PACKAGED[LITE]))[""]
     model.head.load_state_dict({"weight": head["_fc.weight"], "bias": head["_fc.bias"]})
     return model.freeze()
 

@@ -1,4 +1,4 @@
-"""`tcam-cache`: the group of commands, each loaded when it is asked for."""
+"""`tcam-cache`: the group of commands; each is imported on first use."""
 
 import difflib
 import importlib

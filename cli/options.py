@@ -1,4 +1,4 @@
-"""Options made from the configs, so that a default and its help are written once."""
+"""Command line options derived from the configs, so that defaults and help are written once."""
 
 import codecs
 import functools
@@ -25,10 +25,10 @@ from tcam_cache.torchrun import require_alone
 
 
 class StageCommand(click.Command):
-    """A command whose named errors become one message and exit code 1, and Ctrl-C exit code 130."""
+    """A command that turns library errors into one message and exit code 1, and Ctrl-C into exit code 130."""
 
     def __init__(self, *args: Any, sections: Mapping[str, tuple[str, ...]], **kwargs: Any) -> None:
-        """Make a command whose help has its options in sections; what is in none stands first."""
+        """Make a command whose help lists options in sections; options of no section come first."""
         super().__init__(*args, **kwargs)
         self.sections = sections
 
@@ -46,7 +46,7 @@ class StageCommand(click.Command):
                 formatter.write_dl(rows)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the command line; an option that was removed is named as such."""
+        """Parse the command line; the error names removed options as removed."""
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -78,14 +78,14 @@ def stage_command(
     alone: bool = True,
     sections: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Callable[[Callable[[Any], Any]], click.Command]:
-    """Turn a function of a config into a command: its options, its progress, its result on stdout.
+    """Turn a function of a config into a command with options, progress and a result on stdout.
 
     Args:
         config_class: its fields become options.
         arguments: fields that are positional instead.
         make: builds the config from the fields the user gave; default: the class itself.
-        alone: several processes, as torchrun starts them, would each do all of the work.
-        sections: titles of the help, and the settings that stand under each.
+        alone: whether to refuse several torchrun processes, which would each do all the work.
+        sections: titles in the help, and the settings under each.
     """
 
     def decorate(stage: Callable[[Any], Any]) -> click.Command:
@@ -118,7 +118,7 @@ def stage_command(
 
 
 def _in_order(config_class: type[Settings]) -> list[Field]:
-    """Return a config's settings as its help lists them: required, its own, then what it shares."""
+    """Return a config's settings in the order of the help: required, its own, then shared ones."""
     homes = [list(inspect.get_annotations(kind)) for kind in config_class.__mro__]
 
     def rank(spec: Field) -> tuple[bool, int, int]:
@@ -130,12 +130,12 @@ def _in_order(config_class: type[Settings]) -> list[Field]:
 
 
 def _error_json(error: TcamCacheError) -> dict[str, Any]:
-    # All offenders, where the message on stderr shows the first of them.
+    # All offenders; the message on stderr shows only the first ones.
     return {"error": type(error).__name__, "message": error.message, "offenders": list(error.offenders)}
 
 
 def _config(make: Callable[..., Settings], given: dict[str, Any]) -> Settings:
-    # Settings that have no meaning are wrong usage; what a stage finds wrong with files is not.
+    # Invalid settings are usage errors; errors that a stage finds in files are not.
     try:
         return make(**given)
     except ConfigError as error:
@@ -143,7 +143,7 @@ def _config(make: Callable[..., Settings], given: dict[str, Any]) -> Settings:
 
 
 def _given(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
-    # A default stays with its config: only what the user said, in a flag or the --config file, is passed on.
+    # Defaults belong to the config: only values from flags or the --config file are passed on.
     untouched = (click.core.ParameterSource.DEFAULT,)
     return {key: value for key, value in values.items() if ctx.get_parameter_source(key) not in untouched}
 
@@ -161,7 +161,7 @@ def _option(config_class: type[Settings], spec: Field) -> Callable:
     common: dict[str, Any] = {"help": spec.metadata["help"], "required": required}
     default = usual_default(spec)
     if isinstance(default, bool):
-        # Where a preset may set it, it can be taken back.
+        # A flag that a preset may set needs a --no- form.
         flag = f"{flag}/--no-{flag[2:]}" if default or default is not spec.default else flag
         return click.option(flag, spec.name, is_flag=True, default=default, **common)
     # A default of None would be a value to click, which then misses no option.
@@ -185,7 +185,7 @@ class _PathType(click.ParamType):
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
-        # To Path nothing is the folder one stands in.
+        # Path("") would be the current folder.
         if not str(value):
             self.fail(f"got nothing, as from a variable that is not set; expected a {self.name}.", param, ctx)
         return Path(value)
@@ -227,7 +227,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
             f"{path} has values that no option takes: {', '.join(wrong)}. Give text, numbers, true or false"
         )
         raise click.BadParameter(said, ctx, param)
-    # As text, as if typed: click would take 1.5 epochs for one, and true for the number 1.
+    # As text, as if typed: click would convert 1.5 epochs to 1, and true to 1.
     ctx.default_map = {given[key].name: str(value) for key, value in values.items()}
 
 

@@ -6,7 +6,7 @@ from tcam_cache.config import TrainConfig
 
 from .options import stage_command
 
-# How the help of `train` and `search` is divided; what is named nowhere is for every day.
+# The sections in the help of `train` and `search`; unlisted options are everyday ones.
 SECTIONS = {
     "Method (Eq. 1 to 5)": (
         "neighbours", "window", "fg_top", "bg_low", "pixels", "dilate", "cross_entropy", "crf", "crf_weight",

@@ -4,10 +4,10 @@ Conventions, the same everywhere: tensors are NCHW, HWC uint8 only at decode and
 background, 1 foreground; windows run oldest to newest; boxes are x0, y0, x1, y1 in pixels of the original
 frame, right and bottom exclusive.
 
-Each command has a twin here: `tcam_cache.build_cache(BuildConfig(...))`, and so on.
+Each command has a function of its own here: `tcam_cache.build_cache(BuildConfig(...))`, and so on.
 
-`__init__.pyi` lists what is offered here. Each name is loaded when it is asked for: nothing imports torch
-until a stage that needs it is.
+`__init__.pyi` lists the public names. Each is imported on first use: torch is not imported before a stage
+that needs it.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Names in tables and files that others read: no formula to a spreadsheet, no mark-up to Markdown."""
+"""Escape names for CSV, Markdown and file systems: no formulas, no mark-up, no clashing file names."""
 
 import csv
 import hashlib
@@ -9,14 +9,14 @@ from pathlib import PurePosixPath
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
-# An underscore inside a word is one; elsewhere it may be emphasis.
+# An underscore inside a word is plain text in Markdown; elsewhere it may start emphasis.
 _MARKDOWN = re.compile(r"[\\`*{}\[\]|#~]|(?<![^\W_])_|_(?![^\W_])")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _LONGEST_NAME = 255
 
 
 def csv_text(text: str) -> str:
-    """Return a text as a CSV cell that no spreadsheet takes for a formula; a number stays one.
+    """Return a text as a CSV cell that no spreadsheet reads as a formula; numbers stay numbers.
 
     >>> csv_text("=1+1"), csv_text("bird"), csv_text("-0.5"), from_csv_text("'=1+1")
     ("'=1+1", 'bird', '-0.5', '=1+1')
@@ -25,25 +25,25 @@ def csv_text(text: str) -> str:
 
 
 def from_csv_text(cell: str) -> str:
-    """Return the text that `csv_text` made a cell of."""
+    """Return the original text of a cell that `csv_text` wrote."""
     return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA) else cell
 
 
 def csv_line(cells: Iterable[str | float]) -> str:
-    """Return a line of CSV, its texts as `csv_text` has them; a line break inside a cell is quoted.
+    """Return one line of CSV with texts escaped by `csv_text`; a cell with a line break is quoted.
 
     >>> csv_line(["a\\rb", "=1", -0.5])
     '"a\\rb",\\'=1,-0.5\\n'
     """
     text = io.StringIO()
-    # Whatever ends a line is quoted, so both characters have to.
+    # csv quotes only the characters of its line terminator, so the terminator must hold both of them.
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow([csv_text(cell) if isinstance(cell, str) else cell for cell in cells])
     return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def markdown_text(text: str) -> str:
-    """Return a text as a cell of a Markdown table, on one line, without a meaning of its own.
+    """Return a text as a cell of a Markdown table, on one line, with all mark-up escaped.
 
     >>> markdown_text("<b>a|b_c")
     '&lt;b&gt;a\\\\|b_c'
@@ -52,29 +52,29 @@ def markdown_text(text: str) -> str:
 
 
 def markdown_line(cells: Sequence[str]) -> str:
-    """Return a row of a Markdown table of cells that are escaped already."""
+    """Return a row of a Markdown table; the cells must be escaped already."""
     return f"| {' | '.join(cells)} |"
 
 
 def file_names(names: Iterable[str], suffix: str) -> dict[str, str]:
-    """Return a file name for each path with "/", which ends in a suffix; no two are the same, in any case.
+    """Return for each "/"-separated path a file name with a suffix, unique even if case is ignored.
 
-    Parts that are too long for a file system are cut, and end in a hash of the whole.
+    Parts too long for a file system are cut and end in a hash of the whole part.
 
     >>> file_names(["a.png", "a.png.jpg"], ".jpg")
     {'a.png': 'a.png..jpg', 'a.png.jpg': 'a.png.jpg'}
     """
     names = list(names)
     taken = {str(folder).casefold() for name in names for folder in PurePosixPath(name).parents}
-    found = {}
-    # Those that end in the suffix keep their names.
+    file_name_of = {}
+    # First the names that have the suffix already: they stay as they are.
     for name in sorted(names, key=lambda name: not name.lower().endswith(suffix)):
-        made = name if name.lower().endswith(suffix) else f"{name}{suffix}"
-        while made.casefold() in taken:
-            made = f"{made[: -len(suffix)]}.{suffix}"
-        taken.add(made.casefold())
-        found[name] = "/".join(_shortened(part) for part in made.split("/"))
-    return {name: found[name] for name in names}
+        file_name = name if name.lower().endswith(suffix) else f"{name}{suffix}"
+        while file_name.casefold() in taken:
+            file_name = f"{file_name[: -len(suffix)]}.{suffix}"
+        taken.add(file_name.casefold())
+        file_name_of[name] = "/".join(_shortened(part) for part in file_name.split("/"))
+    return {name: file_name_of[name] for name in names}
 
 
 def _shortened(part: str) -> str:

@@ -18,7 +18,7 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 def on_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Return a tensor on a device.
 
-    On CUDA the copy runs beside what follows where memory is pinned. MPS would read memory after it is freed.
+    On CUDA the copy of pinned memory is asynchronous; on MPS it must not be, memory could be freed before.
     """
     return tensor.to(device, non_blocking=device.type == "cuda")
 
@@ -47,12 +47,12 @@ def find_device(name: str, local_rank: int = 0, local_size: int = 1) -> torch.de
     """Return the device that `--device` names; "auto" takes CUDA, then MPS, then the CPU.
 
     Args:
-        name: as given.
-        local_rank: of this process among those of this machine that train together.
-        local_size: how many these are; each gets a CUDA device of its own, or else the CPU.
+        name: the value of `--device`, such as "auto", "cpu" or "cuda:1".
+        local_rank: rank of this process among the training processes on this machine.
+        local_size: number of those processes; each gets its own CUDA device, or else the CPU.
 
     Raises:
-        DeviceError: no such device here; those that are there are listed. Or there are fewer than processes.
+        DeviceError: no such device (the available ones are listed), or fewer devices than processes.
     """
     if local_size > 1:
         return _own_device(name, local_rank, local_size)
@@ -61,17 +61,17 @@ def find_device(name: str, local_rank: int = 0, local_size: int = 1) -> torch.de
         present.append("mps")
     if name == "auto":
         return torch.device(present[1] if len(present) > 1 else "cpu")
-    wanted = "cuda:0" if name == "cuda" else name
-    if wanted not in present:
+    device = "cuda:0" if name == "cuda" else name
+    if device not in present:
         raise DeviceError(f"there is no device {name!r} here. Those that are: auto, {', '.join(present)}.")
-    return torch.device(wanted)
+    return torch.device(device)
 
 
 def worker_count(workers: int | None, local_size: int = 1) -> int:
-    """Return how many processes load frames: as asked for, else all cores but the one that computes.
+    """Return how many processes load frames: `workers`, or for None all cores but one.
 
-    Of `local_size` processes on the machine, each counts its part of the cores. Where the machine has too
-    little shared memory for workers it is 0, with a warning.
+    Each of the `local_size` processes on the machine gets an equal part of the cores. With too little shared
+    memory for workers the result is 0, with a warning.
     """
     return affordable(max(1, (os.cpu_count() or 2) // local_size - 1) if workers is None else workers)
 
@@ -96,7 +96,7 @@ def _own_device(name: str, local_rank: int, local_size: int) -> torch.device:
 
 @contextmanager
 def computing_threads(count: int | None) -> Iterator[None]:
-    """Let torch compute with that many threads, and as before afterwards; None changes nothing."""
+    """Set torch's number of threads inside the block and restore it afterwards; None changes nothing."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

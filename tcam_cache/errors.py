@@ -34,11 +34,11 @@ class ConfigError(TcamCacheError):
 
 
 class DeviceError(TcamCacheError):
-    """A device was asked for that is not there."""
+    """The requested device does not exist on this machine."""
 
 
 class ExtraError(TcamCacheError):
-    """What was asked for needs an optional package that is not installed."""
+    """A feature needs an optional package that is not installed."""
 
 
 class ManifestError(TcamCacheError):
@@ -54,7 +54,7 @@ class FrameError(TcamCacheError):
 
 
 class WeightsError(TcamCacheError):
-    """A weights or classifier file is not one, or does not fit the architecture."""
+    """A weights or classifier file is not a valid one, or does not fit the architecture."""
 
 
 class CacheError(TcamCacheError):
@@ -74,4 +74,4 @@ class StorageError(TcamCacheError):
 
 
 class WorkerError(TcamCacheError):
-    """A worker process ended before its time, as when the system runs out of memory."""
+    """A worker process was killed, for example because the system ran out of memory."""

@@ -7,7 +7,7 @@ from tcam_cache.errors import ExtraError
 
 
 def optional(package: str, extra: str) -> Any:
-    """Import a package that only an extra of this one installs.
+    """Import an optional package, one that `pip install tcam-cache[EXTRA]` installs.
 
     Raises:
         ExtraError: it is not installed.

@@ -20,10 +20,10 @@ _CRUSHED_URL = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]", re.IGNORECASE)
 
 
 def parse_place(given: Place) -> Place:
-    """Return a URL as text without a slash at its end, and all else, file:// too, as the path of a folder.
+    """Return a URL as text without a trailing slash; a path or a file:// URL as a `Path`.
 
     Raises:
-        ConfigError: it is a URL that went through `Path`, which makes one slash of two.
+        ConfigError: it is a URL wrapped in a `Path`, which turns two slashes into one.
 
     >>> parse_place("s3://bucket/cams/")
     's3://bucket/cams'
@@ -42,7 +42,7 @@ def parse_place(given: Place) -> Place:
 
 
 def was_url(path: Path) -> bool:
-    """Tell whether a path was a URL once, before `Path` made one slash of two.
+    """Return whether a path was made from a URL; `Path` turns its two slashes into one.
 
     >>> was_url(Path("s3://bucket/cams")), was_url(Path("cams/s3"))
     (True, False)
@@ -51,15 +51,15 @@ def was_url(path: Path) -> bool:
 
 
 def local_path(given: Place) -> Path:
-    """Return the path on this machine that is given, also as file://, or raise `ConfigError` for another URL.
+    """Return a path or file:// URL as a `Path`, or raise `ConfigError` for any other URL.
 
     >>> local_path("file:///data/a.h5") == local_path("/data/a.h5") == Path("/data/a.h5")
     True
     """
-    found = parse_place(given)
-    if isinstance(found, str):
-        raise ConfigError(f"got the URL {found}; expected a path on this machine. Give one.")
-    return found
+    place = parse_place(given)
+    if isinstance(place, str):
+        raise ConfigError(f"got the URL {place}; expected a path on this machine. Give one.")
+    return place
 
 
 REFUSALS = {
@@ -80,7 +80,7 @@ PARTIAL = ".partial"
 
 @contextmanager
 def storage_errors(path: Path | str) -> Iterator[None]:
-    """Turn the file system's refusal to write below `path` into a `StorageError` that names it."""
+    """Turn an OSError of a write below `path` into a `StorageError` that names the path."""
     try:
         yield
     except OSError as error:
@@ -96,10 +96,10 @@ def storage_errors(path: Path | str) -> Iterator[None]:
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Name an empty file that becomes `path`, whole, only when the block ends without an error.
+    """Yield a temporary file's path; the file is renamed to `path` when the block ends without an error.
 
-    For programs that open files by name; all others use `atomic_file`. The parent folder is made when absent.
-    A kill at any moment leaves the old file, or none.
+    For libraries that open files by name; otherwise use `atomic_file`. A missing parent folder is made.
+    If the process is killed, the old file stays as it was, or there is none.
 
     Raises:
         ConfigError: it is a URL.
@@ -108,7 +108,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     path = local_path(path)
     make_folder(path.parent)
     with storage_errors(path):
-        # A short name of its own: the file's may be as long as the file system allows.
+        # Not `path.name` with a suffix: that may exceed the longest name the file system allows.
         partial = path.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
         os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         try:
@@ -122,9 +122,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def atomic_file(path: Path | str) -> Iterator[IO[bytes]]:
-    """Open a binary file that appears under `path`, whole, only when the block ends without an error.
+    """Open a temporary binary file that is renamed to `path` when the block ends without an error.
 
-    The parent folder is made when absent. A kill at any moment leaves the old file, or none.
+    A missing parent folder is made. If the process is killed, the old file stays as it was, or there is none.
 
     Raises:
         ConfigError: it is a URL.
@@ -155,7 +155,7 @@ def make_folder(path: Path | str) -> Path:
 
     Raises:
         ConfigError: it is a URL.
-        StorageError: the file system refuses it, or has no such place.
+        StorageError: the file system refuses it, or the path is not possible there.
     """
     path = local_path(path)
     with storage_errors(path):

@@ -1,4 +1,4 @@
-"""File names as people read them: what a system left behind, their order, and Unicode forms of one name."""
+"""File names: which ones operating systems leave, natural sort order, and Unicode forms of one name."""
 
 import re
 import unicodedata
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
-# Of macOS, Windows, Linux, Synology, QNAP, NetApp and what synchronises folders; in lower case.
+# Files and folders of macOS, Windows, Linux, Synology, QNAP, NetApp and sync programs; lower case.
 _LEFT_BEHIND = {
     "__macosx", "network trash folder", "temporary items", "thevolumesettingsfolder", "icon\r",
     "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "picasa.ini", "$recycle.bin", "recycler",
@@ -30,11 +30,11 @@ _Part = str | tuple[int, str]
 
 
 class Ordered(NamedTuple):
-    """Names in the order a file manager shows, and what of it the names leave open, or "".
+    """Names in the order of a file manager, and where that order is ambiguous.
 
     Attributes:
         names: sorted.
-        doubt: such as "02.jpg and 2.jpg differ in zeros or case alone".
+        doubt: why the order is ambiguous, such as "02.jpg and 2.jpg differ in zeros or case alone"; or "".
     """
 
     names: list[str]
@@ -42,10 +42,10 @@ class Ordered(NamedTuple):
 
 
 def left_behind(name: str) -> bool:
-    """Return whether a name is what a system, a network disk or a download leaves, and no person put there.
+    """Return whether an operating system, a network disk or a download left this file, not a user.
 
-    Hidden names, caches of thumbnails, recycle bins, lock files and unfinished copies are; a conflicted copy
-    is not, see `conflicted_copy`.
+    True for hidden files, thumbnail caches, recycle bins, lock files and unfinished copies; false for a
+    conflicted copy, see `conflicted_copy`.
 
     >>> [left_behind(name) for name in ("@eaDir", "Thumbs.db", "._1.jpg", "2.jpg.part", "2.jpg")]
     [True, True, True, True, False]
@@ -55,7 +55,7 @@ def left_behind(name: str) -> bool:
 
 
 def conflicted_copy(name: str) -> bool:
-    """Return whether a synchronising program made this second copy of a file.
+    """Return whether a sync program made this file as a second copy of a file in conflict.
 
     >>> conflicted_copy("frame0001 (Ann's conflicted copy 2024-05-01).jpg"), conflicted_copy("frame0001.jpg")
     (True, False)
@@ -64,7 +64,7 @@ def conflicted_copy(name: str) -> bool:
 
 
 def one_name(name: str) -> str:
-    """Return a name in its composed form: macOS stores "é" as two characters, most other programs as one.
+    """Return a name in Unicode's composed form (NFC): macOS stores "é" as two characters, others as one.
 
     >>> one_name("cafe\\u0301") == "caf\\u00e9"
     True
@@ -77,7 +77,7 @@ def natural_key(name: str, decimals: bool = False) -> tuple[int, list[_Part], st
 
     Args:
         name: of a file or folder, or a path.
-        decimals: a point or comma between digits begins a fraction.
+        decimals: whether a point or comma between digits starts a decimal fraction.
 
     >>> sorted(["frame10.jpg", "Frame2.jpg", "frame1.jpg"], key=natural_key)
     ['frame1.jpg', 'Frame2.jpg', 'frame10.jpg']
@@ -89,10 +89,10 @@ def natural_key(name: str, decimals: bool = False) -> tuple[int, list[_Part], st
 
 
 def in_order(names: Iterable[str]) -> Ordered:
-    """Sort names as a file manager does, decimal numbers such as seconds by their value.
+    """Sort names as a file manager does, but decimal numbers (such as seconds) by their value.
 
-    A fraction is one where all names have at most one point or comma between digits, and no longer fraction
-    ends in 0 as the part of a version does (1.9, 1.10).
+    Digits after a point or comma are a fraction if every name has at most one such point or comma, and no
+    fraction longer than the shortest ends in 0, as version numbers do (1.9, 1.10).
 
     >>> in_order(["10.25.jpg", "1.jpg", "0.5.jpg", "0.25.jpg"]).names
     ['0.25.jpg', '0.5.jpg', '1.jpg', '10.25.jpg']
@@ -102,13 +102,13 @@ def in_order(names: Iterable[str]) -> Ordered:
     whole = [name for _, _, name in keys]
     if any(name.startswith("-") for name in names) and all(map(_SIGNED.match, names)):
         return Ordered(sorted(names, key=_signed_key), "a leading - was read as a minus")
-    # Two points in a row are those of a date or a version.
+    # A name with several points between digits is a date or a version.
     if not any(map(_FRACTION.search, names)) or any(map(_POINTS.search, names)):
         return Ordered(whole, _doubt(keys))
     decimal = sorted(names, key=_decimal_key)
     if decimal == whole:
         return Ordered(whole, _doubt(keys))
-    fractions = [found for name in names for found in _FRACTION.findall(name)]
+    fractions = [digits for name in names for digits in _FRACTION.findall(name)]
     shortest = min(map(len, fractions))
     if any(len(digits) > shortest and digits.endswith("0") for digits in fractions):
         return Ordered(whole, _two_orders(whole, decimal, "read as two numbers"))
@@ -117,7 +117,7 @@ def in_order(names: Iterable[str]) -> Ordered:
 
 def _number(digits: str) -> tuple[int, str]:
     whole, _, fraction = digits.replace(",", ".").partition(".")
-    # Trailing zeros add nothing, and so fractions compare as text.
+    # Without trailing zeros, fractions compare correctly as text.
     return int(whole), fraction.rstrip("0")
 
 
@@ -142,7 +142,7 @@ def _two_orders(taken: list[str], other: list[str], how: str) -> str:
 
 def _doubt(keys: list[tuple[int, list[_Part], str]]) -> str:
     ordered = [name for _, _, name in keys]
-    same = next(((one, other) for (_, a, one), (_, b, other) in pairwise(keys) if a == b), None)
+    same = next(((x, y) for (_, a, x), (_, b, y) in pairwise(keys) if a == b), None)
     if same:
         return f"{same[0]} and {same[1]} differ in zeros or case alone"
     if len(set(map(len, ordered))) == 1:

@@ -1,4 +1,4 @@
-"""Worker processes: how many this machine can start, and what is said when one of them is killed."""
+"""Worker processes: how many this machine can start, and the error raised when one of them is killed."""
 
 import logging
 import multiprocessing
@@ -13,18 +13,18 @@ from tcam_cache.errors import WorkerError
 
 logger = logging.getLogger(__name__)
 
-# Queues and locks are semaphores: what loaders of training and validation and joblib's pool need at a time,
-# and what each worker adds. Where shared memory is full, or absent, they cannot be made.
+# Semaphores (of queues and locks) that the data loaders and joblib's pool need together, and how many each
+# worker adds. They cannot be created where shared memory is full or absent.
 _SEMAPHORES, _SEMAPHORES_A_WORKER = 24, 7
 
 
 def affordable(workers: int) -> int:
-    """Return so many workers, or 0 and a warning where the machine has too little shared memory for them."""
+    """Return `workers`, or warn and return 0 where the machine has too little shared memory for them."""
     fork = multiprocessing.get_context("fork")
-    wanted = _SEMAPHORES + _SEMAPHORES_A_WORKER * workers if workers else 0
+    count = _SEMAPHORES + _SEMAPHORES_A_WORKER * workers if workers else 0
     try:
-        made = [fork.Semaphore() for _ in range(wanted)]
-        del made
+        semaphores = [fork.Semaphore() for _ in range(count)]
+        del semaphores
     except (OSError, ImportError) as error:
         logger.warning(
             "too little shared memory (/dev/shm) for %d worker process(es) (%s): this process does all the "
@@ -37,19 +37,19 @@ def affordable(workers: int) -> int:
 
 
 def in_processes(calls: Iterable[Callable[[], Any]], workers: int | None) -> Iterator[Any]:
-    """Make calls, and yield what they return, in their order.
+    """Run calls in worker processes and yield their results in order.
 
     Args:
-        calls: such as `functools.partial` makes; they travel to the workers. An iterator is read
-            as workers get free.
-        workers: processes; 0 or 1 works in this one, None in one a core.
+        calls: picklable functions without arguments, such as `functools.partial` objects. An iterator
+            is read as workers become free.
+        workers: number of processes; 0 or 1 runs in this process, None starts one per core.
 
     Raises:
-        WorkerError: one of them was killed.
+        WorkerError: a worker was killed.
     """
-    wanted = joblib.cpu_count() if workers is None else workers
-    jobs = affordable(wanted) if wanted > 1 else 1
-    # Through pipes: joblib would put large arguments in shared memory, of which containers have little.
+    count = joblib.cpu_count() if workers is None else workers
+    jobs = affordable(count) if count > 1 else 1
+    # max_nbytes=None sends arguments through pipes: joblib's shared memory is small in containers.
     pool = joblib.Parallel(n_jobs=max(1, jobs), return_as="generator", max_nbytes=None)
     with worker_errors():
         yield from pool(joblib.delayed(call)() for call in calls)
@@ -57,7 +57,7 @@ def in_processes(calls: Iterable[Callable[[], Any]], workers: int | None) -> Ite
 
 @contextmanager
 def worker_errors() -> Iterator[None]:
-    """Turn the end of a worker before its time into a `WorkerError`."""
+    """Turn the exceptions of a killed worker process into a `WorkerError`."""
     try:
         yield
     except (BrokenProcessPool, RuntimeError) as error:

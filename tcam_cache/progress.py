@@ -1,4 +1,4 @@
-"""Long work: bars with rate and time left, timers, and Ctrl-C that waits for a whole step."""
+"""Long tasks: progress bars with rate and time left, timers, and Ctrl-C that waits for a whole step."""
 
 import os
 import signal
@@ -23,12 +23,12 @@ def is_main_process() -> bool:
 
 
 def progress_bar(total: int | None, label: str, unit: str, done: int = 0) -> "tqdm | ProgressLines":
-    """Return what shows rate and time left on stderr; a context manager with `update(k)`.
+    """Return a context manager with `update(k)` that shows progress, rate and time left on stderr.
 
-    It is a bar on a terminal and lines elsewhere, and stays silent while `QUIET` is set.
+    It is a bar on a terminal and plain lines elsewhere; it shows nothing while `QUIET` is set.
 
     Args:
-        total: how many units there are, or None when unknown.
+        total: number of units, or None when unknown.
         label: what is being done, a few words.
         unit: one word, such as "frame".
         done: units already done by an earlier, interrupted run: they count in the bar, not in the rate.
@@ -48,31 +48,31 @@ def progress_bar(total: int | None, label: str, unit: str, done: int = 0) -> "tq
 
 
 class ProgressLines:
-    """Say on stderr how far work has come, each time that `SECONDS_BETWEEN_LINES` have gone by."""
+    """Write a line of progress to stderr every `SECONDS_BETWEEN_LINES`."""
 
     def __init__(self, total: int | None, label: str, unit: str, done: int) -> None:
         self.total, self.label, self.unit = total, label, unit
         self.first = self.done = done
-        self.began = self.said = time.monotonic()
-        self.told: int | None = None
+        self.began = self.last_line = time.monotonic()
+        self.last_count: int | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Work that was told of is told to its end.
-        if self.told not in (None, self.done):
-            self._say()
+        # Where lines were written, the last one shows the final count.
+        if self.last_count not in (None, self.done):
+            self._write_line()
 
     def update(self, count: int = 1) -> None:
-        """Count units that are done."""
+        """Add finished units to the count."""
         self.done += count
-        if time.monotonic() - self.said >= SECONDS_BETWEEN_LINES:
-            self._say()
+        if time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
+            self._write_line()
 
-    def _say(self) -> None:
-        self.said, self.told = time.monotonic(), self.done
-        rate = (self.done - self.first) / (self.said - self.began)
+    def _write_line(self) -> None:
+        self.last_line, self.last_count = time.monotonic(), self.done
+        rate = (self.done - self.first) / (self.last_line - self.began)
         of = "" if self.total is None else f" of {self.total:,}"
         text = f"{self.label}: {self.done:,}{of} {self.unit}s, {rate:.3g} {self.unit}s/s"
         if self.total is not None and rate > 0:
@@ -83,13 +83,13 @@ class ProgressLines:
 
 @contextmanager
 def held_interrupts() -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C wait until the block is left; a second one interrupts it at once.
+    """Delay the first Ctrl-C until the block ends; a second one interrupts it at once.
 
-    Processes that load batches must ignore theirs, to go on until their parent has saved. Where Ctrl-C would
-    not raise `KeyboardInterrupt`, or in another thread than the main one, nothing is changed.
+    Worker processes that load batches must ignore SIGINT, so that they live until the parent has saved. If
+    Ctrl-C would not raise `KeyboardInterrupt`, or outside the main thread, nothing is changed.
 
     Yields:
-        A function that tells whether Ctrl-C came.
+        A function that returns whether Ctrl-C was pressed.
     """
     came: list[int] = []
 
@@ -113,7 +113,7 @@ def held_interrupts() -> Iterator[Callable[[], bool]]:
 
 
 class Timer:
-    """Tell when so many seconds have passed since it last did, or since it was made.
+    """Report when a number of seconds has passed since the last report, or since the start.
 
     >>> Timer(0.0).is_due(), Timer(1e9).is_due()
     (True, False)
@@ -123,7 +123,7 @@ class Timer:
         self.seconds, self.since = seconds, time.monotonic()
 
     def is_due(self) -> bool:
-        """Return whether they have passed, and if so start anew."""
+        """Return whether the seconds have passed; if so, restart the timer."""
         now = time.monotonic()
         if now - self.since < self.seconds:
             return False

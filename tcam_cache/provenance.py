@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, host, command line, and hashes that are the same everywhere."""
+"""Where a result comes from: versions, host, command line; and hashes that do not depend on the platform."""
 
 import hashlib
 import json
@@ -30,24 +30,24 @@ def sha256_of(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+def differences(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> list[str]:
     """List the settings in which two mappings differ, nested ones by dotted name.
 
     >>> differences({"method": "layercam", "size": 224}, {"method": "cam", "size": 224})
     ['method: layercam, not cam']
     """
     lines = []
-    for key in sorted({*ours, *theirs}):
-        mine, other = ours.get(key), theirs.get(key)
-        if isinstance(mine, Mapping) and isinstance(other, Mapping):
-            lines += [f"{key}.{line}" for line in differences(mine, other)]
-        elif mine != other:
-            lines.append(f"{key}: {mine}, not {other}")
+    for key in sorted({*expected, *actual}):
+        left, right = expected.get(key), actual.get(key)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            lines += [f"{key}.{line}" for line in differences(left, right)]
+        elif left != right:
+            lines.append(f"{key}: {left}, not {right}")
     return lines
 
 
 def provenance(**facts: Any) -> dict[str, Any]:
-    """Return what is recorded beside every result: versions, host, time, command line and given facts."""
+    """Return the record kept with every result: versions, host, time, command line and the `facts`."""
     return {
         "tcam_cache": __version__,
         "python": platform.python_version(),

@@ -1,4 +1,4 @@
-"""The nouns every room shares: Box, Shot, Frame, and the Protocols that rooms are handed."""
+"""The types that all rooms share: Box, Shot, Frame, and the Protocols of frame and CAM sources."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,7 @@ class Frame(NamedTuple):
     """A decoded frame.
 
     Attributes:
-        pixels: (H, W, 3) uint8 RGB, as asked for (original size, or squashed to a square).
+        pixels: (H, W, 3) uint8 RGB, in the requested size (original, or squashed to a square).
         width: of the original frame, in pixels.
         height: of the original frame, in pixels.
     """
@@ -44,7 +44,7 @@ class Shot:
         tag: the video's class tag, inherited by every frame.
         video: unique in the data set, such as "bird/0001"; a video has one tag and one split.
         split: "train", "val" or "test".
-        folder: where the frames lie, relative to the data set's root, with "/" on every system.
+        folder: of the frames, relative to the data set's root, with "/" on every system.
         frames: file names in `folder`, in time order.
         boxes: true boxes by position in `frames`; a frame without annotation has no entry.
     """
@@ -65,7 +65,7 @@ class Shot:
         return f"{self.folder}/{self.frames[t]}"
 
     def only(self, kept: Sequence[int]) -> "Shot":
-        """Return the shot with the frames at these positions alone, and their boxes.
+        """Return a copy of the shot with only the frames at these positions, and their boxes.
 
         >>> Shot("a/1", "a", "a/1", "val", "a/1", ("1.jpg", "2.jpg", "3.jpg")).only([0, 2]).frames
         ('1.jpg', '3.jpg')
@@ -76,14 +76,14 @@ class Shot:
 
 @dataclass(frozen=True)
 class ShotCams:
-    """What the frozen classifier says of every frame of one shot.
+    """The maps and logits of the frozen classifier for every frame of one shot.
 
     Attributes:
         cams: (T, h, w) float16, each normalised by its own minimum and maximum to [0, 1]; zeros where flat.
         raw_min: (T,) float32, minimum of each map before it was normalised.
         raw_max: (T,) float32, maximum of each map before it was normalised.
-        flat: (T,) bool, true where a map was constant and says nothing.
-        logits: (T, C) float32, one column per class in the classifier's order; (T, 0) where none was asked.
+        flat: (T,) bool, true where a map was constant, so that it localises nothing.
+        logits: (T, C) float32, one column per class in the classifier's order; (T, 0) without a classifier.
     """
 
     cams: np.ndarray
@@ -122,19 +122,19 @@ class CamSource(Protocol):
 
 
 class AttachmentSource(Protocol):
-    """A cache, as far as what it keeps beside its maps is concerned.
+    """Reads the files that are attached to a cache.
 
     Attributes:
-        path: where it lies, for messages.
+        path: of the cache, for messages.
     """
 
     path: Any
 
     def attachment(self, name: str) -> bytes:
-        """Return what was attached under a name.
+        """Return the bytes of the file attached under a name.
 
         Raises:
-            CacheError: nothing was.
+            CacheError: there is no such file.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""What torchrun tells the processes that it starts, read without torch."""
+"""Read the environment variables that torchrun sets, without importing torch."""
 
 import os
 
@@ -6,15 +6,15 @@ from tcam_cache.errors import ConfigError
 
 
 def process_count() -> int:
-    """Return how many processes torchrun has started, this one among them; 1 without torchrun."""
+    """Return the number of processes that torchrun has started, this one included; 1 without torchrun."""
     return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 
 def require_alone(command: str) -> None:
-    """Make sure that torchrun has not started several processes of what is for one.
+    """Make sure that torchrun has not started several processes of a command that is for one.
 
     Raises:
-        ConfigError: it has: each would do all the work and write the same files.
+        ConfigError: there are several; each would do all the work and write the same files.
     """
     size = process_count()
     if size > 1:

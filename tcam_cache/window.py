@@ -12,7 +12,7 @@ def window_indices(t: int, n: int, length: int, mode: str = "before") -> range:
 
     Args:
         t: position of the frame in its shot, 0 <= t < length.
-        n: how many neighbours on each side that `mode` names, n >= 0.
+        n: number of neighbours on each side that `mode` selects, n >= 0.
         length: number of frames of the shot.
         mode: "before" (the paper), "after" or "both".
 
@@ -41,7 +41,7 @@ def cam_tmp(window: Any) -> Any:
         window: (m, h, w) array or tensor of normalised CAMs in [0, 1], at native resolution.
 
     Returns:
-        (h, w), of the same kind as the window.
+        (h, w), of the same type and dtype as the window.
 
     >>> import numpy as np
     >>> cam_tmp(np.array([[[0.1, 0.9]], [[0.4, 0.2]]])).tolist()

@@ -1,4 +1,4 @@
-"""Stage 1: frames and a source of maps become the maps of a shot in the cache, on one process or many."""
+"""Stage 1: compute the maps of shots and store them in the cache, in one process or several."""
 
 from tcam_cache.building.builder import Builder, Counts
 from tcam_cache.building.jobs import build_in_jobs

@@ -1,4 +1,4 @@
-"""One process's share of a build: frames become the maps of shots, written while the next are computed."""
+"""One process's share of a build: compute the maps of shots, and write them while the next are computed."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +21,7 @@ from tcam_cache.devices import as_images
 from tcam_cache.provenance import provenance
 from tcam_cache.records import FrameSource, Shot, ShotCams
 
-# Shots that wait to be written: enough to ride out a slow disk, few enough to keep memory flat.
+# Shots queued for writing: enough to hide a slow disk, few enough to limit memory.
 WAITING_SHOTS = 4
 
 Part = tuple[Cams, torch.Tensor]
@@ -29,12 +29,12 @@ Part = tuple[Cams, torch.Tensor]
 
 @dataclass(frozen=True)
 class Counts:
-    """What came of some shots.
+    """The result of building some shots: counts and unreadable frames.
 
     Attributes:
-        frames: whose CAMs were stored.
-        flat: maps among them that are constant.
-        mixed: shots whose frames differ in size.
+        frames: number of frames whose CAMs were stored.
+        flat: number of their maps that are constant.
+        mixed: number of shots whose frames differ in size.
         faults: frames that could not be read, one text each; their shots are not stored.
     """
 
@@ -45,7 +45,7 @@ class Counts:
 
     def __add__(self, other: "Counts") -> "Counts":
         both = zip(vars(self).values(), vars(other).values(), strict=True)
-        return Counts(*(mine + theirs for mine, theirs in both))
+        return Counts(*(a + b for a, b in both))
 
 
 def store_cams(
@@ -62,29 +62,29 @@ def store_cams(
 ) -> Counts:
     """Compute and write the CAMs of shots; decoding, the forward pass and writing overlap.
 
-    Batches hold frames of one shot only, so that they depend on the shot alone: whichever shots are done
-    already, and whoever does the others, every number is the same.
+    A batch holds frames of one shot only, so that numbers do not depend on which other shots are built, or by
+    which process.
 
     Args:
-        maps: computes them.
-        shots: whose CAMs are wanted.
+        maps: the network that computes the maps.
+        shots: the shots to build.
         source: reads their frames.
         write: takes a shot's id and its CAMs; called in a thread of its own, shot by shot.
         target: "tag" or "prediction".
         image_size: side that frames are squashed to.
-        batch_size: frames in a forward pass, at most.
+        batch_size: maximum number of frames in a forward pass.
         workers: processes that decode; 0 decodes in this one.
-        on_frames: told the number of frames each time some are done.
+        on_frames: called with the number of newly finished frames.
 
     Raises:
-        StorageError: what `write` raises; the shots that were handed to it before are written.
+        StorageError: raised by `write`; shots passed to it before are written.
     """
     counts, waiting = Counts(), deque[Future[Counts]]()
     loaded = load_batches(ShotBatches(shots, batch_size), source, image_size, workers)
     with ThreadPoolExecutor(max_workers=1) as thread:
         for shot, batches in groupby(loaded, key=lambda batch: batch.frames[0][0]):
-            wanted = maps.classifier.classes.index(shot.tag) if target == "tag" else target
-            parts, faults, mixed = _computed(maps, batches, wanted, on_frames)
+            class_target = maps.classifier.classes.index(shot.tag) if target == "tag" else target
+            parts, faults, mixed = _computed(maps, batches, class_target, on_frames)
             if faults:
                 counts += Counts(faults=faults)
                 continue
@@ -100,7 +100,7 @@ def _computed(
     target: int | str,
     on_frames: Callable[[int], object],
 ) -> tuple[list[Part], tuple[str, ...], bool]:
-    """Return what is computed of one shot, its unreadable frames, and whether frame sizes differ."""
+    """Return the computed parts of one shot, its unreadable frames, and whether frame sizes differ."""
     device = maps.classifier.mean.device
     parts: list[Part] = []
     faults: tuple[str, ...] = ()
@@ -108,7 +108,7 @@ def _computed(
     for batch in batches:
         faults += batch.faults
         sizes.update(map(tuple, batch.sizes.tolist()))
-        # After an unreadable frame the others are only looked at.
+        # After an unreadable frame the remaining ones are only decoded, to report all errors.
         if not faults:
             with torch.inference_mode():
                 parts.append(maps(as_images(batch.rgb, device), target))
@@ -126,7 +126,7 @@ def _finish(
 
 def _joined(parts: Sequence[Part]) -> ShotCams:
     def column(values: Iterable[torch.Tensor]) -> np.ndarray:
-        """Return what all batches say of one thing, as one array."""
+        """Return one quantity of all batches as one array."""
         return torch.cat(list(values)).cpu().numpy()
 
     return ShotCams(
@@ -138,19 +138,19 @@ def _joined(parts: Sequence[Part]) -> ShotCams:
     )
 
 
-# Raise it when the arithmetic of CAMs changes: caches made before are then told apart.
+# Increase it when the arithmetic of CAMs changes: older caches then have other fingerprints.
 CAM_ALGORITHM = 2
 
 
 @dataclass(frozen=True)
 class Builder:
-    """One process's share in a build; opened from the settings alone, in every process anew.
+    """One process's share of a build; every process opens it from the settings.
 
     Attributes:
         config: the settings.
-        manifest: sampled as asked for.
+        manifest: sampled by the settings.
         source: reads its frames.
-        map_source: what makes their maps, on its device.
+        map_source: the source of their maps, on its device.
         plan: what the cache will hold.
     """
 
@@ -165,7 +165,7 @@ class Builder:
         """Read the manifest and the classifier or the run, and plan the cache.
 
         Raises:
-            ConfigError: a class that the classifier does not know, a layer that is none, and so on.
+            ConfigError: a class that the classifier lacks, an unknown layer, and so on.
             RunError: there is no run, or none with a finished epoch.
         """
         manifest, source = open_data(config)
@@ -201,7 +201,7 @@ def _plan(config: BuildConfig, manifest: Manifest, map_source: MapSource) -> Cac
         **map_source.settings,
         "input": {"size": side, "resize": "squash, bilinear, antialiased", "colour": "RGB"},
         "maps": map_settings((height, width)),
-        # Kernels differ with the batch, and with them the last bits.
+        # Kernels, and so the last bits, depend on the batch size.
         "numerics": {**map_source.numerics, "batch_size": config.batch_size},
         "manifest": manifest.digest(),
         "every": config.every,

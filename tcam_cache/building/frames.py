@@ -1,4 +1,4 @@
-"""Store the frames of shots, squashed and re-encoded, beside their CAMs; training decodes them in no time."""
+"""Store squashed and re-encoded frames beside their CAMs, for fast decoding in training."""
 
 from collections.abc import Callable, Sequence
 
@@ -39,15 +39,15 @@ def store_frames(
     workers: int,
     on_frames: Callable[[int], object],
 ) -> tuple[str, ...]:
-    """Store the frames of shots, and return those that cannot be read; their shots are left out.
+    """Store the frames of shots, and return the unreadable ones; their shots are not stored.
 
     Args:
-        shots: whose frames are wanted.
+        shots: the shots to store.
         source: reads them.
         writer: of the cache.
         side: that frames are squashed to.
         workers: processes that decode and encode; 0 does both in this one.
-        on_frames: told the number of frames each time some are done.
+        on_frames: called with the number of newly finished frames.
 
     Raises:
         StorageError: a write is refused; what was stored stays.

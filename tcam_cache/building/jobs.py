@@ -18,7 +18,7 @@ from tcam_cache.extras import optional
 from tcam_cache.processes import affordable, worker_errors
 from tcam_cache.records import Shot
 
-# Several tasks for each process, so that none waits long for the last, and short ones, so that the bar moves.
+# Several tasks per process to balance the load; short tasks so that the progress bar moves.
 TASKS_A_JOB, LARGEST_TASK = 4, 2048
 CONNECT_SECONDS = 20
 
@@ -26,10 +26,10 @@ CONNECT_SECONDS = 20
 def build_in_jobs(
     config: BuildConfig, plan: CachePlan, shots: Sequence[Shot], on_frames: Callable[[int], object]
 ) -> Counts:
-    """Store the CAMs of shots by several processes.
+    """Store the CAMs of shots with several processes.
 
-    Only the settings and the ids of shots travel: every process opens the data set, the classifier and the
-    cache for itself, and keeps them for its next task.
+    Only settings and shot ids are sent: every process opens the data set, the classifier and the cache for
+    itself, and keeps them for its next task.
 
     Raises:
         ConfigError: no scheduler with workers answers at the address.
@@ -56,7 +56,7 @@ def build_in_jobs(
 
 @contextmanager
 def _processes(config: BuildConfig) -> Iterator[int]:
-    """Make joblib use the backend that was asked for, and give the number of its processes."""
+    """Select joblib's backend from the settings, and yield its number of processes."""
     if config.backend == "loky":
         with joblib.parallel_config(backend="loky"):
             yield max(1, affordable(config.jobs or 1))
@@ -97,13 +97,13 @@ def _build_share(
     builder, writer = _opened(config, fingerprint)
     wanted = set(shot_ids)
     shots = [shot for shot in builder.plan.shots if shot.id in wanted]
-    # Decoding processes are shared out among the jobs; dask's own threads must not fork.
+    # Decoding processes are divided among the jobs; dask's threads must not fork.
     workers = 0 if config.backend == "dask" else worker_count(config.workers) // jobs
     counts = builder.build(shots, writer, workers, lambda frames: None)
     return sum(map(len, shots)), counts
 
 
-# The fingerprint tells settings that read the same, but whose files have changed, apart.
+# The fingerprint is a key of the memo: with equal settings the files may have changed.
 @lru_cache(maxsize=1)
 def _opened(config: BuildConfig, fingerprint: str) -> tuple[Builder, CamWriter]:
     if config.threads is not None:

@@ -1,4 +1,4 @@
-"""What turns a batch of frames into maps to be cached: a classifier's CAMs, or a run's foreground maps."""
+"""The sources of maps for a cache: CAMs of a classifier, or foreground maps of a trained run."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -25,16 +25,16 @@ logger = logging.getLogger(__name__)
 
 
 def map_settings(size: Sequence[int]) -> dict[str, Any]:
-    """Return what a cache's settings, and so its fingerprint, hold of its maps.
+    """Return the part of a cache's settings, and so of its fingerprint, that describes its maps.
 
     Args:
-        size: height and width.
+        size: height and width of the maps.
     """
     return {"size": list(size), "scaling": "minimum and maximum of the frame", "dtype": "float16"}
 
 
 def warn_of_flat_maps(flat: int, frames: int) -> None:
-    """Say how many of the maps of new frames are flat, if any is."""
+    """Warn with the number of new maps that are flat, if there are any."""
     if flat:
         logger.warning("%d of %d new maps are flat: they say nothing of where the object is", flat, frames)
 
@@ -52,18 +52,18 @@ class MapNetwork(Protocol):
 
         Args:
             images: (B, 3, S, S) RGB in [0, 1].
-            targets: the class that is asked for, or "prediction", where maps are of a class.
+            targets: class index, or "prediction"; ignored by maps that have no class.
         """
         ...
 
 
 @dataclass(frozen=True)
 class DecoderMaps:
-    """Turns frames into the foreground maps S1 of a trained decoder, of which no class is asked.
+    """Turns frames into the foreground maps S1 of a trained decoder, which do not depend on a class.
 
     Attributes:
         localizer: the opened run.
-        map_size: side of the maps, each cell the mean of the pixels it covers.
+        map_size: side of the maps; each cell is the mean of the pixels that it covers.
     """
 
     localizer: Localizer
@@ -75,13 +75,13 @@ class DecoderMaps:
         return self.localizer.classifier
 
     def __call__(self, images: torch.Tensor, targets: int | str = "prediction") -> tuple[Cams, torch.Tensor]:
-        """Return the maps (B, map_size, map_size) of (B, 3, S, S) images in [0, 1], and the (B, C) logits."""
+        """Return maps (B, map_size, map_size) of (B, 3, S, S) images in [0, 1], and the (B, C) logits."""
         foreground, logits = self.localizer.foreground(images)
         return normalise(_cells(foreground, self.map_size)), logits
 
 
 def _cells(foreground: torch.Tensor, side: int) -> torch.Tensor:
-    # MPS refuses areas where sizes do not divide; from the CPU the cells go to the cache as well.
+    # MPS does not support area resizing for sizes that do not divide, so it runs on the CPU.
     if foreground.device.type == "mps":
         foreground = foreground.cpu()
     return interpolate(foreground[:, None], (side, side), mode="area")[:, 0]
@@ -92,14 +92,14 @@ DTYPES = {"none": None, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class MapSource:
-    """What makes maps of frames, and everything about it that changes a number of theirs.
+    """A network that computes maps, with everything that changes their numbers.
 
     Attributes:
-        maps: makes them, on its device.
-        classifier_file: g.pt, which the cache keeps.
+        maps: the network, on its device.
+        classifier_file: g.pt, stored in the cache.
         image_size: side that frames are squashed to.
-        settings: of the maker alone, as JSON-able values.
-        numerics: of its arithmetic.
+        settings: of the network, as JSON values.
+        numerics: settings of its arithmetic.
     """
 
     maps: MapNetwork
@@ -113,7 +113,7 @@ def open_map_source(config: BuildConfig) -> MapSource:
     """Open the source of maps that `--classifier` or `--run` names.
 
     Raises:
-        ConfigError: a layer that is none, a method that has no form there, and so on.
+        ConfigError: an unknown layer, a method that is not defined at a layer, and so on.
         RunError: there is no run, or none with a finished epoch.
         WeightsError: the classifier file is missing or damaged.
     """
@@ -142,7 +142,7 @@ def _classifier_source(config: BuildConfig) -> MapSource:
 def _run_source(config: BuildConfig) -> MapSource:
     localizer = Localizer.open(cast(Path, config.run), config.device)
     image_size = localizer.config.image_size
-    # Cells smaller than a pixel would say the same several times.
+    # Cells smaller than a pixel would repeat values.
     maps = DecoderMaps(localizer, min(config.map_size, image_size))
     settings = {
         "method": "decoder",

@@ -1,4 +1,4 @@
-"""Which rows belong to which shot, and the record that makes a finished shot count."""
+"""The index (which rows belong to which shot) and the commit records of finished shots."""
 
 import difflib
 import hashlib
@@ -49,7 +49,7 @@ class ShotIndex:
         return {name: position for position, name in enumerate(self.ids)}
 
     def position(self, shot_id: str) -> int:
-        """Return where a shot stands in the index, or raise `CacheError` with the ids that look alike."""
+        """Return the position of a shot in the index, or raise `CacheError` with similar ids."""
         if shot_id in self.positions:
             return self.positions[shot_id]
         alike = difflib.get_close_matches(shot_id, self.ids, n=5, cutoff=0.5)
@@ -66,7 +66,7 @@ class ShotIndex:
         return type(self)(**{name: tuple(columns[name][at] for at in positions) for name in columns})
 
     def differences(self, stored: "ShotIndex") -> list[str]:
-        """List the shots that are not the same in a stored index: id, tag and length at each position."""
+        """List the positions at which id, tag or length differ from a stored index."""
         return [
             f"shot {position}: {_row(self, position)}, not {_row(stored, position)}"
             for position in range(max(len(self), len(stored)))
@@ -87,7 +87,7 @@ FOLDER = "commits"
 
 @dataclass(frozen=True)
 class Commit:
-    """What vouches for one finished shot.
+    """The commit record of one finished shot, with the digest of its data.
 
     Attributes:
         fingerprint: of the cache it was written for.
@@ -95,8 +95,8 @@ class Commit:
         frames: its number of frames.
         flat: how many of its maps were constant.
         sha256: of its maps and frame statistics, as little-endian bytes.
-        stamp: of the files its frames were read from, `source_files.stamp_of`; None where nobody told.
-        content: of their bytes, `source_files.content_of`.
+        stamp: of its source files, see `source_files.stamp_of`; None if they are not recorded.
+        content: of the bytes of its source files, see `source_files.content_of`.
     """
 
     fingerprint: str
@@ -116,7 +116,7 @@ def content_digest(maps: np.ndarray, stats: np.ndarray) -> str:
 
 
 class CommitLog:
-    """The commit records of one cache. A record that was read once is not read again."""
+    """The commit records of one cache. Each record is read once and kept in memory."""
 
     def __init__(self, objects: Objects, fingerprint: str, ids: Sequence[str]) -> None:
         self._objects = objects
@@ -125,7 +125,7 @@ class CommitLog:
         self._seen: dict[int, Commit] = {}
 
     def get(self, position: int) -> Commit | None:
-        """Return the record of a shot, or None when there is none, or one that belongs to another cache."""
+        """Return the record of a shot, or None if there is none or it belongs to another cache."""
         if position not in self._seen:
             self._keep(position, self._objects.get(self.name(position)))
         return self._seen.get(position)
@@ -140,9 +140,9 @@ class CommitLog:
         return {position: self._seen[position] for position in listed if position in self._seen}
 
     def foreign_names(self) -> list[str]:
-        """Return the names in the folder of records that are no record of this cache."""
-        ours = {self.name(position) for position in self.all()}
-        return [name for file in self._objects.names(FOLDER) if (name := f"{FOLDER}/{file}") not in ours]
+        """Return the names of files in the records' folder that are not records of this cache."""
+        own_names = {self.name(position) for position in self.all()}
+        return [name for file in self._objects.names(FOLDER) if (name := f"{FOLDER}/{file}") not in own_names]
 
     @staticmethod
     def name(position: int) -> str:

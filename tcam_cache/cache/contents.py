@@ -1,4 +1,4 @@
-"""An opened cache: its shots, and their rows, with and without a check of every byte."""
+"""An opened cache: its shots and their rows, read with or without checking digests."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,7 +23,7 @@ from tcam_cache.records import Shot
 
 @dataclass(frozen=True)
 class Contents:
-    """One cache, read only: a folder, a URL, or a file that was exported."""
+    """One cache, read only: a folder, a URL, or an exported HDF5 file."""
 
     objects: Objects
     marker: Marker
@@ -61,7 +61,7 @@ class Contents:
 
     @property
     def repair_hint(self) -> str:
-        """What mends damage to all but a single shot."""
+        """What to do about damage that is not limited to a single shot."""
         return self.objects.repair_hint(NAME)
 
     @cached_property
@@ -71,19 +71,19 @@ class Contents:
 
     @cached_property
     def frames(self) -> FrameFolder:
-        """The frames that are stored beside the CAMs."""
+        """The frames stored beside the CAMs."""
         return FrameFolder(self.objects, self.marker.fingerprint, self.index)
 
     @cached_property
     def plan(self) -> CachePlan:
-        """The plan that it was made from, but for the names of the frames."""
+        """The plan that the cache was made from, without the names of the frames."""
         index, marker = self.index, self.marker
         columns = zip(index.ids, index.tags, index.videos, index.splits, index.lengths, strict=True)
         shots = (Shot(*names, folder="", frames=("",) * length) for *names, length in columns)
         return CachePlan(marker.classes, tuple(shots), marker.map_size, marker.settings, marker.recorded)
 
     def stats(self, positions: Iterable[int]) -> np.ndarray:
-        """Return the (N, k) float32 statistics of every frame of finished shots, one shot after the other.
+        """Return the (N, k) float32 statistics of all frames of finished shots, shot after shot.
 
         Raises:
             CacheError: a chunk is missing or damaged.
@@ -108,7 +108,7 @@ class Contents:
         return data
 
     def digest(self, commits: Mapping[int, Commit]) -> str:
-        """Return the SHA-256 of the fingerprint and the digests of these commits, by shot."""
+        """Return the SHA-256 over the fingerprint and the shot digests of these commits."""
         contents = sorted((commit.shot, commit.sha256) for commit in commits.values())
         return sha256_of([self.marker.fingerprint, contents])
 
@@ -127,7 +127,7 @@ class Contents:
         return position
 
     def sound(self, shot_id: str, values: np.ndarray) -> np.ndarray:
-        """Return values read of a finished shot, or raise `CacheError` where a chunk of them is gone."""
+        """Return the values read for a finished shot, or raise `CacheError` where a chunk is missing."""
         if np.isnan(values).any():
             raise CacheError(
                 f"shot {shot_id!r} is finished, yet a chunk of it is missing below {self.objects.where()}. "
@@ -159,7 +159,7 @@ def iter_verified_shots(
     """Yield each shot's position, maps (T, h, w) float16 and statistics (T, k) float32.
 
     Raises:
-        CacheError: they are not what was committed.
+        CacheError: the data of a shot does not match the digest in its commit record.
     """
     index, limit = contents.index, BATCH_BYTES // (2 * np.prod(contents.marker.map_size, dtype=int)) + 1
     for batch in _batches(index, list(commits), limit):

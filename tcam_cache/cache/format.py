@@ -1,4 +1,4 @@
-"""The cache on disk: its arrays and their chunks, and the marker that says what it holds."""
+"""The format on disk: arrays, chunks, and the marker file cache.json."""
 
 import json
 from collections import Counter
@@ -37,11 +37,11 @@ class CachePlan:
         classes: the classifier's classes, in the order of its logits.
         shots: every shot to be cached, in the order of the cache.
         map_size: (h, w) of the CAMs.
-        settings: everything that changes a stored number, as JSON-able values; the fingerprint covers it.
-        recorded: where the cache comes from, as JSON-able values; never compared.
+        settings: everything that changes a stored number, as JSON values; the fingerprint covers it.
+        recorded: where the cache comes from, as JSON values; never compared.
 
     Raises:
-        CacheError: no shot, a shot without frames, an id given twice, or a tag that is no class.
+        CacheError: no shot, a shot without frames, a repeated id, or a tag that is not a class.
     """
 
     classes: tuple[str, ...]
@@ -73,12 +73,12 @@ class CachePlan:
 
     @property
     def scored(self) -> tuple[str, ...]:
-        """The classes that have logits: all, or none where the settings say that no classifier was asked."""
+        """The classes that have logits: all, or none if the settings say that the maps need no classifier."""
         return self.classes if self.settings.get("logits", True) else ()
 
     @property
     def index(self) -> ShotIndex:
-        """Where each shot lies on the frame axis."""
+        """The index: where each shot's rows are on the frame axis."""
         lengths = [len(shot) for shot in self.shots]
         return ShotIndex(
             ids=tuple(shot.id for shot in self.shots),
@@ -91,9 +91,9 @@ class CachePlan:
 
 
 def chunk_frames(map_size: tuple[int, int]) -> int:
-    """Return how many float16 maps one chunk holds: the largest power of two within 128 and 256 KiB.
+    """Return the number of float16 maps per chunk: the largest power of two within 128 and 256 KiB.
 
-    A power of two divides the alignment of the shots, so no chunk is ever shared by two of them.
+    A power of two divides the alignment of the shots, so two shots never share a chunk.
 
     >>> chunk_frames((7, 7)), chunk_frames((28, 28)), chunk_frames((56, 56)), chunk_frames((256, 256))
     (128, 128, 32, 2)
@@ -105,8 +105,8 @@ def chunk_frames(map_size: tuple[int, int]) -> int:
 def empty_arrays(plan: CachePlan) -> dict[str, bytes]:
     """Return the objects of an empty cache's Zarr group by name: metadata, index and coordinates.
 
-    They are written like any other object, so that creating twice, or by two processes at once, gives the
-    same bytes. The group's own metadata comes first: it tells our debris from a stranger's folder.
+    They are written like any other object, so creating a cache twice, or in two processes at once, gives the
+    same bytes. The group's metadata comes first: it identifies an unfinished cache as one of this program.
     """
     memory: dict[str, Any] = {}
     empty_group(plan, memory)
@@ -176,12 +176,13 @@ NAME = "cache.json"
 FORMAT = "tcam_cache"
 
 
-# What is made with a cache is made anew where there is no marker; the commit records vouch for the shots.
+# Without the marker a cache counts as not created, and its metadata is written again; shots whose commit
+# records match stay finished.
 
 
 @dataclass(frozen=True)
 class Marker:
-    """What cache.json says.
+    """The content of cache.json.
 
     Attributes:
         fingerprint: SHA-256 of format version and settings.
@@ -208,7 +209,7 @@ class Marker:
             fingerprint=plan.fingerprint,
             classes=plan.classes,
             map_size=plan.map_size,
-            # As they will read back: tuples become lists.
+            # As JSON reads them back: tuples become lists.
             settings=json.loads(json.dumps(dict(plan.settings))),
             recorded=plan.recorded,
             attachments=attachments,
@@ -220,7 +221,7 @@ class Marker:
         """Return the marker of a cache, or None where there is none.
 
         Raises:
-            CacheError: it is damaged, another program's, or of a format version that is not known here.
+            CacheError: it is damaged, from another program, or of an unknown format version.
         """
         data = objects.get(NAME)
         if data is None:
@@ -258,12 +259,12 @@ class Marker:
         return (json.dumps(values, indent=2) + "\n").encode()
 
     def put(self, objects: WritableObjects) -> None:
-        """Write the marker, which makes the folder a cache."""
+        """Write the marker; from then on the folder is a cache."""
         objects.put(NAME, self.to_bytes())
 
 
 def is_attachment_name(name: str) -> bool:
-    """Return whether a name is that of one file right in the cache's folder, on every system.
+    """Return whether a name is valid for a file directly in the cache's folder, on every platform.
 
     >>> [is_attachment_name(name) for name in ("classifier.pt", "../g.pt", "C:g.pt", "commits")]
     [True, False, False, False]

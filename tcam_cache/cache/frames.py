@@ -1,4 +1,4 @@
-"""Frames ready to train: squashed and re-encoded once, one object a shot, beside the CAMs.
+"""Training frames stored beside the CAMs: squashed and re-encoded once, one object per shot.
 
 frames/000000.bin   MAGIC, the header's length in 8 bytes, the header as JSON, then one JPEG after the other
 """
@@ -21,18 +21,18 @@ from tcam_cache.records import Frame, FrameSource, Shot
 
 FOLDER = "frames"
 MAGIC = b"TCAMFRM1"
-# The key of a header that vouches for its others.
+# The key of the header with the digest of its other keys.
 HEADER_DIGEST = "header_sha256"
-# Bytes of a header without its lists, and of what it holds of a frame, at most.
+# Upper bounds in bytes: of a header without its lists, and of its entries for one frame.
 LARGEST_HEADER, LARGEST_ENTRY = 65536, 128
 HEADER_KEYS = {"fingerprint", "shot", "side", "sizes", "lengths", "sha256"}
-# Colour at full resolution: a crop of 224 shows every pixel.
+# No chroma subsampling: crops of 224 pixels use every pixel.
 JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
 
 
 @dataclass(frozen=True)
 class ShotFrames:
-    """The frames of one shot, squashed and encoded.
+    """The squashed and encoded frames of one shot.
 
     Attributes:
         side: of the squashed frames, in pixels.
@@ -46,13 +46,13 @@ class ShotFrames:
 
 
 class _Header(NamedTuple):
-    """What is kept in memory of one shot's header: 16 bytes a frame.
+    """The part of a shot's header that is kept in memory: 16 bytes per frame.
 
     Attributes:
         side: of the squashed frames.
         sizes: (T, 2) int32, width and height of the originals.
-        starts: (T + 1,) int64, where each frame begins in the object, and where the last ends.
-        sha256: of the frames.
+        starts: (T + 1,) int64, byte offset of each frame in the object, and of the end of the last.
+        sha256: digest of the encoded frames.
     """
 
     side: int
@@ -80,11 +80,11 @@ class FrameFolder:
 
     def side(self, shot_id: str) -> int | None:
         """Return the side of a shot's stored frames, or None where none are stored."""
-        found = self._header(shot_id)
-        return found.side if found else None
+        header = self._header(shot_id)
+        return header.side if header else None
 
     def read(self, shot_id: str, t: int) -> Frame:
-        """Return frame t of a shot as it is stored, with its original width and height.
+        """Return frame t of a shot as stored (squashed), with its original width and height.
 
         Raises:
             CacheError: it is damaged.
@@ -103,7 +103,7 @@ class FrameFolder:
             ) from error
 
     def problems(self) -> list[str]:
-        """Read all that is stored, and return one line per damage."""
+        """Read all stored frames, and return one line per damage."""
         names = set(self._objects.names(FOLDER))
         return [
             f"{name}: is damaged; delete it and run `tcam-cache build --frames` again"
@@ -117,11 +117,11 @@ class FrameFolder:
         return f"{FOLDER}/{self._index.position(shot_id):06d}.bin"
 
     def _is_whole(self, shot_id: str) -> bool:
-        found = self._header(shot_id)
-        if found is None:
+        header = self._header(shot_id)
+        if header is None:
             return False
-        payload = self._objects.get_range(self.name(shot_id), int(found.starts[0]), None)
-        return hashlib.sha256(payload or b"").hexdigest() == found.sha256
+        payload = self._objects.get_range(self.name(shot_id), int(header.starts[0]), None)
+        return hashlib.sha256(payload or b"").hexdigest() == header.sha256
 
     def _header(self, shot_id: str) -> _Header | None:
         if shot_id not in self._headers:
@@ -131,7 +131,7 @@ class FrameFolder:
                 return None
             length = self._index.lengths[self._index.position(shot_id)]
             first = before + int.from_bytes(start[len(MAGIC) :], "little")
-            # A damaged number must not ask for more memory than there is.
+            # A damaged length must not lead to a huge allocation.
             if first > before + LARGEST_HEADER + LARGEST_ENTRY * length:
                 return None
             header = _parsed(self._objects.get_range(name, before, first) or b"", first)
@@ -172,7 +172,7 @@ def _parsed(data: bytes, first: int) -> tuple[str, str, _Header] | None:
     """Return a header's fingerprint, shot and content, or None where it is damaged."""
     try:
         values = json.loads(data)
-        # Caches of before have headers without a digest.
+        # Headers of earlier versions have no digest.
         digest = values.pop(HEADER_DIGEST, None)
         if digest not in (None, sha256_of(values)) or set(values) != HEADER_KEYS:
             return None
@@ -187,9 +187,9 @@ def _parsed(data: bytes, first: int) -> tuple[str, str, _Header] | None:
 
 
 class StoredFrames:
-    """Reads frames that are stored squashed, and those that are not from their originals; a `FrameSource`.
+    """Reads stored squashed frames, and all others from their original files; a `FrameSource`.
 
-    A stored frame serves every size up to its own; full frames, and larger ones, come from the originals.
+    Stored frames serve sizes up to their own; larger sizes and full frames are read from the originals.
     """
 
     def __init__(self, folder: FrameFolder, originals: FrameSource) -> None:

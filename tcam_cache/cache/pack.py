@@ -1,6 +1,7 @@
-"""The pack: every finished map in one memory-mapped .npy, in the cache's order and without padding.
+"""The pack: all finished CAMs in one memory-mapped .npy, in the cache's order and without padding.
 
-Zarr is the record; the pack is derived from it in seconds and is what training reads: a window costs a slice.
+The Zarr arrays are the original; the pack is copied from them in seconds, and training reads windows from
+it as slices.
 """
 
 import fcntl
@@ -29,8 +30,8 @@ FOLDER = "pack"
 class PackedCams:
     """Reads windows of cached CAMs from one memory-mapped file; a `records.CamSource`, picklable.
 
-    The file is opened when first needed, in every process that holds this. Should it lie in a temporary
-    folder, that lives as long as the object that `CamCache.pack` returned.
+    Every process opens the file for itself on first use. A temporary folder that holds the file is removed
+    together with the object that `CamCache.pack` returned.
     """
 
     def __init__(self, path: Path, index: ShotIndex) -> None:
@@ -63,22 +64,22 @@ class PackedCams:
         return self._rows(slice(start + window.start, start + window.stop))
 
     def hold(self) -> bool:
-        """Keep the file from being removed by `pack` of another process, and return whether it is there.
+        """Lock the file so that `pack` in another process does not remove it; return whether the file exists.
 
-        It is held as long as this object lives here; a lock that a process held ends with it.
+        The lock is released with this object, and when the process ends.
         """
         try:
             descriptor = os.open(self.path, os.O_RDONLY)
         except OSError:
             return False
         weakref.finalize(self, os.close, descriptor)
-        # Where the file system knows no locks, `_remove_unused` cannot take one either, and removes nothing.
+        # Without locks in the file system, `_remove_unused` cannot lock either and removes nothing.
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_SH)
         return self.path.exists()
 
     def is_whole(self, map_size: tuple[int, int]) -> bool:
-        """Tell whether the file is there with every map of the index in it."""
+        """Return whether the file exists and has a map for every row of the index."""
         try:
             return _mapped(self.path).shape == (sum(self.index.lengths), *map_size)
         except CacheError:
@@ -86,10 +87,10 @@ class PackedCams:
 
     @property
     def maps(self) -> np.ndarray:
-        """Every map, (N, h, w) float16, memory-mapped: a shot's begin at its start in the index.
+        """All maps, (N, h, w) float16 in [0, 1], memory-mapped; the index says where each shot starts.
 
         Raises:
-            CacheError: the file is gone or cut short.
+            CacheError: the file is missing or truncated.
         """
         process, maps = self._maps
         if maps is None or process != os.getpid():
@@ -102,7 +103,7 @@ class PackedCams:
 
 
 def pack(contents: Contents) -> PackedCams:
-    """Write the pack of a cache where it is not there yet; see `CamCache.pack`."""
+    """Return the pack of a cache, written if there is none yet; see `CamCache.pack`."""
     commits = finished_shots(contents)
     packed = PackedCams(_path(contents, commits), _index(contents, commits))
     while not (packed.is_whole(contents.marker.map_size) and packed.hold()):
@@ -114,7 +115,7 @@ def pack(contents: Contents) -> PackedCams:
 
 
 def pack_elsewhere(contents: Contents) -> PackedCams:
-    """Write the pack of a cache into a temporary folder of this process: nowhere else is there room."""
+    """Write the pack into a temporary folder of this process, for when it fits nowhere else."""
     commits = finished_shots(contents)
     with storage_errors(tempfile.gettempdir()):
         folder = Path(tempfile.mkdtemp(prefix="tcam_cache-"))
@@ -125,7 +126,7 @@ def pack_elsewhere(contents: Contents) -> PackedCams:
 
 
 def existing_pack(contents: Contents) -> PackedCams | None:
-    """Return the pack of what is finished, unread and unchecked, or None when there is none."""
+    """Return the existing pack of the finished shots without reading it, or None."""
     commits = contents.log.all()
     try:
         packed = PackedCams(_path(contents, commits), _index(contents, commits))
@@ -160,7 +161,7 @@ def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
 
 def _mapped(path: Path) -> np.ndarray:
     try:
-        # A plain array over the same pages: slicing a memmap object costs more than copying a window.
+        # As a plain array over the same pages: slicing a memmap object costs more than copying a window.
         return np.asarray(np.load(path, mmap_mode="r"))
     except (OSError, ValueError, EOFError) as error:
         raise CacheError(
@@ -169,13 +170,13 @@ def _mapped(path: Path) -> np.ndarray:
 
 
 def _remove_unused(path: Path) -> None:
-    """Remove an older pack, unless a process holds it or nobody can tell."""
+    """Remove an older pack, unless a process holds its lock or locks do not work there."""
     with suppress(OSError), path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.unlink()
 
 
 def _remove(folder: Path, owner: int) -> None:
-    # A forked worker that drops its copy must not take the file away from the others.
+    # A forked worker that deletes its copy of the object must not remove the file for the others.
     if os.getpid() == owner:
         shutil.rmtree(folder, ignore_errors=True)

@@ -48,7 +48,7 @@ class CachedShot:
 
 
 class CachedShots(tuple[CachedShot, ...]):
-    """A tuple of shots that shows itself as a table."""
+    """A tuple of shots whose repr is a table."""
 
     __slots__ = ()
 
@@ -67,13 +67,13 @@ class CachedShots(tuple[CachedShot, ...]):
 
 @dataclass(frozen=True)
 class ShotStats:
-    """What is kept of every frame of a shot beside its map.
+    """The statistics and logits of every frame of a shot.
 
     Attributes:
         raw_min: (T,) float32, minimum of each map before it was normalised.
         raw_max: (T,) float32, maximum of each map before it was normalised.
-        flat: (T,) bool, true where a map was constant and says nothing.
-        logits: (T, C) float32, one column per class in the cache's order; (T, 0) where none was asked.
+        flat: (T,) bool, true where a map was constant, so that it localises nothing.
+        logits: (T, C) float32, one column per class in the cache's order; (T, 0) without a classifier.
     """
 
     raw_min: np.ndarray
@@ -85,7 +85,7 @@ class ShotStats:
 class CamCache:
     """A cache of class activation maps, read only; a `records.CamSource`.
 
-    It is picklable, opened anew in every process that uses it, and may be read by many threads at once.
+    It is picklable; every process opens it for itself, and several threads may read it at once.
     """
 
     def __init__(self, contents: Contents) -> None:
@@ -99,8 +99,8 @@ class CamCache:
         AWS_ACCESS_KEY_ID, ...
 
         Raises:
-            CacheError: nothing is there, no cache, a damaged one, or another format version; or the URL's
-                protocol is unknown or needs a package that is not installed.
+            CacheError: there is no cache, it is damaged or of another format version; or the URL's protocol
+                is unknown or needs a package that is not installed.
             StorageError: the store does not answer, or refuses.
         """
         return cls(Contents.open(path))
@@ -143,7 +143,7 @@ class CamCache:
         return self._contents.marker.recorded
 
     def shots(self) -> tuple[CachedShot, ...]:
-        """Return every shot, finished or not, in the cache's order; it shows itself as a table."""
+        """Return every shot, finished or not, in the cache's order; its repr is a table."""
         done = self._contents.log.all()
         return CachedShots(
             self._shot(position, position in done) for position in range(len(self._contents.index))
@@ -169,7 +169,7 @@ class CamCache:
     def window(self, shot_id: str, t: int, n: int, mode: str = "before") -> np.ndarray:
         """Return the (m, h, w) float32 CAMs in [0, 1] of frame t and its neighbours, oldest first.
 
-        See `tcam_cache.window_indices` for n and mode. Training reads windows from `pack()`, far faster.
+        See `tcam_cache.window_indices` for n and mode. Training reads from `pack()`, which is much faster.
 
         Raises:
             CacheError: the shot is unknown, not finished or damaged.
@@ -179,7 +179,7 @@ class CamCache:
         return self._maps(shot_id, window_indices(t, n, self.shot(shot_id).length, mode))
 
     def stats(self, shot_id: str) -> ShotStats:
-        """Return what is kept of every frame of a shot beside its map.
+        """Return the statistics and logits of every frame of a shot.
 
         Raises:
             CacheError: the shot is unknown, not finished or damaged.
@@ -194,20 +194,20 @@ class CamCache:
         return tuple(shot.id for shot in self.shots() if not shot.complete)
 
     def require_complete(self, shot_ids: Iterable[str] | None = None) -> None:
-        """Make sure that shots are in the cache and finished: all of them, or those named.
+        """Make sure that shots are in the cache and finished: those named, or for None all of them.
 
         Raises:
-            CacheError: it lists every shot that is unknown or not finished.
+            CacheError: shots are unknown or not finished; all are listed.
         """
-        wanted = None if shot_ids is None else set(shot_ids)
-        unknown = sorted((wanted or set()) - set(self._contents.index.positions))
+        requested = None if shot_ids is None else set(shot_ids)
+        unknown = sorted((requested or set()) - set(self._contents.index.positions))
         if unknown:
             raise CacheError(
                 f"these shots are not in the cache {self.path}, which was built from another manifest. "
                 "Build a cache from this one.",
                 unknown,
             )
-        missing = [name for name in self.missing() if wanted is None or name in wanted]
+        missing = [name for name in self.missing() if requested is None or name in requested]
         if missing:
             raise CacheError(
                 f"{len(missing)} of {len(self._contents.index)} shots of {self.path} are not finished. "
@@ -216,14 +216,14 @@ class CamCache:
             )
 
     def frames(self, originals: FrameSource, shot_ids: Iterable[str]) -> StoredFrames:
-        """Return a source of the frames that `build --frames` stored; others it reads from the originals.
+        """Return a source that reads the frames `build --frames` stored, and others from their originals.
 
         Args:
-            originals: reads what is not stored: full frames, and other shots.
+            originals: reads frames that are not stored: full frames, and other shots.
             shot_ids: shots whose frames must be stored.
 
         Raises:
-            CacheError: they are not (all are named).
+            CacheError: frames of some are not stored; all are listed.
         """
         folder = self._contents.frames
         missing = [name for name in shot_ids if folder.side(name) is None]
@@ -240,7 +240,7 @@ class CamCache:
         return cache_info(self._contents)
 
     def statistics(self, seed: int = 0) -> dict[str, CamStatistics]:
-        """Return what the finished CAMs look like, by class tag, maps of a random sample of shots where many.
+        """Return statistics of the finished CAMs by class tag; of many shots, maps of a random sample.
 
         Raises:
             CacheError: a chunk is damaged.
@@ -248,23 +248,23 @@ class CamCache:
         return cam_statistics(self._contents, seed)
 
     def attachment(self, name: str) -> bytes:
-        """Return a file that was kept beside the arrays, such as "classifier.pt".
+        """Return the content of a file attached to the cache, such as "classifier.pt".
 
         Raises:
-            CacheError: there is none of that name, or it is not what was attached.
+            CacheError: there is no such file, or it does not match its digest.
         """
         return self._contents.attachment(name)
 
     def digest(self) -> str:
-        """Return the SHA-256 of everything finished: fingerprint and every shot's digest."""
+        """Return the SHA-256 over the fingerprint and the digest of every finished shot."""
         return self._contents.digest(self._contents.log.all())
 
     def verify(self) -> tuple[str, ...]:
-        """Read everything, compare it with what was committed, and return one line per damage."""
+        """Read all data, compare it with the commit records, and return one line per damage."""
         return verify(self._contents)
 
     def source_changes(self, source: FrameSource, shots: Sequence[Shot]) -> SourceChanges:
-        """Compare the files of finished shots with those that they were built from.
+        """Compare the source files of finished shots with those that they were built from.
 
         Args:
             source: tells which files a shot's frames are read from.
@@ -274,14 +274,14 @@ class CamCache:
         return source_changes(self._contents.log, [(index.position(shot.id), shot) for shot in shots], source)
 
     def pack(self) -> PackedCams:
-        """Return the finished CAMs as one memory-mapped file, made now where it is not there yet.
+        """Return the finished CAMs as one memory-mapped file, written now if there is none yet.
 
-        It lies in the cache's folder; that of a URL or an HDF5 file in ~/.cache/tcam_cache (or
-        $XDG_CACHE_HOME), for the next call to find; in a temporary folder where these cannot be written to.
+        The file lies in the cache's folder; for a URL or an HDF5 file in ~/.cache/tcam_cache (or
+        $XDG_CACHE_HOME), where the next call finds it; if these are not writable, in a temporary folder.
 
         Raises:
             CacheError: no shot is finished, or one is damaged.
-            StorageError: there is no room for it anywhere.
+            StorageError: none of these folders has room for it.
         """
         try:
             packed = packs.pack(self._contents)
@@ -292,7 +292,7 @@ class CamCache:
         return packed
 
     def to_h5(self, path: Path | str) -> None:
-        """Write everything finished into one HDF5 file, which opens as a cache of the same numbers.
+        """Write the finished shots into one HDF5 file, which opens as a cache with the same numbers.
 
         Raises:
             CacheError: no shot is finished, or one is damaged.
@@ -302,7 +302,7 @@ class CamCache:
         export_h5(self._contents, path)
 
     def to_zarr(self, path: Place) -> None:
-        """Write everything finished into a cache folder, such as `build` makes; call it again to resume.
+        """Write the finished shots into a cache folder like those of `build`; call it again to resume.
 
         Raises:
             CacheError: no shot is finished, or one is damaged, or the folder holds something else.
@@ -311,12 +311,12 @@ class CamCache:
         copy_cache(self._contents, path)
 
     def to_xarray(self, files: Mapping[str, Sequence[str]] | None = None) -> "xarray.Dataset":
-        """Return everything finished as a dataset with named axes; maps stay on disk until looked at.
+        """Return the finished shots as a dataset with named axes; maps are read from disk when accessed.
 
-        They are those of `pack`: one after the other along `frame`, nothing between shots.
+        The maps are those of `pack`: one after the other along `frame`, without padding between shots.
 
         Args:
-            files: the frames' file names by shot, where known, for a coordinate `file`.
+            files: the file names of the frames by shot id, if known; they become the coordinate `file`.
 
         Raises:
             CacheError: no shot is finished, one is damaged, or has another number of file names.

@@ -1,4 +1,4 @@
-"""The files that a shot's frames were read from, so that other pixels under the same names are noticed."""
+"""Digests of the source files of shots, to detect files whose content has changed."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -12,12 +12,12 @@ from tcam_cache.records import FrameSource, Shot
 
 
 class SourceChanges(NamedTuple):
-    """What comparing finished shots with their files found.
+    """The result of comparing finished shots with their source files.
 
     Attributes:
-        changed: shots whose files hold other bytes now, or are gone.
-        touched: shots whose files have other times, but the same bytes, with their new stamp.
-        unrecorded: shots whose records, made by an earlier version, do not tell their files.
+        changed: shots whose files have other bytes now, or are missing.
+        touched: new stamps of shots whose files have new times but the same bytes.
+        unrecorded: shots whose commit records, from an earlier version, have no digest of their files.
     """
 
     changed: tuple[Shot, ...]
@@ -26,16 +26,16 @@ class SourceChanges(NamedTuple):
 
 
 def stamp_of(paths: Sequence[Path]) -> str:
-    """Return the SHA-256 of names, sizes and modification times, "" where a file is gone."""
+    """Return the SHA-256 of the names, sizes and modification times of files, "" if one is missing."""
     try:
         facts = [(path.name, path.stat()) for path in paths]
     except OSError:
         return ""
-    return sha256_of([(name, found.st_size, found.st_mtime_ns) for name, found in facts])
+    return sha256_of([(name, stat.st_size, stat.st_mtime_ns) for name, stat in facts])
 
 
 def content_of(paths: Sequence[Path]) -> str:
-    """Return the SHA-256 of the bytes of files, "" where one is gone."""
+    """Return the SHA-256 of the bytes of files, "" if one is missing."""
     try:
         return sha256_of([_digest(path, (facts := path.stat()).st_size, facts.st_mtime_ns) for path in paths])
     except OSError:
@@ -43,11 +43,11 @@ def content_of(paths: Sequence[Path]) -> str:
 
 
 def source_changes(log: CommitLog, shots: Iterable[tuple[int, Shot]], source: FrameSource) -> SourceChanges:
-    """Compare the files of finished shots with what their records keep of them.
+    """Compare the source files of finished shots with the digests in their commit records.
 
     Args:
         log: the commit records.
-        shots: position in the cache and shot.
+        shots: (position in the cache, shot) pairs.
         source: tells which files a shot's frames are read from.
     """
     commits = log.all()
@@ -70,7 +70,7 @@ def source_changes(log: CommitLog, shots: Iterable[tuple[int, Shot]], source: Fr
     return SourceChanges(tuple(changed), touched, tuple(unrecorded))
 
 
-# A video file holds many shots: its bytes are read once, as long as its size and time stay.
+# A video file holds many shots: it is read once, unless its size or time changes.
 @lru_cache(maxsize=64)
 def _digest(path: Path, size: int, time: int) -> str:
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""What a cache holds, counted: shots, flat maps, sizes and the statistics of its maps."""
+"""Summaries of a cache: numbers of shots and flat maps, sizes, and statistics of the maps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from tcam_cache.cache.format import CAM, STAT_COLUMNS
 
 @dataclass(frozen=True)
 class Tally:
-    """Counts over some shots: how many there are, are finished, and the finished ones' (flat) frames."""
+    """Counts over some shots: all, finished, and frames and flat maps of the finished ones."""
 
     shots: int = 0
     committed: int = 0
@@ -25,15 +25,15 @@ class CacheInfo:
     """What is in a cache.
 
     Attributes:
-        path: its folder or URL.
+        path: folder or URL of the cache.
         fingerprint: SHA-256 of format version and settings.
         classes: the classifier's classes, in the order of its logits.
         map_size: (h, w) of the CAMs.
         total: counts over every shot.
         per_class: the same by tag.
         per_split: the same by split.
-        bytes: size of all files; None where the store does not tell it.
-        files: how many there are.
+        bytes: size of all files; None if the store does not report it.
+        files: number of files.
         settings: everything that changes a stored number.
         recorded: where the cache comes from.
     """
@@ -79,12 +79,12 @@ class CacheInfo:
 
 
 def cache_info(contents: Contents) -> CacheInfo:
-    """Count what is in a cache; reads every commit record, no CAM."""
+    """Count the shots, frames and bytes of a cache; reads commit records, not CAMs."""
     marker, index, commits = contents.marker, contents.index, contents.log.all()
     size, files = contents.objects.size()
 
     def tally(column: tuple[str, ...], value: str) -> Tally:
-        """Count the shots that have a value in a column, and what of them is finished."""
+        """Count the shots that have a value in a column of the index."""
         positions = [position for position, entry in enumerate(column) if entry == value]
         done = [commits[position] for position in positions if position in commits]
         return Tally(len(positions), len(done), sum(c.frames for c in done), sum(c.flat for c in done))
@@ -105,7 +105,7 @@ def cache_info(contents: Contents) -> CacheInfo:
 
 
 def _size(count: float | None) -> str:
-    """Write a number of bytes with the unit that suits it."""
+    """Return a number of bytes as text with a suitable unit."""
     if count is None:
         return "unknown size"
     for unit in ("B", "kB", "MB"):
@@ -124,20 +124,20 @@ def _table(rows: Mapping[str, Tally]) -> list[str]:
     return lines
 
 
-# So many bytes of maps a class are read: thousands of maps of the usual size, in a moment.
+# Bytes of maps to read per class: thousands of maps of the usual size, read in a moment.
 SAMPLE_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class CamStatistics:
-    """What the finished CAMs of one class look like; None where there is nothing to say it of.
+    """Statistics of the finished CAMs of one class; None where there is no data.
 
     Attributes:
-        frames: finished ones; the next three numbers are of all of them.
-        flat: share of them whose map is constant.
+        frames: number of finished frames; the next three values are over all of them.
+        flat: share of frames whose map is constant.
         raw_max: median of the maps' maxima before they were scaled.
-        agreement: share of them whose first predicted class is the tag; None without logits.
-        maps_read: the next two numbers are of so many maps, of whole shots drawn at random.
+        agreement: share of frames whose top-1 class is the tag; None without logits.
+        maps_read: number of maps, of shots drawn at random, behind the next two values.
         mean: mean activation.
         above_half: share of the area above 0.5.
     """

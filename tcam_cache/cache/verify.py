@@ -1,4 +1,4 @@
-"""Compare everything that is stored with what was committed, and name every damage."""
+"""Compare all stored data with the commit records, and report every damage."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
@@ -12,15 +12,15 @@ from tcam_cache.cache.pack import PackedCams, existing_pack
 from tcam_cache.errors import CacheError
 from tcam_cache.progress import progress_bar
 
-# The other small arrays are the index, whose digest the marker keeps.
+# The other small arrays form the index of shots; cache.json keeps its digest.
 COORDINATES = ("class", "stat", "y", "x")
-# Shots that are read at the same time.
+# Number of shots read concurrently.
 READERS = 16
 
 
 def verify(opened: Contents) -> tuple[str, ...]:
     """Return one line per damage; see `CamCache.verify`."""
-    # What this process has read already is read again.
+    # Read again what this process has already read.
     try:
         contents = Contents.open(opened.objects.place)
     except CacheError as error:
@@ -65,17 +65,17 @@ def _attachment_problems(contents: Contents) -> list[str]:
 
 
 def _array_problems(contents: Contents) -> dict[str, str]:
-    """Compare metadata, index and coordinates with a new cache of the same plan; damages by array."""
-    problems, wanted, stored = {}, empty_group(contents.plan), contents.arrays
+    """Compare metadata, index and coordinates with a new cache of the same plan; return damages by array."""
+    problems, expected, stored = {}, empty_group(contents.plan), contents.arrays
     try:
-        sound = stored.attributes() in (None, wanted.attrs.asdict())
+        sound = stored.attributes() in (None, expected.attrs.asdict())
     except CacheError:
         sound = False
     if not sound:
         problems["zarr.json"] = (
             f"{ARRAYS}/zarr.json: is missing, or not what {NAME} says; {contents.repair_hint}"
         )
-    for name, array in wanted.arrays():
+    for name, array in expected.arrays():
         try:
             sound = stored.metadata(name) in (None, array.metadata.to_dict())
             if name in COORDINATES:
@@ -90,12 +90,12 @@ def _array_problems(contents: Contents) -> dict[str, str]:
 def _all_shot_problems(contents: Contents) -> list[str]:
     problems, commits = [], contents.log.all()
     todo = list(commits.items())
-    # A store elsewhere answers late, and many at a time; parts, so that Ctrl-C need not wait for all.
+    # Remote stores are slow but serve many reads at once; in parts, so that Ctrl-C does not wait for all.
     with progress_bar(len(todo), "verifying the CAMs", "shot") as bar, ThreadPoolExecutor(READERS) as pool:
         for start in range(0, len(todo), 4 * READERS):
             part = todo[start : start + 4 * READERS]
-            for found in pool.map(lambda item: _shot_problems(contents, *item), part):
-                problems += found
+            for shot_problems in pool.map(lambda item: _shot_problems(contents, *item), part):
+                problems += shot_problems
                 bar.update()
     return problems
 

@@ -1,4 +1,4 @@
-"""Write a CAM cache shot by shot: a kill at any moment loses the shots in flight, nothing else."""
+"""Write a CAM cache shot by shot: a killed process loses only the shots it was writing."""
 
 import hashlib
 import json
@@ -29,8 +29,8 @@ STALE_SECONDS = 3600
 class CamWriter:
     """Writes the shots of one plan; picklable, and any number of them may work on one cache.
 
-    In a folder, two that write one shot take turns, and the first one's numbers stay. A store elsewhere knows
-    no locks: there, each must have shots of its own, see `pending`.
+    In a folder, a lock lets one writer at a time write a shot, and the first result stays. Remote stores have
+    no locks: there, every writer must have its own shots, see `pending`.
 
     >>> import tempfile
     >>> shot = Shot("bird/1", "bird", "bird/1", "train", "bird/1", ("1.jpg", "2.jpg"))
@@ -57,14 +57,14 @@ class CamWriter:
         """Create a cache in a folder or at a URL, or resume the one that is there.
 
         Args:
-            path: where the cache lies; absent, empty, or holding the same plan's cache.
+            path: folder or URL of the cache; absent, empty, or with a cache of the same plan.
             plan: what the cache will hold.
-            attachments: files kept beside the arrays, by name; a resumed cache keeps those it has.
+            attachments: files to store with the cache, by name; a resumed cache keeps its own.
 
         Raises:
-            CacheError: a cache of other settings or shots is there, or something else; or nobody knows the
-                protocol.
-            StorageError: a write is refused.
+            CacheError: the place holds a cache of other settings or shots, or other files; or the URL's
+                protocol is unknown.
+            StorageError: a write fails.
         """
         if wrong := [repr(name) for name in attachments or () if not is_attachment_name(name)]:
             raise CacheError("attachments are named by plain file names. Rename these.", wrong)
@@ -85,7 +85,7 @@ class CamWriter:
         """Return the shots that are not finished, in order.
 
         Args:
-            shard: (i, N): only shots whose position modulo N is i, 0 <= i < N; N writers need no lock.
+            shard: (i, N): only shots whose position modulo N is i, 0 <= i < N; N such writers need no locks.
 
         Raises:
             ConfigError: the shard does not exist.
@@ -101,41 +101,41 @@ class CamWriter:
         )
 
     def reopen_changed(self, source: FrameSource, shard: tuple[int, int] = (0, 1)) -> tuple[Shot, ...]:
-        """Make finished shots whose files have changed since pending again, and return them.
+        """Mark finished shots whose source files have changed as pending, and return them.
 
-        Files with other times but the same bytes count as unchanged; shots whose records do not tell their
-        files stay as they are.
+        Files with a new time but the same bytes count as unchanged; shots whose commit records have no digest
+        of their files stay as they are.
 
         Args:
             source: tells which files a shot's frames are read from.
             shard: as in `pending`.
 
         Raises:
-            StorageError: a record cannot be removed.
+            StorageError: a commit record cannot be removed.
         """
         part, parts = shard
         shots = list(enumerate(self._plan.shots))[part::parts]
-        found = source_changes(self._log, shots, source)
-        for position, stamp in found.touched.items():
+        changes = source_changes(self._log, shots, source)
+        for position, stamp in changes.touched.items():
             self._log.put(position, replace(self._log.all()[position], stamp=stamp))
-        for shot in found.changed:
+        for shot in changes.changed:
             self._log.remove(self._index.position(shot.id))
             self._frames.remove(shot.id)
-        return found.changed
+        return changes.changed
 
     def pending_frames(self, side: int, shard: tuple[int, int] = (0, 1)) -> tuple[Shot, ...]:
         """Return the shots whose frames are not stored, in order; `shard` as in `pending`.
 
         Raises:
-            CacheError: some are stored at another size (all are named).
+            CacheError: frames are stored at another size; all such shots are listed.
         """
         part, parts = shard
         shots = self._plan.shots[part::parts]
         sides = {shot.id: self._frames.side(shot.id) for shot in shots}
         wrong = [
-            f"{name}: {found} pixels, not {side}"
-            for name, found in sides.items()
-            if found not in (None, side)
+            f"{name}: {stored_side} pixels, not {side}"
+            for name, stored_side in sides.items()
+            if stored_side not in (None, side)
         ]
         if wrong:
             raise CacheError(
@@ -146,7 +146,7 @@ class CamWriter:
         return tuple(shot for shot in shots if sides[shot.id] is None)
 
     def write_frames(self, shot_id: str, frames: ShotFrames) -> None:
-        """Store the squashed frames of one shot, all or none.
+        """Store the squashed frames of one shot as one atomic write.
 
         Raises:
             CacheError: the shot is not in the plan, or has another number of frames.
@@ -158,16 +158,16 @@ class CamWriter:
         self._frames.put(shot_id, frames)
 
     def write(self, shot_id: str, cams: ShotCams, files: Sequence[Path] = ()) -> None:
-        """Write one shot and commit it; a shot that is committed already is left as it is.
+        """Write one shot and commit it; a committed shot is left as it is.
 
         Args:
             shot_id: the shot's id.
-            cams: what the classifier says of every frame of it.
-            files: what its frames were read from, kept in the record to notice when they change.
+            cams: the maps and logits of its frames.
+            files: the source files of its frames; the commit record keeps their digest to detect changes.
 
         Raises:
-            CacheError: the shot is not in the plan, or its numbers are not what a cache holds.
-            StorageError: a write is refused; every committed shot stays good.
+            CacheError: the shot is not in the plan, or an array has the wrong shape, dtype or range.
+            StorageError: a write fails; all committed shots stay valid.
         """
         position = self._index.position(shot_id)
         faults = _faults(cams, self._index.lengths[position], self._plan)
@@ -201,57 +201,57 @@ def _make(objects: WritableObjects, plan: CachePlan, attachments: Mapping[str, b
 
 
 def _require_own_folder(objects: WritableObjects, plan: CachePlan) -> None:
-    """Go on in a new or empty place, in what an interrupted creation left, or where shots of the plan are."""
+    """Require a new or empty place, an interrupted creation, or a place with shots of this plan."""
     if objects.kind() == "file":
         raise CacheError(
             f"{objects.where()} is a file; expected a folder for the cache. Choose another name."
         )
-    found = objects.names()
-    if not found or (found == (ARRAYS,) and not objects.names(ARRAYS)):
+    names = objects.names()
+    if not names or (names == (ARRAYS,) and not objects.names(ARRAYS)):
         return
     try:
-        ours = "tcam_cache" in json.loads(objects.get(f"{ARRAYS}/zarr.json") or b"{}")["attributes"]
+        is_cache = "tcam_cache" in json.loads(objects.get(f"{ARRAYS}/zarr.json") or b"{}")["attributes"]
     except (ValueError, KeyError, TypeError):
-        ours = False
-    if not ours and not CommitLog(objects, plan.fingerprint, plan.index.ids).all():
+        is_cache = False
+    if not is_cache and not CommitLog(objects, plan.fingerprint, plan.index.ids).all():
         raise CacheError(
             f"{objects.where()} holds something else than a CAM cache; nothing was changed. "
             "Choose another folder.",
-            found,
+            names,
         )
 
 
 def _require_same_settings(objects: WritableObjects, plan: CachePlan, marker: Marker) -> None:
-    ours, theirs = Marker.of(plan, {}), marker
-    named = differences(ours.settings, theirs.settings)
-    named += differences(
-        {"classes": ours.classes, "map_size": ours.map_size},
-        {"classes": theirs.classes, "map_size": theirs.map_size},
+    planned, stored = Marker.of(plan, {}), marker
+    differing = differences(planned.settings, stored.settings)
+    differing += differences(
+        {"classes": planned.classes, "map_size": planned.map_size},
+        {"classes": stored.classes, "map_size": stored.map_size},
     )
-    if ours.index != theirs.index:
-        named += plan.index.differences(Arrays(objects).index(theirs.classes))
-    if named or ours.fingerprint != theirs.fingerprint:
+    if planned.index != stored.index:
+        differing += plan.index.differences(Arrays(objects).index(stored.classes))
+    if differing or planned.fingerprint != stored.fingerprint:
         raise CacheError(
             f"{objects.where()} holds a cache made with other settings; nothing was changed. "
             "Choose another folder, or give the settings it was made with.",
-            named,
+            differing,
         )
 
 
 def _faults(cams: ShotCams, length: int, plan: CachePlan) -> list[str]:
     """List what is wrong with a shot's numbers."""
     maps = np.asarray(cams.cams)
-    wanted = {
+    shapes = {
         "cams": (length, *plan.map_size),
         "raw_min": (length,),
         "raw_max": (length,),
         "flat": (length,),
         "logits": (length, len(plan.scored)),
     }
-    arrays = {name: np.asarray(getattr(cams, name)) for name in wanted}
+    arrays = {name: np.asarray(getattr(cams, name)) for name in shapes}
     faults = [
         f"{name}: got shape {arrays[name].shape}, expected {shape}"
-        for name, shape in wanted.items()
+        for name, shape in shapes.items()
         if arrays[name].shape != shape
     ]
     if maps.dtype != np.float16:

@@ -1,4 +1,4 @@
-"""CAMs of any method at any layer: closed forms where they hold, a partial backward pass elsewhere."""
+"""CAMs of any method at any layer: closed forms where they exist, else a partial backward pass."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -22,9 +22,9 @@ def checked_targets(targets: Targets, batch: int, classes: Sequence[str]) -> str
     """Return "prediction", "all", or a (B,) int64 tensor of class indices.
 
     Args:
-        targets: one index for all frames, one index each, "prediction" or "all".
+        targets: one class index for all frames, one index per frame, "prediction" or "all".
         batch: B, the number of frames.
-        classes: of the classifier.
+        classes: the classifier's class names.
 
     Raises:
         ConfigError: another word, another number of indices, or an index out of range (all are listed).
@@ -47,7 +47,7 @@ def checked_targets(targets: Targets, batch: int, classes: Sequence[str]) -> str
 
 
 def chosen_classes(targets: str | torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """Return the (B, N) class indices whose maps are wanted, N = 1 but for "all"; logits are (B, C)."""
+    """Return the (B, N) int64 class indices of the maps, N = C for "all", else 1; logits are (B, C)."""
     if isinstance(targets, torch.Tensor):
         return targets.to(logits.device)[:, None]
     if targets == PREDICTION:
@@ -55,8 +55,8 @@ def chosen_classes(targets: str | torch.Tensor, logits: torch.Tensor) -> torch.T
     return torch.arange(logits.shape[1], device=logits.device).expand(len(logits), -1)
 
 
-# Smooth Grad-CAM++: how many noisy inputs, and their noise in units of the standardised input; the choice of
-# its implementations. Every frame gets the same noise, so that no map depends on the frames beside it.
+# Smooth Grad-CAM++: number of noisy inputs, and standard deviation of the noise on the standardised input,
+# as in its implementations. Every frame gets the same noise, so that no map depends on the rest of the batch.
 SMOOTH = "smooth-gradcam++"
 SMOOTH_RUNS, SMOOTH_NOISE, SMOOTH_SEED = 4, 0.3, 0
 
@@ -68,9 +68,9 @@ class CamExtractor:
     """Turns frames into normalised CAMs and logits by one forward pass, and a partial backward where needed.
 
     At the last layer before a GAP + linear head every method has a closed form: one matrix product. Elsewhere
-    the frozen network runs to the shallowest layer without gradients, and only what lies behind it is
-    differentiated, for the whole batch at once; `activation` needs no gradient anywhere. No hook is set, no
-    weight gets a gradient, and it works under `torch.no_grad()` and `torch.inference_mode()` alike.
+    the frozen network runs to the shallowest layer without gradients, and only the layers after it are
+    differentiated, for the whole batch at once; `activation` needs no gradient. It sets no hooks, weights get
+    no gradients, and it also works under `torch.no_grad()` and `torch.inference_mode()`.
 
     >>> model = Classifier("squeezenet1_1", ("cat", "dog")).freeze()
     >>> cams, logits = CamExtractor(model, "layercam")(torch.rand(2, 3, 64, 64), [0, 1])
@@ -87,19 +87,19 @@ class CamExtractor:
         compiled: bool = False,
         amp: torch.dtype | None = None,
     ) -> None:
-        """Choose what is extracted.
+        """Choose method and layers.
 
         Args:
             classifier: in evaluation mode.
             method: one of `METHODS`.
-            layers: names of its layers, or "last"; the maps of several are fused by their maximum.
+            layers: names of its layers, or "last"; maps of several layers are fused by their maximum.
             compiled: run the forward pass through `torch.compile`.
             amp: the precision of the network's forward pass, such as `torch.bfloat16`; the arithmetic of the
                 CAMs themselves stays in single precision.
 
         Raises:
-            ConfigError: an unknown method or layer, a method that has no form at that layer, or a classifier
-                in training mode.
+            ConfigError: an unknown method or layer, a method not defined at that layer, or a classifier in
+                training mode.
         """
         if method not in METHODS:
             raise ConfigError(f"unknown CAM method {method!r}. Those that exist: {', '.join(METHODS)}.")
@@ -122,7 +122,7 @@ class CamExtractor:
             nn.Sequential(*list(modules.values())[start:end])
             for start, end in pairwise([0, *ends, len(modules)])
         ]
-        # One program for every batch size: which one runs may not depend on the batches that came before.
+        # One program for all batch sizes: results must not depend on the sizes of earlier batches.
         self._before = torch.compile(before, dynamic=True) if compiled else before
 
     def __call__(self, images: torch.Tensor, targets: Targets) -> tuple[Cams, torch.Tensor]:
@@ -130,23 +130,23 @@ class CamExtractor:
 
         Args:
             images: (B, 3, H, W) RGB in [0, 1].
-            targets: one class index for all frames, one for each, "prediction" or "all" (maps (B, C, h, w)).
+            targets: one class index for all frames, one per frame, "prediction" or "all" (maps (B, C, h, w)).
 
         Raises:
             ConfigError: a class index out of range, or a layer whose activations are not spatial.
         """
-        wanted = checked_targets(targets, len(images), self.classifier.classes)
+        checked = checked_targets(targets, len(images), self.classifier.classes)
         with torch.no_grad():
             values = self.classifier.standardised(images)
             activations = self._activations(values)
         check_spatial(self.classifier, self.layers[0], activations)
-        maps, logits = self._maps(values, activations, wanted)
-        return normalise(maps if wanted == ALL else maps[:, 0]), logits
+        maps, logits = self._maps(values, activations, checked)
+        return normalise(maps if checked == ALL else maps[:, 0]), logits
 
     def _maps(
         self, values: torch.Tensor, activations: torch.Tensor, targets: str | torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return raw maps (B, N, h, w) of N classes a frame, and the logits."""
+        """Return raw maps (B, N, h, w) of N classes per frame, and the (B, C) logits."""
         if self.method == ACTIVATION:
             return self._class_free(activations, targets)
         return (self._closed if self.is_closed else self._by_gradient)(values, activations, targets)
@@ -167,7 +167,7 @@ class CamExtractor:
         head = self.classifier.head.weight[chosen_classes(targets, logits)]
         return closed_form(self.method, activations, head), logits
 
-    # Inference mode forbids gradients for good, so it is left for what needs them.
+    # Tensors of inference mode can never get gradients, so it is switched off here.
     @torch.inference_mode(False)
     @torch.enable_grad()
     def _by_gradient(
@@ -175,7 +175,7 @@ class CamExtractor:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         clean = self._run(activations)
         classes = chosen_classes(targets, clean[1].detach()).clone()
-        runs = [clean] if self.method != SMOOTH else [self._run(one) for one in self._noisy(values)]
+        runs = [clean] if self.method != SMOOTH else [self._run(noisy) for noisy in self._noisy(values)]
         maps = [
             self._layer_map(clean[0], runs, classes[:, column], column + 1 < classes.shape[1])
             for column in range(classes.shape[1])
@@ -201,7 +201,7 @@ class CamExtractor:
     def _run(self, activations: torch.Tensor) -> Run:
         layers = [activations.detach().clone().requires_grad_(torch.is_grad_enabled())]
         with self._autocast(activations):
-            # A layer may work in place, so each gets a copy: what is kept here stays what it was.
+            # A layer may work in place, so each gets a copy: the stored activations must not change.
             for part in self._behind:
                 layers.append(part(layers[-1].clone()).to(activations.dtype))
         *kept, deepest = layers
@@ -211,7 +211,7 @@ class CamExtractor:
         generator = torch.Generator().manual_seed(SMOOTH_SEED)
         noise = SMOOTH_NOISE * torch.randn(SMOOTH_RUNS, *values.shape[1:], generator=generator)
         with torch.no_grad():
-            return [self._activations(values + one.to(values)) for one in noise]
+            return [self._activations(values + sample.to(values)) for sample in noise]
 
     def _activations(self, values: torch.Tensor) -> torch.Tensor:
         try:

@@ -1,4 +1,4 @@
-"""Maps normalised by their own minimum and maximum, and maps of several layers fused into one."""
+"""Normalise maps by their own minimum and maximum, and fuse the maps of several layers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ class Cams:
     """A batch of normalised maps.
 
     Attributes:
-        maps: (B, h, w) float32 in [0, 1]; all zero where flat. (B, C, h, w) where every class was asked for.
-        raw_min: (B,) or (B, C), minimum before normalising.
-        raw_max: (B,) or (B, C), maximum before normalising.
+        maps: (B, h, w) float32 in [0, 1]; all zero where flat. (B, C, h, w) for the target "all".
+        raw_min: (B,) or (B, C) float32, minimum before normalising.
+        raw_max: (B,) or (B, C) float32, maximum before normalising.
         flat: (B,) or (B, C) bool, true where the raw map was constant.
     """
 
@@ -25,12 +25,12 @@ class Cams:
 
 
 def normalise(maps: torch.Tensor) -> Cams:
-    """Scale each map to [0, 1] by its own minimum and maximum; one that is constant becomes zeros, flagged.
+    """Return each map scaled to [0, 1] by its own minimum and maximum; constant maps become zeros, and flat.
 
-    So does a map that is not finite: a NaN never reaches the cache.
+    Maps that are not finite also become zeros: a NaN never reaches the cache.
 
     Args:
-        maps: (..., h, w) raw maps.
+        maps: (..., h, w) floating point raw maps, any range.
 
     >>> normalise(torch.tensor([[[1.0, 3.0]], [[2.0, 2.0]]])).maps.tolist()
     [[[0.0, 1.0]], [[0.0, 0.0]]]
@@ -43,28 +43,28 @@ def normalise(maps: torch.Tensor) -> Cams:
     return Cams(torch.where(flat[..., None, None], 0.0, scaled), low, high, flat)
 
 
-# The paper's gamma, and how many stages at the end count as deep: there it scales S1 to S3 of five.
+# The paper's gamma, and the number of last stages that count as deep: it scales S1 to S3 of five stages.
 GAMMA = 2.0
 DEEP_STAGES = 2
 
 
 def fused(maps: Sequence[torch.Tensor], shallow: Sequence[bool]) -> torch.Tensor:
-    """Return the maximum of several layers' maps, each in units of its own maximum, at the finest resolution.
+    """Return the maximum over layers' maps, each divided by its own maximum, at the finest resolution.
 
     A shallow layer's map has few high values, so it is scaled first: tanh(gamma M / max M).
 
     Args:
-        maps: (..., h, w) raw maps of one layer each, a maximum above 0 where they say something; resolutions
-            may differ.
-        shallow: which of them are of shallow layers.
+        maps: one (..., h, w) float tensor of raw maps per layer, with maxima > 0 unless flat; h and w may
+            differ.
+        shallow: for each layer whether it is shallow.
 
     >>> deep, shallow = torch.tensor([[[0.0, 4.0]]]), torch.tensor([[[1.0, 0.5]]])
     >>> [round(value, 3) for value in fused([deep, shallow], [False, True]).flatten().tolist()]
     [0.964, 1.0]
     """
-    size = max((one.shape[-2:] for one in maps), key=lambda shape: shape[0] * shape[1])
+    size = max((layer.shape[-2:] for layer in maps), key=lambda shape: shape[0] * shape[1])
     return torch.stack(
-        [_resized(_scaled(one, below), size) for one, below in zip(maps, shallow, strict=True)]
+        [_resized(_scaled(layer, low), size) for layer, low in zip(maps, shallow, strict=True)]
     ).amax(0)
 
 

@@ -1,4 +1,4 @@
-"""The layers of a backbone that CAMs can be taken of, by torchvision's names."""
+"""The layers of a backbone at which CAMs can be computed, by torchvision's names."""
 
 from collections.abc import Sequence
 
@@ -9,15 +9,15 @@ from tcam_cache.models import Classifier
 from tcam_cache.models.backbone import chained
 
 LAST = "last"
-# What comes after the features, by its names here and in torchvision: it has no position in the frame.
+# Names, here and in torchvision, of the parts after the features: their outputs are not spatial.
 NOT_SPATIAL = ("head", "fc", "classifier", "avgpool", "pool", "flatten")
 
 
 def find_layers(classifier: Classifier, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Return the full names of layers, each once, in the order they run.
+    """Return the full names of layers, without repeats, in the order they run.
 
     Args:
-        classifier: whose layers they are.
+        classifier: the classifier that has the layers.
         wanted: names such as "layer3.1"; "layer3" is its last part, "last" the deepest layer.
 
     Raises:
@@ -28,22 +28,22 @@ def find_layers(classifier: Classifier, wanted: Sequence[str]) -> tuple[str, ...
     ('layer2.1', 'layer4.1')
     """
     names = list(classifier.layers())
-    found, faults = set(), []
+    chosen, faults = set(), []
     for name in wanted:
-        fitting = names if name == LAST else [one for one in names if f"{one}.".startswith(f"{name}.")]
-        if fitting:
-            found.add(fitting[-1])
+        matches = names if name == LAST else [full for full in names if f"{full}.".startswith(f"{name}.")]
+        if matches:
+            chosen.add(matches[-1])
         elif name.split(".")[0] in NOT_SPATIAL:
             faults.append(f"{name}: comes after pooling, its activation is not spatial")
         else:
             faults.append(f"{name or 'an empty name'}: no such layer")
-    if faults or not found:
+    if faults or not chosen:
         raise ConfigError(
             f"got {len(faults)} layer(s) of {classifier.arch} that no CAM can be taken of; expected some of: "
             f"{LAST}, {', '.join(names)}.",
             faults,
         )
-    return tuple(name for name in names if name in found)
+    return tuple(name for name in names if name in chosen)
 
 
 def shallow_layers(classifier: Classifier, deep_stages: int) -> frozenset[str]:
@@ -54,10 +54,10 @@ def shallow_layers(classifier: Classifier, deep_stages: int) -> frozenset[str]:
 
 
 def check_spatial(classifier: Classifier, name: str, activations: torch.Tensor) -> None:
-    """Make sure that a layer's activations (B, K, h, w) tell one place from another.
+    """Make sure that a layer's activations (B, K, h, w) have more than one position.
 
     Raises:
-        ConfigError: they have a single position; a map of it would be constant.
+        ConfigError: they have a single position, so a CAM would be constant.
     """
     if activations.ndim != 4 or activations.shape[-2] * activations.shape[-1] < 2:
         raise ConfigError(

@@ -8,7 +8,7 @@ ACTIVATION = "activation"
 
 
 def mean_activation(activations: torch.Tensor) -> torch.Tensor:
-    """Return the mean (B, h, w) of a layer's activations (B, K, h, w) over channels, as the layer gives them.
+    """Return the (B, h, w) mean over channels of a layer's activations (B, K, h, w).
 
     >>> mean_activation(torch.tensor([[[[2.0, 6.0]], [[0.0, 8.0]]]])).tolist()
     [[[1.0, 7.0]]]
@@ -31,7 +31,7 @@ def closed_form(method: str, activations: torch.Tensor, head: torch.Tensor) -> t
         head: (B, N, K) the head's weights of N classes for each frame.
 
     Returns:
-        (B, N, h, w).
+        (B, N, h, w) raw maps of N classes.
 
     >>> activations = torch.tensor([[[[2.0, -6.0]], [[-7.0, 9.0]]]])
     >>> closed_form("layercam", activations, torch.tensor([[[1.0, -5.0]]])).tolist()
@@ -88,10 +88,10 @@ def grad_cam_pp(activations: torch.Tensor, gradients: torch.Tensor) -> torch.Ten
 
     ReLU(sum_k w_k A_k) with w_k = sum_ij alpha ReLU(g_k) and alpha = g^2 / (2 g^2 + sum_ab A_k(ab) g^3)
     (Chattopadhyay et al. 2018, Eq. 19, for Y = exp(S); the common factor exp(S) vanishes when a map is
-    normalised). Smooth Grad-CAM++ (Omeiza et al. 2019) puts the means of g, g^2 and g^3 over noisy inputs in
-    their places. alpha is zero where its denominator is.
+    normalised). Smooth Grad-CAM++ (Omeiza et al. 2019) uses the means of g, g^2, g^3 over noisy inputs.
+    alpha is zero where its denominator is.
     """
-    # In units of the largest gradient: g^3 of a small one is nothing in single precision.
+    # In units of the largest gradient: g^3 of small gradients underflows in float32.
     largest = gradients.abs().amax((0, 2, 3, 4))[:, None, None, None].clamp_min(torch.finfo().tiny)
     scaled = gradients / largest
     second, third = scaled.square().mean(0), scaled.pow(3).mean(0)

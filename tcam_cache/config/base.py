@@ -1,4 +1,4 @@
-"""How a config declares its settings: a default, a one-line help, and which values have a meaning."""
+"""Declaration of a config's settings: a default, a one-line help, and the valid values."""
 
 import typing
 from collections.abc import Iterable, Mapping
@@ -46,9 +46,9 @@ def setting(
     maximum: float | None = None,
     metavar: str | None = None,
 ) -> Any:
-    """Declare one field of a config: its default, its one-line help, and which values have a meaning.
+    """Declare one field of a config: its default, its one-line help, and its valid values.
 
-    `metavar` is its name on the command line where it stands without an option.
+    `metavar` is the name in the help if it is a positional argument.
     """
     facts = {"help": help, "choices": choices, "minimum": minimum, "maximum": maximum, "metavar": metavar}
     return field(default=default, metadata=facts)
@@ -56,16 +56,16 @@ def setting(
 
 @dataclass(frozen=True)
 class ByPreset:
-    """A default that differs from preset to preset.
+    """A default that depends on the preset.
 
     Attributes:
-        values: by the name of the preset, that of the usual one first.
+        values: the default by preset; the first is the usual preset.
     """
 
     values: Mapping[str, Any]
 
     def under(self, preset: Any) -> Any:
-        """Return the default under a preset, or under the usual one where there is none of that name.
+        """Return the default under a preset; for an unknown preset that of the usual one.
 
         >>> ByPreset({"usual": 1, "other": 2}).under("other")
         2
@@ -74,24 +74,24 @@ class ByPreset:
 
 
 def by_preset(**values: Any) -> ByPreset:
-    """Declare a default that differs from preset to preset, by the preset's name, the usual one first."""
+    """Declare a default that depends on the preset; the first preset is the usual one."""
     return ByPreset(values)
 
 
 def usual_default(spec: Field) -> Any:
-    """Return the default of a field, under the usual preset where presets decide."""
+    """Return the default of a field, under the usual preset if it depends on one."""
     return spec.default.under(None) if isinstance(spec.default, ByPreset) else spec.default
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(setting,))
 def config(cls: C) -> C:
-    """Make a frozen dataclass of keywords whose fields are declared by `setting`."""
+    """Make a frozen keyword-only dataclass whose fields are declared by `setting`."""
     return dataclass(frozen=True, kw_only=True)(cls)
 
 
 @config
 class Settings:
-    """Checked settings of a stage; paths may be given as text."""
+    """Validated settings of a stage; paths may be given as text."""
 
     def __post_init__(self) -> None:
         for spec in fields(self):
@@ -103,7 +103,7 @@ class Settings:
             raise ConfigError(f"{type(self).__name__} has {len(wrong)} setting(s) out of range.", wrong)
 
     def to_json(self, absolute: bool = False) -> dict[str, Any]:
-        """Return the settings as JSON-able values, their paths as they were given or absolute."""
+        """Return the settings as JSON values, with paths as given or absolute."""
         return {
             key: str(value.absolute() if absolute else value) if isinstance(value, Path) else value
             for key, value in asdict(self).items()
@@ -114,7 +114,7 @@ class Settings:
         """Return the config that `to_json` wrote, in this version or an earlier one.
 
         Raises:
-            ConfigError: names are unknown or missing, or a setting that was removed is on.
+            ConfigError: names are unknown or missing, or a removed setting is switched on.
         """
         values = without_removed(values)
         unknown = sorted(set(values) - {spec.name for spec in fields(cls)})
@@ -128,14 +128,14 @@ class Settings:
 
 @config
 class Config(Settings):
-    """What every stage that computes or draws at random shares."""
+    """The settings shared by all stages that compute or draw random numbers."""
 
     device: str = setting(default="auto", help="auto, cpu, cuda, cuda:N or mps")
     seed: int = setting(default=0, help="same seed, same result", minimum=0, maximum=2**63 - 1)
 
 
 def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return stored settings without those that were removed since, which must be off.
+    """Return stored settings without removed ones, which must be switched off.
 
     Raises:
         ConfigError: some are on (all named).
@@ -154,7 +154,7 @@ def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def mark_removed(names: Iterable[str]) -> list[str]:
-    """Return unknown names of settings or options, those that were removed marked as such.
+    """Return unknown names of settings or options, with a note on removed ones.
 
     >>> mark_removed(["epohcs", "image-skip"])
     ['epohcs', 'image-skip (was removed: leave it out)']
@@ -187,7 +187,7 @@ def _kinds(spec: Any) -> tuple[type, ...]:
 
 
 def _fits(value: Any, kinds: tuple[type, ...]) -> bool:
-    # To Python true is a number; to whoever wrote it, it is not.
+    # In Python True is an int; as a setting it is not a number.
     if isinstance(value, bool):
         return bool in kinds
     return isinstance(value, kinds) or (float in kinds and isinstance(value, int))

@@ -62,13 +62,13 @@ class ManifestConfig(Config):
 
     @property
     def pixels_are(self) -> str:
-        """How frames are read: as asked for, else as the layout's published protocol or players have it."""
+        """The orientation of frames: as set, else that of the layout's published protocol or of players."""
         return self.orientation or ("upright" if self.layout in ("folders", "videos") else "stored")
 
 
 @config
 class DataConfig(Config):
-    """What every stage that reads frames shares."""
+    """The settings shared by all stages that read frames."""
 
     manifest: PathSetting = setting(help="manifest written by `tcam-cache manifest`")
     root: OptionalPathSetting = setting(
@@ -81,7 +81,7 @@ class DataConfig(Config):
 
 @config
 class FitConfig(DataConfig):
-    """What the two fitted stages share: sampling, augmentation, SGD and model selection (paper, Sec. 4.1)."""
+    """The settings shared by both fits: sampling, augmentation, SGD and model selection (paper, Sec. 4.1)."""
 
     train_split: str = setting(
         default="train", help="the split whose tags are learned", choices=SPLIT_CHOICES

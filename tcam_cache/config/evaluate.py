@@ -75,6 +75,6 @@ class PredictConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # The policies of an evaluation need true boxes, which new frames have not.
+        # The policies of an evaluation need true boxes, which new frames do not have.
         if self.threshold is not None and not 0 <= self.threshold < 1:
             raise ConfigError(f"got threshold {self.threshold:g}; expected a number in [0, 1).")

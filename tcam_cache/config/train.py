@@ -36,7 +36,7 @@ LATTICE_GAIN = 0.6
 class TrainConfig(FitConfig):
     """Stage 2: train the decoder f on pseudo-labels from CAM-TMP (TCAM Eq. 1-5).
 
-    What a preset sets and is not given is as the preset has it: `TrainConfig(preset="paper", ...)`.
+    Settings that are not given take the preset's value: `TrainConfig(preset="paper", ...)`.
     """
 
     cache: Place = setting(help="cache written by `tcam-cache build`: a folder, or a URL")
@@ -147,7 +147,7 @@ class TrainConfig(FitConfig):
 
 
 def preset_of(values: Mapping[str, Any]) -> Any:
-    """Return the preset that settings are named after, or another one if they are all that one's.
+    """Return the preset named in settings, or another one if all settings are equal to its values.
 
     >>> preset_of({"preset": "paper", "pixels": 5})
     'paper'
@@ -155,7 +155,7 @@ def preset_of(values: Mapping[str, Any]) -> Any:
     decided = {spec.name: spec.default for spec in fields(TrainConfig) if isinstance(spec.default, ByPreset)}
 
     def fits(preset: str) -> bool:
-        """Tell whether all that presets decide is as this one has it."""
+        """Return whether all settings that presets decide are equal to this preset's."""
         return all(
             name in values and values[name] == default.under(preset) for name, default in decided.items()
         )
@@ -176,7 +176,7 @@ class SearchConfig(TrainConfig):
     jobs: int = setting(default=1, help="runs trained at a time, each in a process of its own", minimum=1)
 
 
-# All that presets set, by preset; the fields of `TrainConfig` own the numbers.
+# The values of every preset; the numbers are declared in the fields of `TrainConfig`.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     preset: {
         spec.name: spec.default.under(preset)
@@ -188,7 +188,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 
 def train_config(preset: str = "recommended", **given: Any) -> TrainConfig:
-    """Return a preset's settings with the given ones laid over them.
+    """Return the settings of a preset, overridden by the given ones.
 
     >>> train_config("paper", manifest="m", cache="c", out="r", pixels=5).fg_top
     1.0
@@ -197,7 +197,7 @@ def train_config(preset: str = "recommended", **given: Any) -> TrainConfig:
 
 
 def with_preset(settings: Mapping[str, Any], preset: str) -> dict[str, Any]:
-    """Return settings under another preset; what their own preset did not set stays as it is.
+    """Return settings under another preset; those that differ from their own preset are kept.
 
     Raises:
         ConfigError: there is no such preset.
@@ -213,5 +213,5 @@ def with_preset(settings: Mapping[str, Any], preset: str) -> dict[str, Any]:
 
 
 def search_config(preset: str = "recommended", **given: Any) -> SearchConfig:
-    """Return a search around a preset's settings, with the given ones laid over them."""
+    """Return a search around the settings of a preset, overridden by the given ones."""
     return SearchConfig(preset=preset, **given)

@@ -1,4 +1,4 @@
-"""Annotations as CSV: boxes and splits, checked against the frames, every misfit reported at once."""
+"""Annotations in CSV: boxes and splits, checked against the frames; all errors are reported at once."""
 
 import logging
 import posixpath
@@ -27,12 +27,12 @@ class Row(NamedTuple):
     """A box, a split, or both, for one frame.
 
     Attributes:
-        location: where it was read, such as "line 3".
+        location: of the row, such as "line 3".
         frame: path relative to the data set's root.
         tag: class of its video.
-        box: in pixels of the image it was drawn in, or None.
+        box: in pixels of the image that it was drawn on, or None.
         split: of its video, or "".
-        drawn_on: (width, height) of that image, where it is not the file's: the box is scaled to the file.
+        drawn_on: (width, height) of that image if it differs from the file's: the box is then scaled.
     """
 
     location: str
@@ -49,8 +49,8 @@ class Annotations:
 
     Attributes:
         path: the file, for messages.
-        rows: those that can be understood, in the file's order.
-        faults: one text for each that cannot; `attach` reports them together with its own.
+        rows: the valid rows, in the file's order.
+        faults: one text for each invalid row; `attach` reports them together with its own.
     """
 
     path: Path
@@ -61,7 +61,7 @@ class Annotations:
 def read_annotations(path: Path | str) -> Annotations:
     """Read a CSV with the columns frame, class, xmin, ymin, xmax, ymax and, if splits are given, split.
 
-    A frame may have several rows, one a box. Boxes are in stored pixels (an EXIF orientation is ignored),
+    A frame may have several rows, one per box. Boxes are in stored pixels (an EXIF orientation is ignored),
     right and bottom exclusive. Four empty box cells are allowed where a split is given. `frame` is relative
     to the data set's root.
 
@@ -76,7 +76,7 @@ def read_annotations(path: Path | str) -> Annotations:
 
 
 def without_frames(annotations: Annotations, paths: Collection[str]) -> Annotations:
-    """Return annotations without those of some frames, or of all frames of some videos, by their paths."""
+    """Return annotations without the rows of some frames or videos, given by their paths."""
     rows = (row for row in annotations.rows if not {row.frame, row.frame.rpartition("/")[0]} & set(paths))
     return replace(annotations, rows=tuple(rows))
 
@@ -87,19 +87,19 @@ def attach(
     root: Path,
     sizes_of: Callable[[Path, Iterable[str]], Sizes] = image_sizes,
 ) -> tuple[tuple[Shot, ...], dict[str, str]]:
-    """Give the shots their boxes, and return the split of every video that has one in the file.
+    """Return the shots with their boxes, and the split of every video that has one in the file.
 
     A box partly outside its image is clipped, with one counted warning.
 
     Args:
         shots: of the whole data set.
-        annotations: what is given to their frames.
+        annotations: boxes and splits of their frames.
         root: the data set's folder.
         sizes_of: returns (width, height) of the named frames below the root, or the error of reading one.
 
     Raises:
-        AnnotationError: lists every row that cannot be read, names a frame that is not there, gives a video
-            another class than its folder or a second split, or a box that is inverted or outside its image.
+        AnnotationError: rows cannot be read, name a missing frame, give a video another class than its folder
+            or a second split, or a box that is inverted or outside its image; all are listed.
     """
     places, absent = _places(shots, annotations.rows)
     rows = [
@@ -127,15 +127,15 @@ def attach(
             f"Correct them.{how}",
             faults,
         )
-    found: dict[str, dict[int, tuple[Box, ...]]] = defaultdict(dict)
+    boxes_by_shot: dict[str, dict[int, tuple[Box, ...]]] = defaultdict(dict)
     for frame, frame_boxes in boxes.items():
         shot, t = places[frame]
-        found[shot.id][t] = tuple(frame_boxes)
-    return tuple(replace(shot, boxes=found.get(shot.id, {})) for shot in shots), splits
+        boxes_by_shot[shot.id][t] = tuple(frame_boxes)
+    return tuple(replace(shot, boxes=boxes_by_shot.get(shot.id, {})) for shot in shots), splits
 
 
 def plain_path(path: str) -> str:
-    """Return the one form of a path below the root: composed, and without "./".
+    """Return the normal form of a path below the root: NFC, and without "./".
 
     >>> plain_path("./cat/1.jpg")
     'cat/1.jpg'
@@ -144,11 +144,11 @@ def plain_path(path: str) -> str:
 
 
 def _places(shots: Sequence[Shot], rows: Sequence[Row]) -> tuple[dict[str, tuple[Shot, int]], list[str]]:
-    """Return the shot and position of each row's frame, by the row's name of it, and what is not there."""
+    """Return (shot, position) by frame name as in the rows, and faults for missing frames."""
     wanted = {plain_path(row.frame): row.frame for row in rows}
     paths = ((plain_path(shot.path(t)), shot, t) for shot in shots for t in range(len(shot)))
-    found = {path: (shot, t) for path, shot, t in paths if path in wanted}
-    places = {row.frame: found[path] for row in rows if (path := plain_path(row.frame)) in found}
+    indexed = {path: (shot, t) for path, shot, t in paths if path in wanted}
+    places = {row.frame: indexed[path] for row in rows if (path := plain_path(row.frame)) in indexed}
     missing = [row for row in rows if row.frame not in places]
     if not missing:
         return places, []

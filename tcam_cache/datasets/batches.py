@@ -1,4 +1,4 @@
-"""Frames in batches: decoded, squashed and sent through pipes by worker processes, ahead of their use."""
+"""Batches of frames: decoded and squashed in advance by worker processes, and sent through pipes."""
 
 import signal
 import sys
@@ -16,18 +16,18 @@ from tcam_cache.errors import FrameError
 from tcam_cache.processes import worker_errors
 from tcam_cache.records import FrameSource, Shot
 
-# Named, because inside a joblib worker the default is joblib's own method, which DataLoader cannot use.
+# Explicit, because inside a joblib worker the default is joblib's own method, which DataLoader cannot use.
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 
 
 def loader_of(items: Dataset, workers: int, plan: Iterable[Any] | None = None) -> DataLoader:
-    """Return what makes the items of a data set one by one.
+    """Return a DataLoader that yields the items of a data set one by one.
 
     Args:
         items: the data set.
-        workers: processes that make them ahead of their use; 0 makes them in this one.
-        plan: keys of the items, read anew at every pass, by workers that live as long as the loader; or None
-            for a single pass over all of them.
+        workers: processes that load items in advance; 0 loads them in this process.
+        plan: keys of the items, iterated anew in every pass, with workers that live as long as the loader;
+            or None for a single pass over all items.
     """
     return DataLoader(
         items,
@@ -38,13 +38,13 @@ def loader_of(items: Dataset, workers: int, plan: Iterable[Any] | None = None) -
         multiprocessing_context=START_METHOD if workers else None,
         worker_init_fn=_begin_worker,
         collate_fn=_as_it_is,
-        # Pinned pages let the copy to the device run beside the step.
+        # Pinned memory makes the copy to the device asynchronous.
         pin_memory=torch.cuda.is_available(),
     )
 
 
 def loaded(loader: DataLoader) -> Iterator[Any]:
-    """Yield what a loader makes.
+    """Yield the items of a loader.
 
     Raises:
         WorkerError: a worker was killed.
@@ -54,9 +54,9 @@ def loaded(loader: DataLoader) -> Iterator[Any]:
 
 
 def _begin_worker(worker: int) -> None:
-    # Ctrl-C reaches every process of a terminal; the parent, which saves first, ends its workers itself.
+    # Ctrl-C is sent to every process of a terminal; the parent saves first and then ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Torch would send tensors through shared memory. Where that is small, as in containers, processes that
+    # Torch would send tensors through shared memory. Where it is small, as in containers, processes that
     # fill it hang or are killed.
     ForkingPickler.register(torch.Tensor, _as_bytes)
 
@@ -78,14 +78,14 @@ ShotFrame = tuple[Shot, int]
 
 
 class FrameBatch(NamedTuple):
-    """Frames that go through the network together.
+    """A batch of frames.
 
     Attributes:
-        frames: the shot and position of each.
-        rgb: (B, 3, S, S) uint8, squashed.
+        frames: (shot, t) of each frame.
+        rgb: (B, 3, S, S) uint8 RGB 0..255, squashed.
         sizes: (B, 2) int64, width and height of the originals.
-        faults: what could not be read, one text each; those rows of `rgb` are zero.
-        unread: positions of those rows.
+        faults: one text for each unreadable frame; its row of `rgb` is zero.
+        unread: indices of these rows.
     """
 
     frames: tuple[ShotFrame, ...]
@@ -122,13 +122,13 @@ class _FrameBatches(Dataset):
 def load_batches(
     batches: Sequence[Sequence[ShotFrame]], source: FrameSource, size: int, workers: int
 ) -> Iterator[FrameBatch]:
-    """Load batches in order, ahead of their use, and report unreadable frames instead of stopping.
+    """Load batches in order and in advance; unreadable frames are reported in the batch, not raised.
 
     Args:
-        batches: which frames go together.
+        batches: the frames of each batch.
         source: reads frames.
         size: side of the square they are squashed to.
-        workers: processes that decode; 0 decodes in this one.
+        workers: processes that decode; 0 decodes in this process.
     """
     items = in_order(_FrameBatches(batches, source, size), workers)
     for frames, (rgb, sizes, faults, unread) in zip(batches, items, strict=True):
@@ -136,7 +136,7 @@ def load_batches(
 
 
 def in_order(items: Dataset, workers: int) -> Iterator[Any]:
-    """Yield the items of a data set one by one, made ahead of their use by worker processes (0: by none).
+    """Yield the items of a data set one by one, loaded in advance by worker processes (0: none).
 
     Raises:
         WorkerError: a worker was killed.
@@ -154,7 +154,7 @@ def in_batches(frames: Sequence[ShotFrame], batch_size: int) -> list[list[ShotFr
 
 
 class ShotBatches(Sequence[list[ShotFrame]]):
-    """Every frame of some shots in batches of one shot each, as even as can be, made when they are asked for.
+    """All frames of some shots in batches of one shot each, of sizes as even as possible; made lazily.
 
     >>> shot = Shot("a/1", "a", "a/1", "train", "a/1", tuple("abcde"))
     >>> [[t for _, t in batch] for batch in ShotBatches([shot], batch_size=3)]
@@ -179,7 +179,7 @@ class ShotBatches(Sequence[list[ShotFrame]]):
 
 
 def only_readable(batches: Iterable[FrameBatch]) -> Iterator[FrameBatch]:
-    """Pass batches on; after the last of them, raise a `FrameError` that lists every unreadable frame."""
+    """Yield the batches; after the last one, raise a `FrameError` that lists all unreadable frames."""
     faults: list[str] = []
     for batch in batches:
         faults += batch.faults
@@ -190,7 +190,7 @@ def only_readable(batches: Iterable[FrameBatch]) -> Iterator[FrameBatch]:
 
 
 def readable_parts(batches: Iterable[FrameBatch], faults: list[str]) -> Iterator[FrameBatch]:
-    """Pass on what can be read of each batch, and add what cannot to a list."""
+    """Yield the readable part of each batch, and add unreadable frames to `faults`."""
     for batch in batches:
         faults += batch.faults
         kept = [row for row in range(len(batch.frames)) if row not in batch.unread]
@@ -200,5 +200,5 @@ def readable_parts(batches: Iterable[FrameBatch], faults: list[str]) -> Iterator
 
 
 def unreadable(faults: Sequence[str]) -> FrameError:
-    """Return the error that lists frames that cannot be read, one text each."""
+    """Return the error that lists unreadable frames, one text each."""
     return FrameError(f"{len(faults)} frame(s) cannot be read. Replace or remove them.", faults)

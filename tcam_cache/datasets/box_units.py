@@ -1,4 +1,4 @@
-"""Corners of boxes: four finite numbers in order, in pixels; other units are refused, or doubted, by name."""
+"""Check the corners of boxes: finite, in order and in pixels; other units are an error or a warning."""
 
 import logging
 import math
@@ -7,11 +7,11 @@ from typing import Any
 
 from tcam_cache.records import Box
 
-# No object is so small: a box that ends there is in shares of the picture, 0 to 1, rounded up or not.
+# No object is so small: a box that ends below this is in shares of the image, 0 to 1, up to rounding.
 _SUBPIXEL = 1.5
-# A box that reaches so far beyond its frame, in frames, was drawn on another one.
+# A box that reaches beyond its frame by this share of the frame was drawn on a frame of another size.
 _BEYOND = 0.5
-# Boxes may all lie within the first hundred pixels by chance, so that percentages are only warned of.
+# Boxes may lie within the first hundred pixels by chance, so percentages only lead to a warning.
 _SCALES = {"percent": 100, "thousandths": 1000}
 _MANY = 8
 
@@ -33,7 +33,7 @@ def checked_box(corners: Sequence[str | float]) -> Box:
 
 
 def parsed_box(corners: Sequence[str | float]) -> Box:
-    """Return the box with corners x0, y0, x1, y1 in any unit, or raise a `ValueError` that says why not."""
+    """Return the box with corners x0, y0, x1, y1 in any unit, or raise a `ValueError` with the reason."""
     text = _text(corners)
     try:
         box = Box(*map(float, corners))
@@ -49,31 +49,31 @@ def parsed_box(corners: Sequence[str | float]) -> Box:
 
 
 def is_share(box: Box) -> bool:
-    """Return whether a box lies between 0 and 1, up to rounding, and so is in shares of its picture."""
+    """Return whether a box is in shares of its image: between 0 and 1, up to rounding."""
     return min(box) > -1 and max(box) <= _SUBPIXEL
 
 
 def far_beyond(box: Box, width: int, height: int) -> bool:
-    """Return whether a box reaches so far beyond its image that it was drawn on one of another size."""
+    """Return whether a box reaches so far beyond its image that it was drawn on an image of another size."""
     across, down = _BEYOND * width, _BEYOND * height
     return box.x0 < -across or box.y0 < -down or box.x1 > width + across or box.y1 > height + down
 
 
 def doubt_units(boxes: Mapping[str, Sequence[Box]], sizes: Mapping[str, Any]) -> None:
-    """Warn where all boxes lie where they would in percent or thousandths of their images.
+    """Warn if all boxes look like percent or thousandths of their images.
 
     Args:
-        boxes: of each image.
+        boxes: by image.
         sizes: (width, height) of each of those images.
     """
-    found = [box for frame in boxes.values() for box in frame]
+    all_boxes = [box for frame in boxes.values() for box in frame]
     sides = [side for frame in boxes for side in sizes[frame]]
     for unit, scale in _SCALES.items():
-        if len(found) >= _MANY and max(map(max, found)) <= scale and min(sides) >= 2 * scale:
+        if len(all_boxes) >= _MANY and max(map(max, all_boxes)) <= scale and min(sides) >= 2 * scale:
             logger.warning(
                 "all %d boxes end within the first %d pixels of frames at least twice as large: are they %s? "
                 "Expected pixels",
-                len(found),
+                len(all_boxes),
                 scale,
                 unit,
             )

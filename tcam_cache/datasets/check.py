@@ -1,4 +1,4 @@
-"""Decode every frame of a data set once, and report everything missing or broken together."""
+"""Decode every frame of a data set once, and report all missing or broken frames together."""
 
 import warnings
 from collections import Counter
@@ -19,15 +19,15 @@ from tcam_cache.records import FrameSource, Shot
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What decoding every frame found.
+    """The result of decoding every frame.
 
     Attributes:
         shots: shots checked.
         frames: frames checked.
         broken: reason by path, for every frame that cannot be read: "missing", "empty file", "truncated", ...
         mixed_sizes: the sizes found, such as ("480x270", "240x135"), by id of a shot whose frames differ.
-        modes: how many frames have a mode other than RGB, by PIL's name of it ("L", "P", "CMYK", ...).
-        faults: what else keeps the data set from being whole: missing files, unreadable boxes, wrong counts.
+        modes: number of frames in each mode other than RGB, by PIL's name ("L", "P", "CMYK", ...).
+        faults: other errors of the data set: missing files, unreadable boxes, wrong counts.
     """
 
     shots: int
@@ -38,11 +38,11 @@ class CheckReport:
     faults: tuple[str, ...] = ()
 
     def raise_if_broken(self) -> None:
-        """Raise one error that lists every frame that cannot be read and everything else that is wrong.
+        """Raise one error that lists all unreadable frames and all other errors.
 
         Raises:
             FrameError: frames cannot be read.
-            ManifestError: all frames can be read, but the data set is not whole.
+            ManifestError: all frames can be read, but the data set has other errors.
         """
         broken = [f"{path}: {reason}" for path, reason in self.broken.items()]
         if broken:
@@ -82,21 +82,21 @@ class _ShotCheck(NamedTuple):
 def check_frames(
     data: Manifest | Scan, workers: int | None = None, faults: tuple[str, ...] = ()
 ) -> CheckReport:
-    """Decode every frame in worker processes; nothing is raised for a broken one, everything is reported.
+    """Decode every frame in worker processes; broken frames are reported, not raised.
 
     Args:
         data: the data set.
         workers: processes that decode; default one per core, 0 or 1 for this process alone.
-        faults: what is known to be wrong already, to be reported beside the frames.
+        faults: errors found before, to be reported with the frames.
     """
     broken: dict[str, str] = {}
     mixed_sizes, modes = {}, Counter()
     with progress_bar(data.frame_count, "checking frames", "frame") as bar:
-        for shot, found in zip(data.shots, _checked(data, workers), strict=True):
-            broken |= found.broken
-            modes += found.modes
-            if len(found.sizes) > 1:
-                mixed_sizes[shot.id] = tuple(size for size, _ in found.sizes.most_common())
+        for shot, result in zip(data.shots, _checked(data, workers), strict=True):
+            broken |= result.broken
+            modes += result.modes
+            if len(result.sizes) > 1:
+                mixed_sizes[shot.id] = tuple(size for size, _ in result.sizes.most_common())
             bar.update(len(shot))
     modes.pop("RGB", None)
     return CheckReport(len(data.shots), data.frame_count, broken, mixed_sizes, dict(modes), faults)
@@ -108,18 +108,18 @@ def _checked(data: Manifest | Scan, workers: int | None) -> Iterator[_ShotCheck]
 
 
 def _check_shot(source: FrameSource, shot: Shot) -> _ShotCheck:
-    found = _ShotCheck({}, Counter(), Counter())
+    result = _ShotCheck({}, Counter(), Counter())
     with warnings.catch_warnings(action="ignore"):
         for t in range(len(shot)):
             path = shot.path(t)
             try:
                 size, mode = _look(source, shot, t)
             except FrameError as error:
-                found.broken[path] = error.offenders[0].removeprefix(f"{path}: ")
+                result.broken[path] = error.offenders[0].removeprefix(f"{path}: ")
             else:
-                found.sizes["{}x{}".format(*size)] += 1
-                found.modes[mode] += 1
-    return found
+                result.sizes["{}x{}".format(*size)] += 1
+                result.modes[mode] += 1
+    return result
 
 
 def _look(source: FrameSource, shot: Shot, t: int) -> tuple[tuple[int, int], str]:

@@ -31,7 +31,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _ON_ITS_SIDE = (5, 6, 7, 8)
-# Where the header of a PNG file keeps an orientation; looking for more would decode the pixels.
+# Keys of a PNG header that can hold an orientation; Pillow's full search would decode the pixels.
 _PNG_TAGS = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
 
 
@@ -48,10 +48,10 @@ class ImageFrames:
 
     Attributes:
         root: the data set's folder.
-        upright: turn and mirror images as their EXIF orientation says, which is how they are shown; else
-            pixels are as stored.
-        depth: bits that data of more than 8 bits use, see `picture_files.data_depth`; None for each
-            frame's own.
+        upright: turn and mirror images by their EXIF orientation, as viewers do; else pixels are as
+            stored.
+        depth: bits that values of more than 8 bits use, see `picture_files.data_depth`; None: determined
+            per frame.
     """
 
     root: Path
@@ -59,7 +59,7 @@ class ImageFrames:
     depth: int | None = None
 
     def files(self, shot: Shot) -> tuple[Path, ...]:
-        """Return the files that a shot's frames are read from, one a frame, but for pictures that move."""
+        """Return the files that a shot's frames are read from, one per frame except for animated images."""
         files = dict.fromkeys(file_and_frame(name)[0] for name in shot.frames)
         return tuple(self.root / shot.folder / name for name in files)
 
@@ -80,10 +80,10 @@ class ImageFrames:
 def image_sizes(
     root: Path | str, names: Iterable[str], upright: bool = False
 ) -> dict[str, tuple[int, int] | FrameError]:
-    """Return each image's (width, height), upright or as stored, or the error of reading its header."""
+    """Return each image's (width, height), upright or as stored, or the error from reading its header."""
 
     def size_or_error(name: str) -> tuple[int, int] | FrameError:
-        """Return what one image's header says, or the error it gives."""
+        """Return the size in one image's header, or the error."""
         try:
             with open_image(root, name) as image:
                 return shown_size(image, upright)
@@ -91,16 +91,16 @@ def image_sizes(
             return error
 
     names = list(names)
-    # Warning filters belong to the whole process: set once here, not by the threads against one another.
+    # Warning filters are global to the process: set once here, not concurrently in the threads.
     with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(_HEADER_READERS) as pool:
         return dict(zip(names, pool.map(size_or_error, names), strict=True))
 
 
 @contextmanager
 def open_image(root: Path | str, name: str) -> Iterator[Image.Image]:
-    """Open the image `root/name`, a frame of one that moves by `picture_files.frame_names`.
+    """Open the image `root/name`; frames of animated images are named by `picture_files.frame_names`.
 
-    Whatever goes wrong, while decoding too, is a `FrameError` naming it.
+    Any exception, also while decoding, becomes a `FrameError` that names the image.
     """
     path, number = Path(root) / name, 0
     if "#" in name and not path.exists():
@@ -112,7 +112,7 @@ def open_image(root: Path | str, name: str) -> Iterator[Image.Image]:
             if number:
                 image.seek(number)
             yield image
-    # The decoders of damaged files raise nearly every built-in exception; each means the same to us.
+    # For a damaged file decoders raise nearly any built-in exception.
     except Exception as error:
         reason = _reason(path, error)
         raise FrameError(
@@ -122,7 +122,7 @@ def open_image(root: Path | str, name: str) -> Iterator[Image.Image]:
 
 
 def turned(image: Image.Image) -> Image.Image:
-    """Return an image as its EXIF orientation says that it is shown; one that says nothing is itself."""
+    """Return an image turned by its EXIF orientation; without one, unchanged."""
     turn = _TURNS.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
 
@@ -134,12 +134,12 @@ def shown_size(image: Image.Image, upright: bool) -> tuple[int, int]:
 
 
 def _orientation(image: Image.Image) -> int:
-    # Pillow turns TIFF itself.
+    # Pillow applies the orientation of TIFF itself.
     if image.format == "TIFF" or (image.format == "PNG" and not _PNG_TAGS & image.info.keys()):
         return 1
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    # A tag that cannot be read turns nothing: the pixels may be whole.
+    # An unreadable tag is ignored: the pixels may be valid.
     except (SyntaxError, TypeError, ValueError, KeyError, struct.error):
         return 1
 
@@ -163,7 +163,7 @@ def _reason(path: Path, error: Exception) -> str:
 
 
 class Indexed(Protocol):
-    """What was indexed: a manifest, or a scan."""
+    """An indexed data set: a manifest, or a scan."""
 
     @property
     def root(self) -> Path:
@@ -182,7 +182,7 @@ class Indexed(Protocol):
 
 
 def frame_source(data: Indexed) -> FrameSource:
-    """Return what reads the frames of a data set, as its header says that they were indexed."""
+    """Return the source of a data set's frames, with the settings it was indexed with."""
     upright = is_upright(data.facts)
     if data.layout == "videos":
         return VideoFrames(data.root, upright, absolute="times" not in data.facts)
@@ -190,6 +190,6 @@ def frame_source(data: Indexed) -> FrameSource:
 
 
 def open_data(config: DataConfig) -> tuple[Manifest, FrameSource]:
-    """Read the manifest and return it with the source of its frames."""
+    """Return the manifest that a config names, and the source of its frames."""
     manifest = read_manifest(config.manifest, config.root)
     return manifest, frame_source(manifest)

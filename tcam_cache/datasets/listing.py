@@ -1,4 +1,4 @@
-"""What lies in a folder: subfolders and images in natural order; whatever is odd is counted and said once."""
+"""List folders: subfolders and images in natural order; oddities are counted and logged once."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from tcam_cache.errors import ManifestError
 from tcam_cache.names import conflicted_copy, in_order, left_behind, one_name
 from tcam_cache.records import Shot
 
-# By these files a folder is a cache, a run, a search, a report of this program; or boxes of `predict`.
+# Files that identify a folder as a cache, run, search or report of this program, or boxes of `predict`.
 _OWN_FILES = (("cache.json",), ("config.json", "log.jsonl"), ("search.json",), ("metrics.json", "frames.csv"))
 _OWN_BOXES = b"frame,predicted_class,"
 
@@ -23,14 +23,14 @@ ORDER_OPEN = "folder(s) whose names leave the order of the frames open"
 
 
 class Listing(NamedTuple):
-    """What a person sees in a folder, each kind in natural order.
+    """The visible content of a folder, each kind in natural order.
 
     Attributes:
-        folders: names of subfolders, links to folders among them.
-        images: names that end as an image does.
+        folders: names of subfolders, including links to folders.
+        images: names with the suffix of an image.
         others: names of all other files.
-        copies: names of conflicted copies, which are in none of the above.
-        doubt: what the images' names leave open about their order, or "".
+        copies: names of conflicted copies, which are not in the other lists.
+        doubt: why the order of the images is ambiguous, or "".
     """
 
     folders: list[str]
@@ -41,11 +41,11 @@ class Listing(NamedTuple):
 
 
 def list_folder(folder: Path | str) -> Listing:
-    """List a folder; hidden entries, what systems left behind and results of this program are left out.
+    """List a folder without hidden entries, operating systems' files and results of this program.
 
     Raises:
-        ManifestError: it cannot be listed, holds a link that leads back to itself, or two names that are one
-            in different Unicode forms.
+        ManifestError: it cannot be listed, contains a circular link, or two names that differ only in their
+            Unicode form.
     """
     folders, images, others, copies = [], [], [], []
     try:
@@ -84,7 +84,7 @@ def made_here(folder: Path | str) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether a folder is there; one that may not be looked into counts as missing."""
+    """Return whether a folder exists; one without permission counts as missing."""
     try:
         return path.is_dir()
     except OSError:
@@ -94,11 +94,11 @@ def is_folder(path: Path) -> bool:
 def image_names(folder: Path | str, but: Path | None = None) -> tuple[str, ...]:
     """Return the frames in a folder and below, as paths relative to it with "/", in natural order.
 
-    What `list_folder` leaves out is left out at every depth; links to folders are not followed. A picture
-    that moves has several, see `frame_names`.
+    What `list_folder` leaves out is left out at every depth; links to folders are not followed. An animated
+    image has several frames, see `frame_names`.
 
     Args:
-        folder: to look into.
+        folder: to list.
         but: a folder to leave out.
     """
     found = [path.relative_to(folder).as_posix() for path in images_below(Path(folder), but)]
@@ -123,7 +123,7 @@ def images_below(folder: Path, but: Path | None = None) -> Iterator[Path]:
 
 
 def folders_below(folder: Path, but: Path | None = None) -> Iterator[tuple[Path, Listing]]:
-    """Yield a folder and all below, but for links and one to leave out, with what lies in each."""
+    """Yield (folder, listing) of a folder and all below it, without links and the folder `but`."""
     listing = list_folder(folder)
     yield folder, listing
     for name in listing.folders:
@@ -132,17 +132,17 @@ def folders_below(folder: Path, but: Path | None = None) -> Iterator[tuple[Path,
 
 
 def absent(name: str, present: Iterable[str]) -> str:
-    """Return what to say of a name that is not among those present, another spelling of it among them.
+    """Return a message about a missing name, which mentions a present name that differs only in case.
 
     >>> absent("frame0001.jpg", ["Frame0001.JPG"])
     'frame0001.jpg is missing; Frame0001.JPG is there, in another case'
     """
-    other = next((found for found in present if found.casefold() == name.casefold()), None)
-    return f"{name} is missing" + (f"; {other} is there, in another case" if other else "")
+    spelling = next((candidate for candidate in present if candidate.casefold() == name.casefold()), None)
+    return f"{name} is missing" + (f"; {spelling} is there, in another case" if spelling else "")
 
 
 def on_disk(root: Path, path: str) -> str:
-    """Return a path below the root as it is spelt there: names in one Unicode form find those in another."""
+    """Return a path below the root as spelt on disk, which may use another Unicode form."""
     if path.isascii() or (root / path).exists():
         return path
     found = ""
@@ -155,14 +155,14 @@ def on_disk(root: Path, path: str) -> str:
 
 
 def note_frames(listing: Listing, folder: str, notes: Notes) -> None:
-    """Note what is odd about a folder of frames: conflicted copies, and names that leave their order open."""
+    """Note oddities of a folder of frames: conflicted copies, and names with an ambiguous order."""
     notes["conflicted cop(ies) left out"] += (f"{folder}/{name}" for name in listing.copies)
     if listing.doubt:
         notes[ORDER_OPEN].append(f"{folder}: {listing.doubt}")
 
 
 def log_notes(notes: Notes, shots: Sequence[Shot]) -> None:
-    """Log each kind of oddity once, counted, with an example; shots of one frame too."""
+    """Log each kind of oddity once, with count and example; also shots of one frame."""
     for what, found in notes.items():
         if found:
             logger.warning("%d %s, such as %s", len(found), what, found[0])
@@ -172,10 +172,10 @@ def log_notes(notes: Notes, shots: Sequence[Shot]) -> None:
 
 
 def refuse_repeated_folders(root: Path, shots: Sequence[Shot]) -> None:
-    """Refuse one folder under two names: a link would put the same frames into two shots or videos.
+    """Refuse a folder that appears under two names: a link puts its frames into two shots or videos.
 
     Raises:
-        ManifestError: lists every pair.
+        ManifestError: there are such folders; all are listed.
     """
     found: dict[str, list[Shot]] = defaultdict(list)
     for shot in shots:
@@ -196,15 +196,15 @@ def refuse_repeated_folders(root: Path, shots: Sequence[Shot]) -> None:
 
 
 def refuse_links_out(root: Path, shots: Sequence[Shot], frames: bool = False) -> None:
-    """Refuse shots whose folder, or the folder of whose video, is a link to somewhere outside the root.
+    """Refuse shots if their folder or their video's folder is a link to outside the root.
 
     Args:
         root: of the data set.
-        shots: whose folders are looked at.
-        frames: look at the frames too.
+        shots: the shots to check.
+        frames: whether to check the frames' files, too.
 
     Raises:
-        ManifestError: lists every link.
+        ManifestError: there are such links; all are listed.
     """
     parts = (shot.folder.split("/") for shot in shots)
     paths = dict.fromkeys("/".join(names[:end]) for names in parts for end in range(1, len(names) + 1))

@@ -1,4 +1,4 @@
-"""A data set as every stage sees it: its classes, and its shots in one fixed order."""
+"""A data set for all stages: its classes, and its shots in a fixed order."""
 
 import hashlib
 import re
@@ -18,17 +18,17 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True)
 class Manifest:
-    """The shots of a data set, indexed in place; checked as a whole when made.
+    """The shots of a data set, indexed in place; validated when created.
 
     Attributes:
         root: the data set's folder; every shot's `folder` is relative to it.
         layout: how the folders were laid out, such as "folders".
         classes: the tags, in the order of the classifier's columns.
         shots: in a fixed order; ids are unique, a video has one tag and one split, no path leaves the root.
-        facts: how it was indexed, JSON-able: sampling, seed, what was left out.
+        facts: how it was indexed, as JSON values: sampling, seed, what was left out.
 
     Raises:
-        ManifestError: the shots contradict one another; every contradiction is listed.
+        ManifestError: the shots are inconsistent; all errors are listed.
     """
 
     root: Path
@@ -48,7 +48,7 @@ class Manifest:
 
     @property
     def frame_count(self) -> int:
-        """How many frames all shots have together."""
+        """The number of frames of all shots."""
         return sum(map(len, self.shots))
 
     def shot(self, shot_id: str) -> Shot:
@@ -66,7 +66,7 @@ class Manifest:
         return shots_of_split(self.shots, name)
 
     def sampled(self, every: int) -> "Manifest":
-        """Keep every K-th frame of each shot, starting at its first, and all annotated frames.
+        """Return a manifest with every K-th frame of each shot, from its first, and all annotated frames.
 
         Args:
             every: K >= 1; 1 returns the manifest itself.
@@ -79,11 +79,10 @@ class Manifest:
         return replace(self, shots=tuple(map(Shot.only, self.shots, kept)))
 
     def digest(self) -> str:
-        """Return the SHA-256 of what decides the CAMs: ordered shot ids, tags and frame names.
+        """Return the SHA-256 of what determines the CAMs: ordered shot ids, tags and frame names.
 
         Root, boxes and splits are left out: moving, annotating or splitting a data set changes no CAM.
-        So is the orientation of stored pixels, the only one there was before headers named it, and a depth of
-        16 bits where none is named.
+        So are the defaults of earlier versions, which had no such keys: stored orientation and 16 bits.
         """
         digest = hashlib.sha256()
         if is_upright(self.facts):
@@ -146,24 +145,24 @@ def _name_faults(shot: Shot) -> Iterator[str]:
 
 
 def _leaves(path: str) -> bool:
-    """Return whether a path below a root is none: absolute, or with a ".." in it."""
+    """Return whether a path can leave its root: it is absolute, or contains ".."."""
     plain = path.replace("\\", "/")
     absolute = plain.startswith("/") or "//" in plain or plain[1:3] == ":/"
     return absolute or (".." in plain and ".." in plain.split("/"))
 
 
 def _is_text(name: str) -> bool:
-    # An undecodable file name reaches Python as lone surrogates, which no file of text can hold.
+    # Python reads an undecodable file name as lone surrogates, which cannot be written as text.
     return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 UPRIGHT, STORED = "upright", "stored"
-# What a manifest's header says of its times; one that says nothing counts from the container's zero.
+# The header's fact on times of frames; without it they count from the container's zero.
 FROM_FIRST = {"times": "from the first frame"}
 
 
 def is_upright(facts: Mapping[str, Any]) -> bool:
-    """Return whether frames are turned as their files say; headers of before say nothing and mean as stored.
+    """Return whether frames are turned as their files say; without the fact they are as stored.
 
     >>> is_upright({"orientation": "upright"}), is_upright({})
     (True, False)

@@ -13,13 +13,13 @@ from tcam_cache.records import AttachmentSource, Shot
 
 FORMAT = "tcam-cache-manifest"
 VERSION = 1
-# The fact that links out of the root were meant when the data set was indexed.
+# The fact that records that links out of the root were allowed when the data set was indexed.
 FOLLOW_LINKS = "follow_links"
 _TEXTS = ("id", "class", "video", "split", "folder")
 
 
 def manifest_text(manifest: Manifest) -> str:
-    """Return a manifest as JSON lines: a header, then a line a shot."""
+    """Return a manifest as JSON lines: a header, then one line per shot."""
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -47,11 +47,11 @@ def read_manifest(path: Path | str, root: Path | str | None = None) -> Manifest:
 
     Args:
         path: the manifest.
-        root: where the data set lies now, if not where the manifest says.
+        root: the data set's folder now, if it differs from the manifest's.
 
     Raises:
-        ManifestError: the file is no manifest, is of a newer version, has broken lines (all are listed),
-            contradicts itself, leaves its root, or its root does not exist.
+        ManifestError: the file is not a manifest, is of a newer version, has broken lines (all are listed),
+            contradicts itself, has paths outside its root, or its root does not exist.
     """
     try:
         data = Path(path).read_bytes()
@@ -112,7 +112,7 @@ def _lines(data: bytes, source: str) -> list[str]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ManifestError(f"{source} is not a manifest: it is not text.") from error
-    # Not splitlines: a file name may hold one of the rarer line separators.
+    # Not splitlines: a file name may contain one of the rarer line separators.
     return text.replace("\r\n", "\n").rstrip("\n").split("\n")
 
 
@@ -143,19 +143,19 @@ def _header(source: str, line: str) -> dict[str, Any]:
 
 
 def _existing_root(source: str, header: dict[str, Any], root: Path | str | None) -> Path:
-    found = Path(header["root"] if root is None else root)
-    if not found.is_dir():
+    folder = Path(header["root"] if root is None else root)
+    if not folder.is_dir():
         which = f"the root in {source}" if root is None else "the given root"
         raise ManifestError(
-            f"{which} is {found}, and no such folder exists. Say where it lies with `--root`."
+            f"{which} is {folder}, and no such folder exists. Say where it lies with `--root`."
         )
-    return found
+    return folder
 
 
 def _shot(values: dict[str, Any]) -> Shot:
     shot_id, tag, video, split, folder = (values[key] for key in _TEXTS)
     frames = values["frames"]
-    # One pass in C over the types: half a million names must load in no time.
+    # One pass in C over the types, for speed with half a million names.
     if not isinstance(frames, list) or not set(map(type, (*frames, shot_id, tag, video, split, folder))) <= {
         str
     }:
@@ -184,16 +184,16 @@ def attached_manifest(cache: AttachmentSource, root: Path | None = None) -> Mani
     """Return the manifest that a cache was built from, sampled as it was.
 
     Args:
-        cache: of any kind.
-        root: where the data set lies now, if not where the manifest says.
+        cache: any cache.
+        root: the data set's folder now, if it differs from the manifest's.
 
     Raises:
-        CacheError: the cache keeps none.
-        ManifestError: the data set is not where it was.
+        CacheError: the cache has no manifest.
+        ManifestError: the data set's folder does not exist.
     """
     return parse_manifest(cache.attachment(MANIFEST_NAME), f"{cache.path}/{MANIFEST_NAME}", root)
 
 
 def frame_names(cache: AttachmentSource, shot_id: str) -> tuple[str, ...]:
-    """Return the file names of a shot's frames; the data set itself may be elsewhere, or gone."""
+    """Return the file names of a shot's frames from a cache; the data set itself need not exist."""
     return attached_manifest(cache, Path.cwd()).shot(shot_id).frames

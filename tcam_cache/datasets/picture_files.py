@@ -1,4 +1,4 @@
-"""Picture files as Pillow reads them: which they are, the frames of one that moves, any mode as RGB."""
+"""Image files as read by Pillow: suffixes, the frames of animated images, conversion of any mode to RGB."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,36 +10,36 @@ import numpy as np
 from PIL import Image, ImageSequence
 from PIL.TiffImagePlugin import TiffImageFile
 
-# Registered with Pillow, but documents, films, data, or drawings that another program must render.
+# Registered with Pillow, but documents, videos, data, or drawings that another program must render.
 _NO_PICTURES = {
     "PDF", "EPS", "MPEG", "HDF5", "GRIB", "BUFR", "FITS", "WMF", "CUR", "FPX", "MIC", "WAL", "GBR", "IPTC",
 }  # fmt: skip
-# Formats whose further images are the next frames, not other sizes, layers or views.
+# Formats in which further images are the next frames, not other sizes, layers or views.
 _MOVING = {"GIF", "WEBP", "PNG", "AVIF", "TIFF", "FLI", "DCX", "IM", "SPIDER"}
 _MOVING_SUFFIXES = (
     ".gif", ".webp", ".png", ".apng", ".avif", ".avifs", ".tif", ".tiff", ".fli", ".flc", ".dcx", ".im",
 )  # fmt: skip
 _FRAME_OF = re.compile(r"(.+)#(\d{6})")
 _STILL_MS = 100
-# What files of a format end with, whose decoders make up the rest; nothing of a WebP tells, but many zeros.
+# The last bytes of formats whose decoders fill in a missing end; of a WebP only zeros can be detected.
 _ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "GIF": b";", "WEBP": b"\0\0"}
 _ZEROS = 64
 # Depths of cameras and microscopes that store their values in 16 bits.
 _DEPTHS = (8, 10, 12, 14, 16)
-# Frames that are decoded to find the depth of a data set.
+# Number of frames that are decoded to find the depth of a data set.
 _LOOKED_AT = 32
 _DEEP = "stored with 16 bits a channel"
 
 
 @cache
 def picture_suffixes() -> tuple[str, ...]:
-    """Return the endings of the files that Pillow opens as pictures, in lower case."""
+    """Return the suffixes of image files that Pillow opens, in lower case."""
     known = Image.registered_extensions().items()
     return tuple(sorted(end for end, kind in known if kind in Image.OPEN and kind not in _NO_PICTURES))
 
 
 def is_picture(name: str) -> bool:
-    """Return whether a name ends as a picture's does.
+    """Return whether a name has the suffix of an image.
 
     >>> [is_picture(name) for name in ("a.JPG", "a.webp", "a.bmp", "a.jfif", "a.pdf")]
     [True, True, True, True, False]
@@ -48,47 +48,47 @@ def is_picture(name: str) -> bool:
 
 
 def frame_count(path: Path) -> int:
-    """Return how many frames a picture file has: 1 unless it moves, or cannot be read."""
+    """Return the number of frames of an image file: 1 if it is not animated or cannot be read."""
     if not path.name.lower().endswith(_MOVING_SUFFIXES) or not _may_move(path):
         return 1
     try:
         with Image.open(path) as image:
             return getattr(image, "n_frames", 1) if image.format in _MOVING else 1
-    # What is wrong with it is said when it is read.
+    # The error is reported when the frame is read.
     except Exception:
         return 1
 
 
 def frame_names(folder: Path, names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of the frames in picture files: a file's own, or "clip.gif#000000" and so on."""
+    """Return the names of the frames in image files: the file's name, or "clip.gif#000000" and so on."""
     return tuple(frame for name in names for frame in _frames_of(folder, name))
 
 
 def file_and_frame(name: str) -> tuple[str, int]:
-    """Return the file that a frame's name stands for, and the frame's position in it.
+    """Return the file of a frame's name, and the frame's index in it.
 
     >>> file_and_frame("cat/clip.gif#000012"), file_and_frame("cat/a.jpg")
     (('cat/clip.gif', 12), ('cat/a.jpg', 0))
     """
-    found = _FRAME_OF.fullmatch(name)
-    return (found[1], int(found[2])) if found else (name, 0)
+    match = _FRAME_OF.fullmatch(name)
+    return (match[1], int(match[2])) if match else (name, 0)
 
 
 def opened(path: Path) -> Image.Image:
-    """Open a picture file, noting in its `info` where colours are stored with 16 bits; see `as_rgb`."""
+    """Open an image file, with a mark in its `info` if colours have 16 bits; see `as_rgb`."""
     image = Image.open(path)
     if image.format == "TIFF":
         tags = cast(TiffImageFile, image).tag_v2
         deep = image.mode in ("RGB", "RGBA", "LA") and 16 in tags.get(258, ())
     else:
-        # Once it is loaded, nothing of it tells.
+        # Only known before the image is loaded.
         deep = image.mode in ("RGB", "RGBA", "LA") and any("16" in str(tile[3]) for tile in image.tile)
     image.info[_DEEP] = deep
     return image
 
 
 class AnimatedPicture:
-    """The frames of a picture that moves, with the interface of `VideoFile`; times by its own durations."""
+    """The frames of an animated image, with the interface of `VideoFile`; times from its frame durations."""
 
     seekable = False
 
@@ -96,7 +96,7 @@ class AnimatedPicture:
         self.path = path
 
     def in_order(self) -> Iterator[tuple[int, Image.Image]]:
-        """Yield (time in milliseconds, RGB image) of the whole file, each as a viewer composes it."""
+        """Yield (time in milliseconds, RGB image) of all frames, composed as a viewer shows them."""
         time = 0
         with Image.open(self.path) as image:
             require_whole(self.path, image)
@@ -105,7 +105,7 @@ class AnimatedPicture:
                 time += max(1, round(frame.info.get("duration") or _STILL_MS))
 
     def from_keyframe(self, time: int) -> Iterator[tuple[int, Image.Image]]:
-        """Yield nothing: every frame builds upon those before it."""
+        """Yield nothing: every frame depends on the frames before it."""
         return iter(())
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ def as_rgb(image: Image.Image, depth: int | None = None) -> Image.Image:
 
     Args:
         image: open or decoded.
-        depth: bits that data of more than 8 bits use, see `data_depth`; None for those of this image.
+        depth: bits that values of more than 8 bits use, see `data_depth`; None: those of this image.
 
     Raises:
         ValueError: a floating-point image has values that are not finite.
@@ -134,14 +134,14 @@ def as_rgb(image: Image.Image, depth: int | None = None) -> Image.Image:
         return Image.fromarray(np.rint(values.clip(0, top) * (255 / top)).astype(np.uint8)).convert("RGB")
     if not image.info.get(_DEEP, False) or (depth := depth or used_bits(image)) in (8, 16):
         return image.convert("RGB")
-    # Pillow keeps the upper 8 of 16 bits: of 12-bit data, 4.
+    # Pillow keeps the upper 8 of 16 bits, so only 4 bits of 12-bit data.
     upper = np.asarray(image.convert("RGB")).astype(np.float64)
     top = 2.0 ** (depth - 8) - 1
     return Image.fromarray(np.rint(upper.clip(0, top) * (255 / top)).astype(np.uint8))
 
 
 def used_bits(image: Image.Image) -> int:
-    """Return how many bits the values of an image use: 8, or 10, 12, 14, 16 of data stored in more."""
+    """Return how many bits the values of an image use: 8, or 10, 12, 14 or 16 of 16 stored bits."""
     if image.mode == "F" or image.mode.startswith("I"):
         largest = float(np.asarray(image).max(initial=0))
     elif image.info.get(_DEEP, False):
@@ -152,9 +152,9 @@ def used_bits(image: Image.Image) -> int:
 
 
 def data_depth(root: Path, frames: Sequence[str]) -> int | None:
-    """Return how many bits a data set of more than 8 bits uses, by some of its frames, or None for any other.
+    """Return how many bits a data set of more than 8 bits uses, from a sample of frames; None for 8 bits.
 
-    One depth holds for all frames: with one each, a film would flicker.
+    All frames share one depth: with a depth per frame, a video would flicker.
 
     Args:
         root: the data set's folder.
@@ -167,25 +167,25 @@ def data_depth(root: Path, frames: Sequence[str]) -> int | None:
             with opened(root / name) as image:
                 if image.mode == "F" or not (image.mode.startswith("I") or image.info.get(_DEEP, False)):
                     return None
-                found.add(used_bits(image))
-        # What is wrong with it is said when it is read.
+                depths.add(used_bits(image))
+        # The error is reported when the frame is read.
         except Exception:
             continue
-    return max(found, default=None)
+    return max(depths, default=None)
 
 
 def require_whole(path: Path, image: Image.Image) -> None:
-    """Make sure that a file does not end before its picture does, where its decoder would not notice.
+    """Make sure that a file is not truncated in a way that its decoder does not notice.
 
     Raises:
-        ValueError: it does.
+        ValueError: it is.
     """
     if image.format not in _ENDS:
         return
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _ZEROS))
         end = file.read()
-        # Copies that stopped are often as long as the whole, and zeros from there on.
+        # An interrupted copy often has the full length, filled with zeros.
         if end.endswith(b"\0\0"):
             file.seek(0)
             end = file.read().rstrip(b"\0") if image.format != "WEBP" or not any(end) else end
@@ -201,7 +201,7 @@ def _frames_of(folder: Path, name: str) -> list[str]:
 
 
 def _may_move(path: Path) -> bool:
-    """Return whether a file can have several frames; of a PNG its chunks before the first picture tell."""
+    """Return whether a file can have several frames; for a PNG read from the chunks before the image data."""
     if not path.name.lower().endswith(".png"):
         return True
     try:

@@ -21,7 +21,7 @@ _WORDS = {
 
 
 def named_split(folder: str) -> str:
-    """Return the split that a folder's name means, or "".
+    """Return the split that a folder's name stands for, or "".
 
     >>> named_split("Validation"), named_split("cat")
     ('val', '')
@@ -30,7 +30,7 @@ def named_split(folder: str) -> str:
 
 
 def split_sizes(videos: int) -> tuple[int, int, int]:
-    """Return how many of a class's videos are train, val and test: about 60 / 20 / 20.
+    """Return how many of a class's videos are train, val and test, about 60 / 20 / 20.
 
     The first video goes to train, the second to test, the third to val.
 
@@ -44,16 +44,16 @@ def split_sizes(videos: int) -> tuple[int, int, int]:
 
 
 def seeded_splits(shots: Sequence[Shot], seed: int) -> dict[str, str]:
-    """Return a split for every video, drawn per class.
+    """Return a random split for every video, drawn per class.
 
-    The draw of a class depends on the seed, its name and its own videos alone: adding a class moves no video.
+    The draw of a class depends only on the seed, its name and its videos: adding a class moves no video.
     """
     videos: dict[str, list[str]] = {}
     for shot in shots:
         videos.setdefault(shot.tag, []).append(shot.video)
     splits = {}
-    for tag, found in videos.items():
-        names = sorted(set(found))
+    for tag, class_videos in videos.items():
+        names = sorted(set(class_videos))
         generator = np.random.default_rng([seed, zlib.crc32(tag.encode())])
         train, val, _ = split_sizes(len(names))
         words = ["train"] * train + ["val"] * val + ["test"] * (len(names) - train - val)
@@ -62,7 +62,7 @@ def seeded_splits(shots: Sequence[Shot], seed: int) -> dict[str, str]:
 
 
 def with_splits(shots: Sequence[Shot], splits: dict[str, str]) -> tuple[Shot, ...]:
-    """Return the shots with their videos' splits; a video that is not named is "train"."""
+    """Return the shots with the splits of their videos; a video that is not listed is "train"."""
     return tuple(replace(shot, split=splits.get(shot.video, "train")) for shot in shots)
 
 
@@ -74,18 +74,18 @@ def sample(
     seed: int = 0,
     fps: float | None = None,
 ) -> Manifest:
-    """Return a manifest with fewer shots and frames; its `facts` remember how.
+    """Return a manifest with fewer shots and frames; its `facts` record the sampling.
 
-    Annotated frames of the shots that stay are all kept, so that scores stay comparable.
+    All annotated frames of the kept shots are kept, so that scores stay comparable.
 
     Args:
         manifest: the whole data set.
         every: keep every K-th frame of a shot, starting at its first.
-        max_per_shot: then keep at most so many of those, evenly spaced, first and last among them.
-        fraction: keep this share of the shots of each class in each split, at least one. Which ones depends
-            on the seed and the shot's id alone, so a smaller share is a part of a larger one.
+        max_per_shot: then keep at most so many of those, evenly spaced, including first and last.
+        fraction: keep this share of the shots of each class in each split, at least one. The draw
+            depends only on the seed and the shot's id, so a smaller share is a subset of a larger one.
         seed: of that draw.
-        fps: first keep at most so many frames a second of video files, each shot's first among them.
+        fps: before that, keep at most so many frames per second of video files, including each shot's first.
     """
     if not 0 < fraction <= 1:
         raise ConfigError(f"got fraction = {fraction}; expected a number above 0, at most 1.")
@@ -127,7 +127,7 @@ def _some_shots(manifest: Manifest, fraction: float, seed: int) -> Iterator[Shot
 
 def _slower(shot: Shot, fps: float) -> Shot:
     times = [time_of(name) for name in shot.frames]
-    # Times are whole milliseconds: a frame that lost half of one by rounding is on time.
+    # Times are rounded to whole milliseconds, so half a millisecond is added.
     ticks = [int((time - times[0] + 0.5) * fps / 1000) for time in times]
     due = (t == 0 or ticks[t] > ticks[t - 1] for t in range(len(shot)))
     return shot.only([t for t, first in enumerate(due) if first or t in shot.boxes])

@@ -1,4 +1,4 @@
-"""Text that people's programs wrote: lines, and CSV files with a header, read whole."""
+"""Read text and CSV files with a header, as written by other programs."""
 
 import codecs
 import csv
@@ -9,10 +9,10 @@ from typing import Any
 
 from tcam_cache.errors import TcamCacheError
 
-# Of a file that is no table, the first line may be all there is.
+# A file that is not a table may have a very long first line.
 _SHOWN = 100
 _DELIMITERS = ",;\t"
-# What other programs' files of boxes are known by: words of their first line, and how to get there from them.
+# Box formats of other programs: words of their first line, and their name in messages.
 _FORMS = (
     ({"cx", "cy"}, "centre, width and height"),
     ({"xcenter", "ycenter"}, "centre, width and height"),
@@ -26,18 +26,18 @@ _FORMS = (
 def read_table(
     path: Path, columns: Sequence[str], optional: str, kind: type[TcamCacheError]
 ) -> list[tuple[int, dict[str | None, Any]]]:
-    """Return (line, cells by column) of every row; a key None holds cells beyond the columns.
+    """Return (line number, cells by column) of every row; extra cells are under the key None.
 
-    Commas, semicolons or tabs part the cells: whichever gives the columns.
+    The delimiter is the one of comma, semicolon and tab that yields the columns.
 
     Args:
         path: the file.
-        columns: that it must have.
-        optional: a further one, for messages.
-        kind: of the error that is raised.
+        columns: required columns.
+        optional: an optional column, for messages.
+        kind: type of the error to raise.
 
     Raises:
-        TcamCacheError: of this kind: the file cannot be read as CSV, or columns are missing.
+        TcamCacheError: of type `kind`: the file cannot be read as CSV, or columns are missing.
     """
     text = read_text(path, kind)
     skipped = text[:4].lower() == "sep="
@@ -62,10 +62,10 @@ def read_table(
 
 
 def read_text(path: Path, kind: type[TcamCacheError]) -> str:
-    """Return a file's text with "\\n" at the end of lines; UTF-8, or UTF-16 that says so.
+    """Return a file's text with "\\n" line ends, from UTF-8, or from UTF-16 with a byte order mark.
 
     Raises:
-        TcamCacheError: of this kind: the file cannot be read, or is no such text.
+        TcamCacheError: of type `kind`: the file cannot be read, or is not such text.
     """
     try:
         data = path.read_bytes()
@@ -86,17 +86,17 @@ def _names(text: str, delimiter: str) -> list[str]:
 
 
 def _form(names: Sequence[str]) -> str:
-    """Return what a header gives instead of corners, for a message."""
+    """Return the box format that a header suggests instead of corners, for a message."""
     words = {name.strip().lower().replace("_", "").replace(" ", "") for name in names}
-    found = next((form for known, form in _FORMS if known <= words), "")
+    box_format = next((form for known, form in _FORMS if known <= words), "")
     first = next(iter(names), "").lstrip()
     if first.startswith(("{", "[")):
-        found = "JSON, such as COCO's"
+        box_format = "JSON, such as COCO's"
     elif first.startswith("<"):
-        found = "XML, such as Pascal VOC's"
+        box_format = "XML, such as Pascal VOC's"
     elif len(names) == 1 and len(numbers := first.split()) == 5 and all(map(_is_number, numbers)):
-        found = "YOLO's centre, width and height as shares of the picture"
-    return f" ({found})" if found else ""
+        box_format = "YOLO's centre, width and height as shares of the picture"
+    return f" ({box_format})" if box_format else ""
 
 
 def _is_number(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Frames out of video files, at random: a `FrameSource` like `ImageFrames`, by time and nearest keyframe."""
+"""Random access to the frames of video files by time, from the nearest keyframe: a `FrameSource`."""
 
 import os
 from collections import OrderedDict
@@ -14,24 +14,23 @@ from tcam_cache.datasets.video_damage import demuxer_errors, require_whole
 from tcam_cache.datasets.video_file import VideoFile, is_video, picture, video_errors
 from tcam_cache.records import Frame, Shot
 
-# Files that one process keeps open, and how far ahead it decodes on rather than look for a keyframe.
+# Files that one process keeps open, and how far ahead it decodes instead of seeking a keyframe.
 _OPEN_FILES = 4
 _NEAR_MS = 1000
 _LEFT_TO_THE_PARENT: list[Any] = []
 
 
 class VideoFrames:
-    """Reads a shot's frames out of the video file that its `folder` names; a `FrameSource`.
+    """Reads a shot's frames from the video file that its `folder` names; a `FrameSource`.
 
-    A frame's name is its time from the first frame of the file, `time_name`. Read in any order, by any
-    number of processes, a frame has the pixels that it has when the file is decoded from its start. Files
-    are opened when a frame of them is asked for, by each process for itself; a copy in another process
-    starts with none.
+    A frame's name is its time from the first frame of the file, `time_name`. In any reading order and
+    number of processes, a frame has the same pixels as when the file is decoded from its start. Each process
+    opens files for itself on first use; a pickled copy has no open files.
 
     Attributes:
         root: the folder that the files' paths are relative to.
-        upright: turn and mirror frames as the file's display matrix says; else pixels are as stored.
-        absolute: names count from the container's zero, as in manifests that say nothing of it.
+        upright: turn and mirror frames by the file's display matrix; else pixels are as stored.
+        absolute: names count from the container's zero, as in manifests of earlier versions.
     """
 
     def __init__(self, root: Path | str, upright: bool = True, absolute: bool = False) -> None:
@@ -72,8 +71,8 @@ class VideoFrames:
 
     def _reader(self, folder: str) -> "_Reader":
         if self._process != os.getpid():
-            # After a fork the open files are shared with the parent: seeking in them would move its place,
-            # and freeing them would wait for threads that stayed there.
+            # After a fork the open files are shared with the parent: seeking would move its file position,
+            # and closing would wait for threads that exist only in the parent.
             _LEFT_TO_THE_PARENT.append(self._open)
             self.__init__(**self.__getstate__())
         if folder not in self._open:
@@ -86,7 +85,7 @@ class VideoFrames:
 
 
 def time_name(milliseconds: int) -> str:
-    """Return the name of the frame at a time: sortable, without a dot that would look like a suffix.
+    """Return the name of the frame at a time: sortable, without a dot, which would look like a suffix.
 
     >>> time_name(1240)
     '00001240ms'
@@ -102,7 +101,7 @@ def time_of(name: str) -> int:
 
 
 def frame_times(path: Path) -> tuple[str, ...]:
-    """Return the names of a video's frames, in order; all of them are decoded once.
+    """Return the names of a video's frames, in order; decodes the whole file.
 
     Raises:
         FrameError: the file is missing or damaged, or the times of its frames are.
@@ -113,21 +112,21 @@ def frame_times(path: Path) -> tuple[str, ...]:
 
 
 def decoded_frames(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield (time in milliseconds, PyAV's frame) of a whole file; errors are the caller's."""
+    """Yield (time in milliseconds, PyAV's frame) of a whole file; exceptions are not converted."""
     file, times = _opened(path), []
     try:
-        with demuxer_errors() as said:
+        with demuxer_errors() as logged:
             for time, frame in file.in_order():
                 times.append(time)
                 yield time, frame
         if isinstance(file, VideoFile):
-            require_whole(file, times, said)
+            require_whole(file, times, logged)
     finally:
         file.close()
 
 
 def is_moving(path: Path) -> bool:
-    """Return whether a path is a video file, or a picture that moves, such as an animated GIF or WebP."""
+    """Return whether a path is a video file, or an animated image such as GIF or WebP."""
     return is_video(path) or (is_picture(path.name) and frame_count(path) > 1)
 
 
@@ -141,16 +140,16 @@ _Way = Callable[[int], Iterator[tuple[int, Any]]]
 
 
 class _Reader:
-    """An open file, the frames that come next, and the last one that came."""
+    """An open file, the iterator over its next frames, and the last frame read."""
 
     def __init__(self, file: "VideoFile | AnimatedPicture") -> None:
         self.file = file
         self._begin(iter(()))
 
     def at(self, time: int) -> Any:
-        """Return the frame at a time: decode on when it is near ahead, else from the keyframe before it.
+        """Return the frame at a time: decode on if it is close ahead, else from the keyframe before it.
 
-        What cannot be had that way is decoded from the file's start: only that can say that it is not there.
+        If that fails, the file is decoded from its start: only that proves that a frame does not exist.
         """
         last, frame = self._last
         if last == time:
@@ -160,24 +159,24 @@ class _Reader:
             ways.insert(0, None)
         for way in ways:
             try:
-                found = self._decode_to(time, way and way(time))
-            # A place to begin at that was no good: the file itself may be whole.
+                frame_at_time = self._decode_to(time, way and way(time))
+            # The keyframe was not usable; the file itself may be valid.
             except Exception:
-                found = None
-            if found is not None:
-                return found
-        found = self._decode_to(time, self.file.in_order())
-        if found is None:
+                frame_at_time = None
+            if frame_at_time is not None:
+                return frame_at_time
+        frame_at_time = self._decode_to(time, self.file.in_order())
+        if frame_at_time is None:
             raise ValueError("no frame at this time")
-        return found
+        return frame_at_time
 
     def _decode_to(self, time: int, frames: Iterator[tuple[int, Any]] | None) -> Any:
         if frames is not None:
             self._begin(frames)
-        for found, frame in self._frames:
-            self._last = found, frame
-            if found >= time:
-                return frame if found == time else None
+        for frame_time, frame in self._frames:
+            self._last = frame_time, frame
+            if frame_time >= time:
+                return frame if frame_time == time else None
         return None
 
     def _begin(self, frames: Iterator[tuple[int, Any]]) -> None:

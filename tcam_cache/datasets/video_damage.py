@@ -1,4 +1,4 @@
-"""Whether a video file, decoded to its end, is as it was written: what decoders and demuxers pass over."""
+"""Detect truncated and damaged video files that decoders and demuxers accept without an error."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -10,25 +10,25 @@ import numpy as np
 from tcam_cache.datasets.video_file import Damaged, VideoFile, open_video
 from tcam_cache.extras import optional
 
-# Containers whose demuxer skips what is damaged, and only logs that it did.
+# Containers whose demuxer skips damaged data and only logs it.
 _LOSES_SILENTLY = ("matroska", "flv", "live_flv")
-# Containers that say how many frames they hold, or how long they are, even where the rest is missing.
+# Containers that state their number of frames, or their duration, even if truncated.
 _COUNTED, _ANNOUNCING = ("avi",), ("mov", "matroska", "flv", "live_flv", "asf", "mxf", "avi")
-# A file may lack this share of what it announces, a second at most: rounding, and a last frame that stays.
+# Tolerated share of the stated duration, at most one second, for rounding and a last frame that is held.
 _SLACK, _LEAST_SLACK_MS, _MOST_SLACK_MS = 0.02, 100, 1000
 _TS_PACKET, _OTHER_TS_PACKETS, _TS_SYNC, _TS_CHUNK = 188, (192, 204), 0x47, 1 << 16
 _LARGEST_OGG_PAGE = 65307
 
 
-def require_whole(file: VideoFile, times: Sequence[int], said: Sequence[tuple[str, str]]) -> None:
-    """Raise `Damaged` where a file lost something inside or holds less than it announces.
+def require_whole(file: VideoFile, times: Sequence[int], logged: Sequence[tuple[str, str]]) -> None:
+    """Raise `Damaged` if a file has damaged parts or is shorter than it states.
 
-    Frames that an edit list hides are not missing, nor is picture under a sound that is longer.
+    Frames hidden by an edit list, and an audio stream longer than the video, are not damage.
 
     Args:
         file: decoded to its end.
-        times: of all its frames, in milliseconds, as `in_order` gives them.
-        said: what `demuxer_errors` heard meanwhile.
+        times: of all its frames, in milliseconds, as from `in_order`.
+        logged: the errors that `demuxer_errors` collected meanwhile.
     """
     if not times:
         raise ValueError("no frame in it")
@@ -43,14 +43,14 @@ def require_whole(file: VideoFile, times: Sequence[int], said: Sequence[tuple[st
     slack = max(min(_SLACK * announced, _MOST_SLACK_MS), 2 * max(np.diff(times), default=0), _LEAST_SLACK_MS)
     if times[-1] < announced - slack and _last_ms(file.path) < announced - slack:
         raise Damaged(f"truncated, it ends after {times[-1] / 1000:.2f} of {announced / 1000:.2f} s")
-    lost = [text for speaker, text in said if speaker == name and name.startswith(_LOSES_SILENTLY)]
+    lost = [text for speaker, text in logged if speaker == name and name.startswith(_LOSES_SILENTLY)]
     if lost:
         raise Damaged(f"damaged inside: {lost[0]}")
 
 
 @contextmanager
 def demuxer_errors() -> Iterator[list[tuple[str, str]]]:
-    """Gather (who, what) of the errors that FFmpeg logs in this thread, instead of having them printed."""
+    """Collect (component, message) of errors that FFmpeg logs in this thread, instead of printing them."""
     logging = optional("av", "video").logging
     before, heard = logging.get_level(), []
     logging.set_level(logging.ERROR)
@@ -79,7 +79,7 @@ def _last_ms(path: Path) -> float:
 
 
 def _require_whole_transport(path: Path, stream: int) -> None:
-    """Raise `Damaged` where packets of a stream are missing: each counts on from the one before."""
+    """Raise `Damaged` if packets of a stream are missing, by their continuity counters."""
     size = path.stat().st_size
     if all(size % packet for packet in (_TS_PACKET, *_OTHER_TS_PACKETS)):
         raise Damaged("truncated, it ends inside a packet")
@@ -89,7 +89,7 @@ def _require_whole_transport(path: Path, stream: int) -> None:
     with path.open("rb") as file:
         while data := file.read(_TS_PACKET * _TS_CHUNK):
             packets = np.frombuffer(data, np.uint8).reshape(-1, _TS_PACKET)
-            # Other sizes may divide the same: their sync bytes lie elsewhere from the second packet on.
+            # With a wrong packet size the sync bytes are misplaced from the second packet on.
             if (packets[:2, 0] != _TS_SYNC).any() and last is None:
                 return
             if (packets[:, 0] != _TS_SYNC).any():
@@ -98,10 +98,10 @@ def _require_whole_transport(path: Path, stream: int) -> None:
 
 
 def _count_on(heads: np.ndarray, stream: int, last: int | None) -> int | None:
-    ours = heads[((heads[:, 0] & 0x1F) << 8 | heads[:, 1]) == stream]
-    counts, payload = ours[:, 2] & 15, ours[:, 2] & 0x10 > 0
-    # A packet may say that its counter begins anew, and may be sent twice.
-    anew = (ours[:, 2] & 0x20 > 0) & (ours[:, 3] > 0) & (ours[:, 4] & 0x80 > 0)
+    stream_heads = heads[((heads[:, 0] & 0x1F) << 8 | heads[:, 1]) == stream]
+    counts, payload = stream_heads[:, 2] & 15, stream_heads[:, 2] & 0x10 > 0
+    # A packet may reset its counter, and may be sent twice.
+    anew = (stream_heads[:, 2] & 0x20 > 0) & (stream_heads[:, 3] > 0) & (stream_heads[:, 4] & 0x80 > 0)
     before = np.concatenate([[counts[0] if last is None and len(counts) else last or 0], counts])[:-1]
     steps = (counts - before) % 16
     if (payload & ~anew & (steps > 1)).any():
@@ -110,10 +110,10 @@ def _count_on(heads: np.ndarray, stream: int, last: int | None) -> int | None:
 
 
 def _ends_ogg(path: Path) -> bool:
-    """Return whether the last page of an Ogg file is whole and says that it ends the stream."""
+    """Return whether the last page of an Ogg file is complete and marked as the end of the stream."""
     with path.open("rb") as file:
         file.seek(-min(path.stat().st_size, _LARGEST_OGG_PAGE), os.SEEK_END)
         page = file.read().rpartition(b"OggS")[2]
-    # Behind the mark: version, flags, 20 bytes, the number of segments, their lengths, the segments.
+    # After the pattern: version, flags, 20 bytes, the number of segments, their lengths, the segments.
     sizes = page[23 : 23 + page[22]] if len(page) > 22 else b""
     return len(page) >= 23 + len(sizes) + sum(sizes) and bool(page[1] & 4)

@@ -1,4 +1,4 @@
-"""One open video file: its picture stream, its clock, its frames in order or from a place that is sure."""
+"""An open video file: its video stream, its times, and its frames in order or from a reliable keyframe."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,34 +18,34 @@ SUFFIXES = (
     ".3gp", ".3g2", ".qt", ".mxf", ".dv", ".divx", ".y4m", ".mjpeg", ".mjpg", ".h264", ".264", ".avc",
     ".h265", ".265", ".hevc", ".ivf", ".obu", ".nut", ".rm", ".rmvb", ".wtv",
 )  # fmt: skip
-# Containers whose every packet carries its own time, so that a seek may land anywhere and still knows where.
+# Containers with a time in every packet, so that the position after a seek is known.
 _EXACT = ("mov", "matroska")
-# FFmpeg's flag of raw streams: what times their packets have are made up.
+# FFmpeg's flag of raw streams: the times of their packets are invented.
 _NO_TIMES = 0x80
 _ATTEMPTS = 4
-# FFmpeg's numbers: colour spaces and ranges of frames, and what the converter calls the former.
+# FFmpeg's constants for colour spaces and ranges of frames, and the converter's for the former.
 _RGB_SPACE, _FULL, _LIMITED = 0, 2, 1
 _BT601, _KNOWN_SPACES = 5, {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 
 
 class Damaged(ValueError):
-    """A video file that is not as it was written."""
+    """A video file is truncated or damaged."""
 
 
 class VideoFile:
-    """An open video file and the place in it; times are counted from its first frame that is shown.
+    """An open video file; times count from the first displayed frame.
 
-    Containers differ in how far a seek can be trusted. Matroska and MP4 are sought in; any other file is
-    demuxed from its start, and decoded from the last keyframe before the frame. Either way decoding must
-    begin with that very keyframe, at its very time, and what is shown before it but stored after it is left
-    out: it may need pictures that were not decoded. Where that cannot be had, all is decoded from the start.
+    Seeking is reliable only in some containers, so it is used only in Matroska and MP4; others are demuxed
+    from the start, and decoded from the last keyframe before the frame. Decoding must begin exactly
+    at that keyframe, and frames displayed before it but stored after it are left out: they may depend on
+    frames that were not decoded. If that is not possible, the file is decoded from its start.
 
     Attributes:
         path: the file.
-        absolute: count times from the container's zero, as manifests did before they said otherwise.
-        container: PyAV's, open.
-        stream: its picture stream.
-        seekable: whether frames can be decoded from a place other than the start, as far as is known.
+        absolute: count times from the container's zero, as manifests of earlier versions do.
+        container: PyAV's open container.
+        stream: its video stream.
+        seekable: whether frames can be decoded from a keyframe other than the first, as far as is known.
     """
 
     def __init__(self, path: Path, absolute: bool = False) -> None:
@@ -61,7 +61,7 @@ class VideoFile:
     def in_order(self) -> Iterator[tuple[int, Any]]:
         """Yield (time in milliseconds, PyAV's frame) of the whole file.
 
-        Frames less than a millisecond apart would have one name: the first stands for all.
+        Of frames with the same time in milliseconds only the first is yielded: their names would be equal.
         """
         packets = dropwhile(lambda packet: not packet.is_keyframe, self._packets())
         last = -1
@@ -76,14 +76,14 @@ class VideoFile:
             last = time
 
     def from_keyframe(self, time: int) -> Iterator[tuple[int, Any]]:
-        """Yield (time, frame) from a keyframe at or before a time on, or nothing where no place is sure."""
+        """Yield (time, frame) starting at a keyframe at or before a time; nothing if none is reliable."""
         if self._first is None:
             next(self.in_order(), None)
         packets = self._sought(time) if self._is_exact() else self._skipped(time)
         key = next(packets, None)
         if key is None:
             return
-        # Leading pictures lean on what comes before the keyframe.
+        # Leading pictures depend on frames before the keyframe.
         after = (packet for packet in packets if packet.pts is None or packet.pts > key.pts)
         last = -1
         for frame in sound_frames(chain([key], after)):
@@ -96,7 +96,7 @@ class VideoFile:
             last = max(found, last)
 
     def _packets(self) -> Iterator[Any]:
-        # Opened anew: seeking back to the start leads elsewhere in some containers.
+        # Reopened: in some containers seeking to the start ends at another position.
         self.container.close()
         self.container, self.stream = open_video(self.path)
         return self.container.demux(self.stream)
@@ -125,7 +125,7 @@ class VideoFile:
         return islice(self._packets(), places[-1], None) if places else iter(())
 
     def _key_places(self) -> list[tuple[int, int]]:
-        """Return (packet number, time) of every keyframe; nothing where times do not tell packets apart."""
+        """Return (packet number, time) of every keyframe; empty if times do not identify packets."""
         packets = [
             (packet.pts, packet.is_keyframe, packet.time_base) for packet in self._packets() if packet.size
         ]
@@ -153,7 +153,7 @@ class VideoFile:
 
 
 def is_video(path: Path) -> bool:
-    """Return whether a path names a file that ends as a video does.
+    """Return whether a path is a file with the suffix of a video.
 
     >>> is_video(Path("clip.MP4")), is_video(Path("folder"))
     (True, False)
@@ -162,29 +162,29 @@ def is_video(path: Path) -> bool:
 
 
 def open_video(path: Path) -> tuple[Any, Any]:
-    """Open a video file with PyAV and return (container, its picture stream); errors are the caller's.
+    """Open a video file with PyAV and return (container, video stream); exceptions are not converted.
 
-    The stream is the one that a player shows: no cover, the default one if the file says so, else the
-    largest. Decoding errors are raised, never concealed. One thread decodes: processes share the work, and
-    threads would not outlive a fork.
+    The stream is the one that a player shows: not a cover image, the default stream if the file marks one,
+    else the largest. Decoding errors are raised, not concealed. One thread decodes: the work is divided among
+    processes, and threads do not survive a fork.
     """
     av = optional("av", "video")
     container = av.open(str(path))
     marks = av.stream.Disposition
-    streams = [one for one in container.streams.video if marks.attached_pic not in one.disposition]
+    streams = [video for video in container.streams.video if marks.attached_pic not in video.disposition]
     if not streams:
         container.close()
         raise ValueError("no moving picture in it")
-    stream = max(streams, key=lambda one: (marks.default in one.disposition, one.width * one.height))
+    stream = max(streams, key=lambda s: (marks.default in s.disposition, s.width * s.height))
     stream.codec_context.thread_count = 1
     stream.codec_context.options = {"err_detect": "crccheck+explode"}
     return container, stream
 
 
 def sound_frames(packets: Iterable[Any]) -> Iterator[Any]:
-    """Decode packets of one stream, the first a keyframe; a damaged packet or frame raises `Damaged`.
+    """Decode packets of a stream from a keyframe on; a damaged packet or frame raises `Damaged`.
 
-    What is shown before that keyframe may need pictures that lie before it: where it does, it is left out.
+    Frames displayed before that keyframe are left out if they depend on frames before it.
     """
     key = None
     for packet in packets:
@@ -207,11 +207,11 @@ def sound_frames(packets: Iterable[Any]) -> Iterator[Any]:
 def picture(frame: Any, upright: bool = True, side: int | None = None) -> np.ndarray:
     """Return a decoded frame as (H, W, 3) uint8 RGB; with `side`, the mean colours of side x side cells.
 
-    `frame` is one of PyAV, or the RGB image of a picture that moves.
+    `frame` is a frame of PyAV, or the RGB image of an animated image.
 
-    Colours follow what the file says of its colour space and range, whichever version of PyAV converts; where
-    it says nothing, BT.601 in limited range, as FFmpeg and OpenCV have it. Pixels that are not square stay
-    as stored, as in OpenCV. `upright` turns and mirrors the picture as the file's display matrix says.
+    Colours are converted by the colour space and range in the file, equally in all versions of PyAV; without
+    them by BT.601 in limited range, as in FFmpeg and OpenCV. Non-square pixels stay as stored, as in OpenCV.
+    `upright` turns and mirrors the frame by the file's display matrix.
     """
     if isinstance(frame, Image.Image):
         return np.array(frame if side is None else frame.resize((side, side), Image.Resampling.BOX))
@@ -235,15 +235,15 @@ def shown_size(frame: Any, upright: bool) -> tuple[int, int]:
 
 @contextmanager
 def video_errors(root: Path | str, file: str, name: str) -> Iterator[None]:
-    """Turn whatever goes wrong with a video file into a `FrameError` that names the frame, or the file.
+    """Turn any exception of a video file into a `FrameError` that names the frame, or the file.
 
-    That PyAV is not installed is no fault of the file: that `ExtraError` passes.
+    The `ExtraError` of a missing PyAV passes unchanged.
     """
     try:
         yield
     except ExtraError:
         raise
-    # Decoders of damaged files raise nearly every built-in exception; each means the same to us.
+    # For a damaged file decoders raise nearly any built-in exception.
     except Exception as error:
         raise FrameError(
             "a video cannot be read. Replace it, or leave it out and index the data set again.",
@@ -253,10 +253,10 @@ def video_errors(root: Path | str, file: str, name: str) -> Iterator[None]:
 
 def _matrix(frame: Any) -> tuple[float, float, float, float]:
     # The display matrix has rows a b u, c d v, x y w: a pixel at (x, y) is shown at (a x + c y, b x + d y).
-    said = frame.side_data.get("DISPLAYMATRIX")
-    if said is None:
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
         return 1.0, 0.0, 0.0, 1.0
-    a, b, _, c, d = np.frombuffer(said, np.int32)[:5].tolist()
+    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
     return a, b, c, d
 
 
@@ -273,8 +273,8 @@ def _turned(pixels: np.ndarray, matrix: tuple[float, float, float, float]) -> np
 
 
 def _is_full_range(frame: Any) -> bool:
-    name, said = frame.format.name, int(frame.color_range)
-    return name.startswith("yuvj") or said == _FULL or (said != _LIMITED and name.startswith(("gray", "ya")))
+    name, code = frame.format.name, int(frame.color_range)
+    return name.startswith("yuvj") or code == _FULL or (code != _LIMITED and name.startswith(("gray", "ya")))
 
 
 def _decoded(packet: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""From maps to boxes, from boxes to CorLoc, from CorLoc to a report; nothing here imports torch."""
+"""Boxes of maps, CorLoc of boxes, and reports; nothing here imports torch."""
 
 from tcam_cache.evaluation.boxes import GRID, boxes_at, hits, iou, otsu_box
 from tcam_cache.evaluation.metrics import Evaluation, Metrics, score

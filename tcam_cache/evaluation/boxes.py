@@ -16,12 +16,12 @@ ROUNDING = 1e-5
 
 
 class Regions(NamedTuple):
-    """The boxes of all regions of a map, wherever it is cut.
+    """The boxes of all regions of a map at all thresholds.
 
     Attributes:
         boxes: (N, 4) x0, y0, x1, y1 in pixels of the map.
-        cuts: (N,) the cut that each is of.
-        at: (K,) the cut of each threshold.
+        cuts: (N,) int, the cut (grey level) at which each region exists.
+        at: (K,) int, the cut that each threshold makes.
     """
 
     boxes: np.ndarray
@@ -66,10 +66,10 @@ def boxes_at(scores: np.ndarray, taus: np.ndarray = GRID, mode: str = "component
 def largest_and_all(
     scores: np.ndarray, taus: np.ndarray = GRID, mode: str = "components"
 ) -> tuple[np.ndarray, Regions]:
-    """Return what `boxes_at` does, and the boxes of all regions of the map at every threshold.
+    """Return the boxes of `boxes_at`, and the boxes of all regions of the map at every threshold.
 
-    The regions are the components; in `wsol` holes have boxes too, since the published evaluator asks OpenCV
-    for all contours (`RETR_TREE`), and a hole has one.
+    The regions are the components; in `wsol` holes have boxes too, since the published evaluator takes all
+    of OpenCV's contours (`RETR_TREE`), including those of holes.
     """
     scores, taus = _checked(scores, taus, mode)
     if mode == "wsol":
@@ -79,8 +79,8 @@ def largest_and_all(
     boxes = np.full((len(taus), 4), np.nan, np.float32)
     forest = merge_forest(scores, levels)
     extents = extents_of(forest)
-    found = _largest_by_pixels(forest, extents)
-    boxes[: len(found)] = found
+    largest = _largest_by_pixels(forest, extents)
+    boxes[: len(largest)] = largest
     return boxes, Regions(*_alive(forest, extents), np.arange(len(taus)))
 
 
@@ -175,12 +175,12 @@ def _wsol_boxes(scores: np.ndarray, taus: np.ndarray) -> tuple[np.ndarray, Regio
     areas = doubled_areas(forest, extents)
     tied = areas == areas.max(axis=0)
     rows = np.where(tied, extents[0], -1).argmax(axis=0)
-    found = extents[1:, rows, np.arange(len(rows))].T
+    largest = extents[1:, rows, np.arange(len(rows))].T
     at = np.array([int(tau * grey.max()) for tau in taus])
     height, width = grey.shape
-    most = [width, height, width - 1, height - 1]
+    limits = [width, height, width - 1, height - 1]
     boxes, cuts = (np.concatenate(both) for both in zip(_alive(forest, extents), _holes(grey), strict=True))
-    return np.minimum(found[at], most).astype(np.float32), Regions(np.minimum(boxes, most), cuts, at)
+    return np.minimum(largest[at], limits).astype(np.float32), Regions(np.minimum(boxes, limits), cuts, at)
 
 
 def _holes(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -194,5 +194,5 @@ def _holes(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     forest = merge_forest(depth.astype(np.float32), depth, diagonals=False)
     boxes, steps = _alive(forest, extents_of(forest))
     inside = (boxes[:, :2] > 0).all(axis=1) & (boxes[:, 2:] < grey.shape[::-1]).all(axis=1)
-    # What is deeper than step is not above the level that lies as far from the other end.
+    # A pixel deeper than `step` in the inverted map is at or below the mirrored grey level.
     return boxes[inside] + np.array([-1, -1, 1, 1], np.int32), highest - 1 - steps[inside]

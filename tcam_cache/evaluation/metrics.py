@@ -1,4 +1,4 @@
-"""CorLoc and what stands beside it, computed from the rows of frames.csv alone."""
+"""CorLoc and related metrics, computed only from the rows of frames.csv."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -26,13 +26,13 @@ DECIMALS = 6
 
 @dataclass(frozen=True)
 class Metrics:
-    """What metrics.json holds: shares in percent (0..100), mean IoU and stability in 0..1.
+    """The content of metrics.json: shares in percent (0..100), mean IoU and stability in 0..1.
 
     Attributes:
         split: the evaluated split.
-        method: what made the maps, such as "tcam" or "layercam".
+        method: that made the maps, such as "tcam" or "layercam".
         frames: number of annotated frames.
-        boxes: how a map became a box, "components" or "wsol".
+        boxes: how boxes are taken from maps, "components" or "wsol".
         threshold: {"policy", "value"} of the headline numbers.
         corloc: at IoU 0.5: {"mean_over_classes", "mean_over_frames", "per_class", "per_video"}.
         corloc_at: class mean at IoU "0.3", "0.5" and "0.7".
@@ -48,7 +48,7 @@ class Metrics:
         no_box: share of frames without a box; they are misses.
         true_boxes: number of true boxes.
         policies: {"value", "corloc", "mean_iou"} of every threshold policy.
-        classes_without_frames: the data set's classes that no annotated frame has; they are in no mean.
+        classes_without_frames: classes of the data set without an annotated frame; no mean includes them.
         ms_per_frame: time for one frame's map and boxes, or None where it was not measured.
         provenance: versions, host and command line.
     """
@@ -82,7 +82,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything a report shows of one method on one split.
+    """The results of one method on one split, as shown in a report.
 
     Attributes:
         metrics: the content of metrics.json.
@@ -109,17 +109,17 @@ def score(
     provenance: Mapping[str, Any] | None = None,
     taus: np.ndarray = GRID,
 ) -> Evaluation:
-    """Score the annotated frames of a split under every threshold policy, one of them being the headline.
+    """Score the annotated frames of a split under every threshold policy, the reported one first.
 
     Args:
         sweeps: one per annotated frame, all of one box mode.
         threshold: "val", "oracle", "oracle-per-class", "otsu" or a number; numbers snap to the nearest tau.
         val_tau: from `choose_tau` on validation frames; needed for "val".
         split: the evaluated split.
-        method: what made the maps.
+        method: that made the maps.
         classes: of the data set; those without an annotated frame are named and left out of the means.
         ms_per_frame: time for one frame.
-        provenance: recorded as it is.
+        provenance: stored unchanged.
         taus: (K,) the thresholds of the sweeps.
 
     Raises:

@@ -31,7 +31,7 @@ class MergeForest:
     merges: tuple[tuple[int, int, int], ...]
 
     def total(self, pixels: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-        """Sum weights over each component: (B, K) int64, row b and threshold k, 0 where b is no component.
+        """Return sums of weights over components: (B, K) int64, 0 where b is no component at threshold k.
 
         Args:
             pixels: (P,) indices into the padded grid; a weight counts where its pixel is in the mask.
@@ -46,7 +46,7 @@ class MergeForest:
         return table
 
     def least(self, pixels: np.ndarray, values: np.ndarray, absent: int) -> np.ndarray:
-        """Take minima over each component: (A, B, K) int32, `absent` where b is no component.
+        """Return minima over each component: (A, B, K) int32, `absent` where b is no component.
 
         Args:
             pixels: (P,) indices into the padded grid.
@@ -109,37 +109,37 @@ def _peaks(rank: np.ndarray, index_bits: int, diagonals: bool) -> np.ndarray:
 def _saddles(
     basin: np.ndarray, levels: np.ndarray, diagonals: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (one, other, level) of the highest saddle of each pair of touching basins, highest first."""
+    """Return (first, second, level) of the highest saddle of each pair of touching basins, highest first."""
     here = (np.s_[:, :-1], np.s_[:-1], np.s_[:-1, :-1], np.s_[:-1, 1:])
     there = (np.s_[:, 1:], np.s_[1:], np.s_[1:, 1:], np.s_[1:, :-1])
-    found = []
+    saddles = []
     for a, b in list(zip(here, there, strict=True))[: None if diagonals else 2]:
         touch = (basin[a] != basin[b]) & (basin[a] >= 0) & (basin[b] >= 0)
-        one, other = basin[a][touch], basin[b][touch]
+        first, second = basin[a][touch], basin[b][touch]
         level = np.minimum(levels[a][touch], levels[b][touch])
-        found.append((np.minimum(one, other), np.maximum(one, other), level))
-    one, other, level = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        saddles.append((np.minimum(first, second), np.maximum(first, second), level))
+    first, second, level = (np.concatenate(parts) for parts in zip(*saddles, strict=True))
     falling = np.argsort(-level, kind="stable")
     count = basin.max(initial=0) + 1
-    _, highest = np.unique((one * count + other)[falling], return_index=True)
+    _, highest = np.unique((first * count + second)[falling], return_index=True)
     kept = falling[np.sort(highest)]
-    return one[kept], other[kept], level[kept]
+    return first[kept], second[kept], level[kept]
 
 
 def _kruskal(
-    one: np.ndarray, other: np.ndarray, level: np.ndarray, count: int
+    first: np.ndarray, second: np.ndarray, level: np.ndarray, count: int
 ) -> tuple[tuple[int, int, int], ...]:
-    """Join basins along saddles in falling order, each time keeping the root of `one`."""
+    """Join basins along saddles in falling order, each time keeping the root of `first`."""
     root = list(range(count))
 
     def find(basin: int) -> int:
-        """Return the basin that one has been merged into, halving the path to it."""
+        """Return the root of a basin, halving the path to it."""
         while root[basin] != basin:
             root[basin] = basin = root[root[basin]]
         return basin
 
     merges = []
-    for a, b, saddle in zip(one.tolist(), other.tolist(), level.tolist(), strict=True):
+    for a, b, saddle in zip(first.tolist(), second.tolist(), level.tolist(), strict=True):
         kept, absorbed = find(a), find(b)
         if kept != absorbed:
             root[absorbed] = kept
@@ -175,7 +175,7 @@ def doubled_areas(forest: MergeForest, extents: np.ndarray) -> np.ndarray:
     """Return twice the area inside the polygon through the centres of each component's outer pixels.
 
     A block of 2 x 2 pixels holds half a pixel of area when three of them are set and one when four are. That
-    is exact for a component without holes, and Euler's number tells which those are. Where a hole could
+    is exact for a component without holes, which Euler's number identifies. Where a hole could
     decide which component is the largest, the component is cut out and filled; elsewhere the area is only a
     lower bound, which changes no winner.
 

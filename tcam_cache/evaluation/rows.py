@@ -9,7 +9,7 @@ import numpy as np
 
 from tcam_cache.cells import csv_line, from_csv_text
 from tcam_cache.evaluation.boxes import GRID, hits
-from tcam_cache.evaluation.thresholds import FrameSweep, Threshold, found
+from tcam_cache.evaluation.thresholds import FrameSweep, Threshold, frame_hits
 from tcam_cache.records import Box
 
 OVERLAPS = (0.3, 0.5, 0.7)
@@ -21,15 +21,15 @@ FIELDS = (
 
 @dataclass(frozen=True)
 class FrameRow:
-    """One frame's result under the chosen policy, and its IoU under the others.
+    """The result of one frame under the chosen policy, and its IoU under the others.
 
     Attributes:
         path: of the frame, relative to the data set's root.
         tag: the video's class tag.
-        predicted_tag: the classifier's first choice, or None.
+        predicted_tag: the classifier's top-1 class, or None.
         box: in pixels of the original frame, or None where nothing exceeds the threshold.
         iou: its highest IoU with a true box.
-        hit: whether it counts as found at IoU 0.5.
+        hit: whether the box counts as correct at IoU 0.5 (CorLoc).
         flat: the map was constant.
         video: the video's id.
         shot: the shot's id.
@@ -56,10 +56,10 @@ class FrameRow:
 def frame_rows(
     sweeps: Sequence[FrameSweep], policies: Mapping[str, Threshold], taus: np.ndarray = GRID
 ) -> tuple[FrameRow, ...]:
-    """Return one row a frame, the first of `policies` being the chosen one."""
+    """Return one row per frame; the first of `policies` is the chosen one."""
     chosen, *_ = policies.values()
-    best = {at: int(found(sweeps, at, regions="any").mean(axis=0).argmax()) for at in OVERLAPS}
-    largest = int(found(sweeps).mean(axis=0).argmax())
+    best = {at: int(frame_hits(sweeps, at, regions="any").mean(axis=0).argmax()) for at in OVERLAPS}
+    largest = int(frame_hits(sweeps).mean(axis=0).argmax())
     return tuple(_row(sweep, chosen, policies, best, largest, taus) for sweep in sweeps)
 
 

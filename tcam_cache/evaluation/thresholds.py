@@ -13,12 +13,12 @@ from tcam_cache.records import Box, Shot
 
 @dataclass(frozen=True)
 class FrameSweep:
-    """What one annotated frame's map says at every threshold.
+    """The boxes of one annotated frame's map at every threshold, and their IoU.
 
     Attributes:
         path: of the frame, relative to the data set's root.
         tag: the video's class tag.
-        predicted_tag: the classifier's first choice, or None when it was not asked.
+        predicted_tag: the classifier's top-1 class, or None without a classifier.
         video: the video's id.
         shot: the shot's id.
         t: the frame's position in its shot.
@@ -28,8 +28,8 @@ class FrameSweep:
         any_ious: (K,) float64, the highest IoU of any region's box with a true box.
         otsu_box: (4,) float32, the box at Otsu's threshold.
         otsu_iou: its highest IoU with a true box.
-        flat: the map was constant and says nothing.
-        mode: how boxes were taken, "components" or "wsol".
+        flat: the map was constant.
+        mode: how boxes are taken, "components" or "wsol".
     """
 
     path: str
@@ -58,14 +58,14 @@ def sweep_frame(
     mode: str = "components",
     taus: np.ndarray = GRID,
 ) -> FrameSweep:
-    """Take the boxes of one frame's map at every threshold and compare them with the true ones.
+    """Return the boxes of one frame's map at every threshold, compared with the true boxes.
 
     Args:
         scores: (H, W) float32 map in [0, 1] of the whole frame, squashed to H x W.
         shot: the frame's shot; `shot.boxes[t]` are the true boxes.
         t: the frame's position in its shot.
         size: (width, height) of the original frame in pixels.
-        predicted_tag: the classifier's first choice.
+        predicted_tag: the classifier's top-1 class.
         mode: "components", or "wsol" for boxes and IoU of the WSOL protocol.
         taus: (K,) rising thresholds in [0, 1).
 
@@ -117,7 +117,7 @@ def _compare(
 
 
 def _highest(boxes: np.ndarray, truth: np.ndarray, inclusive: bool) -> np.ndarray:
-    # One true box at a time: all regions of a rough map are a million boxes.
+    # One true box at a time saves memory: a noisy map has a million regions.
     return np.max([iou(boxes, box[None], inclusive)[:, 0] for box in truth], axis=0)
 
 
@@ -127,7 +127,7 @@ DECIMALS = 6
 
 @dataclass(frozen=True)
 class Threshold:
-    """A policy and the value it came to.
+    """A threshold policy and its value.
 
     Attributes:
         policy: "val", "oracle", "oracle-per-class", "otsu", or a number such as "0.5".
@@ -149,7 +149,7 @@ class Threshold:
 def thresholds(
     sweeps: Sequence[FrameSweep], chosen: str, val_tau: float | None = None, taus: np.ndarray = GRID
 ) -> dict[str, Threshold]:
-    """Return every policy that can be reported side by side, by name, the chosen one first.
+    """Return all policies with their values by name, the chosen one first.
 
     Args:
         sweeps: the evaluated frames; the two oracles are fitted to them.
@@ -169,7 +169,7 @@ def thresholds(
         policies.append(Threshold("val", _nearest(taus, val_tau)))
     policies.append(Threshold("oracle", choose_tau(sweeps, taus)))
     policies.append(Threshold("oracle-per-class", choose_tau_per_class(sweeps, taus)))
-    return {one.policy: one for one in sorted(policies, key=lambda one: one.policy != name)}
+    return {policy.policy: policy for policy in sorted(policies, key=lambda policy: policy.policy != name)}
 
 
 def require_val_tau(chosen: str, known: bool) -> None:
@@ -214,14 +214,15 @@ def corloc_curve(sweeps: Sequence[FrameSweep], at: float = 0.5) -> np.ndarray:
         EvaluationError: there are no frames.
     """
     require_frames(sweeps, "given")
-    return np.mean(list(by_class(found(sweeps, at), [sweep.tag for sweep in sweeps]).values()), axis=0) * 100
+    means = by_class(frame_hits(sweeps, at), [sweep.tag for sweep in sweeps])
+    return np.mean(list(means.values()), axis=0) * 100
 
 
-def found(sweeps: Sequence[FrameSweep], at: float = 0.5, regions: str = "largest") -> np.ndarray:
-    """Return (F, K) bool: which frames' boxes count as found at each threshold.
+def frame_hits(sweeps: Sequence[FrameSweep], at: float = 0.5, regions: str = "largest") -> np.ndarray:
+    """Return (F, K) bool: whether each frame's box counts as correct at each threshold.
 
     Args:
-        sweeps: of the frames.
+        sweeps: one per frame.
         at: the IoU that counts.
         regions: "largest" for the box of the largest region alone, "any" for that of any region.
     """
@@ -245,7 +246,7 @@ def middle_of_plateau(curve: np.ndarray) -> int:
     >>> middle_of_plateau(np.array([3, 1, 3, 3, 3, 0]))
     3
     """
-    # Class means of different hits may be equal on paper and differ in the last bit.
+    # Equal class means may differ in the last bit.
     top = np.r_[False, np.round(curve, 9) == np.round(curve, 9).max(), False]
     starts, ends = np.flatnonzero(top[1:] & ~top[:-1]), np.flatnonzero(top[:-1] & ~top[1:])
     longest = int((ends - starts).argmax())

@@ -1,4 +1,4 @@
-"""A trained run at work: frames become maps, maps become boxes, boxes are scored."""
+"""Inference with a trained run: maps of frames, boxes of maps, scores of boxes."""
 
 from tcam_cache.inference.localizer import Localization, Localizer
 

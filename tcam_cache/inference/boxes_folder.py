@@ -1,4 +1,4 @@
-"""The folder that `predict` writes: rows as they come, what they are of, and where to go on after an end."""
+"""The folder that `predict` writes: rows as they are found, their settings, and the state to resume from."""
 
 import csv
 import io
@@ -18,18 +18,18 @@ Row = Sequence[str | float]
 
 
 class BoxesFolder:
-    """Boxes of one input, kept row by row; a context manager that holds its files open.
+    """Boxes of one input, written row by row; a context manager that keeps its files open.
 
-    boxes.csv     a row a frame, for people
-    frames.jsonl  a line a finished frame: its name, and the stamp of its file
-    predict.json  what the boxes are of, and by which run and settings
+    boxes.csv     one row per frame
+    frames.jsonl  one line per finished frame: its name, and the stamp of its file
+    predict.json  input, run and settings of the boxes
 
     Attributes:
         path: the folder.
         columns: of boxes.csv; the first is the frame's name.
-        stamps: what each frame's file is now, by the frame's name, in the order of the input.
+        stamps: present stamp of each frame's file, by the frame's name, in the order of the input.
         rows: of finished frames whose files have not changed since, by name.
-        pictures: where the picture of each frame goes, below `path`; no two go to one place.
+        pictures: unique path below `path` for each frame's overlay.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], stamps: Mapping[str, str]) -> None:
@@ -47,13 +47,13 @@ class BoxesFolder:
         settings: Mapping[str, Any],
         overwrite: bool = False,
     ) -> Self:
-        """Start a folder of boxes, or go on with the one that is there.
+        """Start a folder of boxes, or resume the existing one.
 
         Args:
             path: absent, or holding boxes of the same input, run and settings; other files in it stay.
             columns: of boxes.csv.
             stamps: of each frame's file, by the frame's name, in the order of the input.
-            settings: what the boxes are of; JSON-able.
+            settings: input, run and settings of the boxes, as JSON values.
             overwrite: remove boxes of another input, run or setting.
 
         Raises:
@@ -61,19 +61,19 @@ class BoxesFolder:
             StorageError: the file system refuses a write.
         """
         make_folder(path)
-        wanted, found = json.loads(json.dumps(settings)), _settings_of(path)
-        if found != wanted and (found is not None or (path / ROWS).exists()):
+        current, stored = json.loads(json.dumps(settings)), _settings_of(path)
+        if stored != current and (stored is not None or (path / ROWS).exists()):
             if not overwrite or not _is_own(path / ROWS, columns):
                 advice = f"; {ROWS} is not of this program" if overwrite else ", or --overwrite to clear them"
                 raise RunError(
                     f"{path} holds boxes of another input, run or setting. Give another --out{advice}.",
-                    differences(wanted, found or {}),
+                    differences(current, stored or {}),
                 )
             _clear(path)
         folder = cls(path, columns, stamps)
-        if found == wanted:
+        if stored == current:
             folder.rows = _finished(path, stamps)
-        write_json(path / SETTINGS, wanted)
+        write_json(path / SETTINGS, current)
         folder._write_in_order()
         return folder
 
@@ -90,7 +90,7 @@ class BoxesFolder:
         self._write_in_order()
 
     def add(self, row: Row) -> None:
-        """Write the row of a finished frame; it stays, whatever comes next."""
+        """Write the row of a finished frame at once, so that an interruption does not lose it."""
         name = str(row[0])
         with storage_errors(self.path):
             for file, line in zip(self._files, (csv_line(row), self._stamp_line(name)), strict=True):
@@ -117,7 +117,7 @@ def _settings_of(path: Path) -> dict[str, Any] | None:
 
 
 def _finished(path: Path, stamps: Mapping[str, str]) -> dict[str, Row]:
-    """Return the rows of frames that both files hold whole and whose files are what they were."""
+    """Return the rows that are complete in both files and whose frame files have not changed."""
     kept = {name for name, stamp in _stamps(path) if stamps.get(name) == stamp}
     text = "".join(_lines(path / ROWS)[1:])
     rows = ([from_csv_text(cell) for cell in row] for row in csv.reader(io.StringIO(text)) if row)
@@ -134,7 +134,7 @@ def _stamps(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _lines(path: Path) -> list[str]:
-    """Return the lines of a file that were written whole; none where it is not there."""
+    """Return the complete lines of a file; empty if it does not exist."""
     try:
         text = path.read_bytes().decode("utf-8", "replace")
     except OSError:
@@ -143,13 +143,13 @@ def _lines(path: Path) -> list[str]:
 
 
 def _is_own(path: Path, columns: Sequence[str]) -> bool:
-    """Return whether a table is not there, or begins as those of `predict` do."""
-    found = _lines(path)
-    return not path.exists() or (bool(found) and found[0].startswith(",".join(columns[:2])))
+    """Return whether a table does not exist, or has the header of `predict`."""
+    lines = _lines(path)
+    return not path.exists() or (bool(lines) and lines[0].startswith(",".join(columns[:2])))
 
 
 def _clear(path: Path) -> None:
-    """Remove what an earlier call wrote, and nothing else: its tables, and the pictures of its frames."""
+    """Remove only the files of an earlier call: its tables, and the overlays of its frames."""
     names = [name for name, _ in _stamps(path) if ".." not in name.split("/") and not name.startswith("/")]
     pictures = [path / OVERLAYS / file for file in file_names(names, ".jpg").values()]
     with storage_errors(path):

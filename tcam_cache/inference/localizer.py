@@ -1,4 +1,4 @@
-"""A trained run at work: the frozen classifier and the decoder on it turn frames into maps and boxes."""
+"""Inference with a trained run: frozen classifier and decoder turn frames into maps and boxes."""
 
 import json
 import os
@@ -27,11 +27,11 @@ BEST = "best"
 
 
 class Localization(NamedTuple):
-    """What a run says of one frame.
+    """The localization of one frame by a run.
 
     Attributes:
         map: (H, W) float32 in [0, 1], the foreground probability S1 at the frame's size.
-        box: of the largest region above tau x the map's maximum, in pixels of the frame; None where none is.
+        box: of the largest region above tau x the map's maximum, in pixels of the frame; None without one.
         tag: the class of the highest logit.
         logits: (C,) float32, in the classifier's order of classes.
     """
@@ -44,15 +44,15 @@ class Localization(NamedTuple):
 
 @dataclass(frozen=True)
 class Localizer:
-    """What turns a frame into a foreground map and logits.
+    """A trained run: turns frames into foreground maps, boxes and logits.
 
     Attributes:
         classifier: frozen; the checkpoint best at classification, whose features the decoder reads.
-        decoder: its map of a frame is the run's answer.
-        config: settings of the training, with its cache where it is now.
-        classifier_file: g.pt, as the run keeps it.
-        threshold: the tau chosen on the validation split for this checkpoint with how it was chosen, or None.
-        inputs: what the decoder learned from, as the run keeps it.
+        decoder: predicts the foreground map.
+        config: settings of the training, with the present path of its cache.
+        classifier_file: g.pt, as stored in the run.
+        threshold: the tau chosen on the validation split for this checkpoint, and how; or None.
+        inputs: digests of the training data, as stored in the run.
     """
 
     classifier: Classifier
@@ -68,7 +68,7 @@ class Localizer:
 
         Args:
             run: the folder that `tcam-cache train` wrote.
-            device: where the networks go; "auto" takes CUDA, then MPS, then the CPU.
+            device: of the networks; "auto" takes CUDA, then MPS, then the CPU.
 
         Raises:
             DeviceError: there is no such device here.
@@ -99,12 +99,12 @@ class Localizer:
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are."""
+        """The device of the networks."""
         return self.classifier.mean.device
 
     @property
     def tau(self) -> float:
-        """The threshold that cuts a map into a box: the run's own, or 0.5 where it carries none."""
+        """The threshold for boxes: the run's own, or 0.5 if it has none."""
         return float(self.threshold["value"]) if self.threshold else 0.5
 
     def foreground(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -133,7 +133,7 @@ class Localizer:
             frames: squashed to the size that the decoder was trained at.
             source: reads them.
             map_size: side of the maps.
-            batch_size: frames that go through the networks together.
+            batch_size: frames per forward pass.
             workers: processes that decode; 0 decodes in this one.
             faults: frames that cannot be read are added to it, one text each; None raises an error instead.
 
@@ -156,14 +156,14 @@ class Localizer:
     def predict(
         self, frames: np.ndarray | Iterable[np.ndarray], threshold: float | None = None
     ) -> Localization | Iterator[Localization]:
-        """Find the object in one frame, or in one frame after another as they come.
+        """Find the object in one frame, or lazily in each frame of an iterable.
 
         Args:
             frames: one (H, W, 3) uint8 RGB array, or an iterable of them.
             threshold: tau in [0, 1); default: the run's own, see `tau`.
 
         Raises:
-            FrameError: an array is no (H, W, 3) uint8 frame.
+            FrameError: an array is not an (H, W, 3) uint8 frame.
         """
         if isinstance(frames, np.ndarray) and frames.ndim == 3:
             return self._predict_one(frames, threshold)
@@ -186,11 +186,11 @@ class Localizer:
 
 
 def moved_with(run: Path, config: TrainConfig) -> TrainConfig:
-    """Return a run's settings with its cache where it is found now.
+    """Return a run's settings with the present path of its cache.
 
-    Paths of earlier versions are relative to the folder that the run was trained from; and a run may have
-    been moved together with its cache. Seen from the run, a cache lies where it lay in both cases. Where
-    there is none, the settings stay.
+    Earlier versions stored paths relative to the working directory of the training, and a run may have been
+    moved together with its cache. In both cases the path of the cache relative to the run is unchanged. If no
+    cache is there, the settings stay.
     """
     cache = config.cache
     if isinstance(cache, str):
@@ -201,7 +201,7 @@ def moved_with(run: Path, config: TrainConfig) -> TrainConfig:
 
 
 def new_networks(file: ClassifierFile, config: TrainConfig) -> tuple[Classifier, Decoder]:
-    """Return the frozen encoder of a classifier file and a decoder on it, drawn from the run's seed."""
+    """Return the frozen encoder of a classifier file, and a new decoder for it, seeded by the run's seed."""
     classifier = file.classifier("best_classification")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -214,7 +214,7 @@ def _threshold(path: Path, epoch: int | None) -> dict[str, Any] | None:
     try:
         chosen = json.loads(path.read_text())
         value = fixed_threshold(str(chosen["value"]))
-        # A run that goes on may have a better checkpoint already, of which no tau was chosen yet.
+        # A resumed run may have a newer best checkpoint, for which no tau was chosen yet.
         return {**chosen, "value": value} if chosen.get("epoch") == epoch else None
     except (ValueError, TypeError, KeyError, ConfigError) as error:
         raise RunError(

@@ -16,13 +16,13 @@ from tcam_cache.records import Box, FrameSource, Shot
 
 
 class FrameMap(NamedTuple):
-    """What a method says of one frame.
+    """The map and logits of one frame.
 
     Attributes:
         shot: the frame's shot.
         t: the frame's position in it.
         scores: (S, S) float32 in [0, 1], higher where the object is.
-        logits: (C,) float32 of the classifier, in its order of classes; (0,) where none was asked.
+        logits: (C,) float32 of the classifier, in its order of classes; (0,) without a classifier.
         width: of the original frame, in pixels.
         height: of the original frame, in pixels.
     """
@@ -50,7 +50,7 @@ def classifier_maps(
     batch_size: int,
     workers: int,
 ) -> Iterator[FrameMap]:
-    """Yield the LayerCAM of each frame's tag, upsampled to `map_size`."""
+    """Yield each frame's LayerCAM of its tag, in [0, 1], upsampled to `map_size`."""
     device, extractor = classifier.mean.device, CamExtractor(classifier)
     for batch in only_readable(load_batches(in_batches(frames, batch_size), source, image_size, workers)):
         tags = [classifier.classes.index(shot.tag) for shot, _ in batch.frames]
@@ -63,7 +63,7 @@ def classifier_maps(
 def cached_maps(
     cache: CamCache, frames: Sequence[ShotFrame], source: FrameSource, *, map_size: int, workers: int
 ) -> Iterator[FrameMap]:
-    """Yield the cached CAM of each frame, upsampled to `map_size`; frames are read for their sizes alone."""
+    """Yield the cached CAM of each frame, upsampled to `map_size`; frames are read only for their sizes."""
     loaded: dict[str, tuple] = {}
     for batch in only_readable(load_batches(in_batches(frames, 1), source, 1, workers)):
         ((shot, t),) = batch.frames
@@ -77,10 +77,10 @@ def cached_maps(
 def frame_maps(
     frames: Sequence[ShotFrame], scores: np.ndarray, logits: np.ndarray, sizes: torch.Tensor
 ) -> Iterator[FrameMap]:
-    """Yield what a batch says of each of its frames.
+    """Yield the map and logits of each frame of a batch.
 
     Args:
-        frames: B of them.
+        frames: the B frames.
         scores: (B, S, S) float32 in [0, 1].
         logits: (B, C) float32.
         sizes: (B, 2), width and height of the original frames in pixels.

@@ -1,4 +1,4 @@
-"""Frames' maps scored against true boxes, over worker processes; and the validation that both fits share."""
+"""Score maps against true boxes in worker processes; the validation used by both fits."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -13,14 +13,14 @@ from tcam_cache.inference.maps import FrameMap
 from tcam_cache.processes import in_processes
 from tcam_cache.training import SINGLE_PROCESS, Ranks
 
-# Upstream validates at every 0.004; the final tau is chosen on the full grid.
+# Upstream validates in steps of 0.004; the final tau is chosen on the full grid.
 VALIDATION_GRID = GRID[::4]
 
 
 def sweep_maps(
     maps: Iterable[FrameMap], classes: Sequence[str], mode: str, taus: np.ndarray, workers: int
 ) -> list[FrameSweep]:
-    """Take each map's boxes at every threshold, while the maps of later frames are still being made.
+    """Return each map's boxes at every threshold, computed while later maps are still being made.
 
     Args:
         maps: one per annotated frame.
@@ -48,15 +48,15 @@ def sweep_maps(
 class Validation:
     """Score the current model on annotated frames: CL, and class-mean CorLoc at the best threshold.
 
-    Ranks deal out whole batches, so that each goes through the network as it does where one process is alone.
+    Ranks share whole batches, so that every batch is the same as with a single process.
 
     Args:
-        maps: called with frames for the current model's maps of them, in that order.
-        frames: the annotated ones.
+        maps: returns the current model's maps of given frames, in order.
+        frames: the annotated frames.
         classes: the classifier's, in the order of its logits.
-        batch_size: frames that go through the network together.
+        batch_size: frames per forward pass.
         workers: processes that find boxes.
-        ranks: who shares the frames; all must make the same calls, and all get what one alone would.
+        ranks: the processes that share the frames; all must make the same calls, with equal results.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Validation:
         """Return every frame's boxes at (K,) rising thresholds in [0, 1), in the order of the frames.
 
         Raises:
-            FrameError: frames cannot be read; each rank names those of all.
+            FrameError: frames cannot be read; every rank names the frames of all ranks.
         """
         parts = self.ranks.gather(self._share(taus))
         if faults := [text for _, unread in parts for text in unread]:
@@ -93,7 +93,7 @@ class Validation:
         return [swept[shot.id, t] for shot, t in self.frames]
 
     def _share(self, taus: np.ndarray) -> tuple[list[FrameSweep], tuple[str, ...]]:
-        """Return the boxes of this rank's frames, or which of these cannot be read."""
+        """Return the boxes of this rank's frames, and its unreadable frames."""
         share = chain.from_iterable(self.ranks.share(in_batches(self.frames, self.batch_size)))
         try:
             return sweep_maps(self.maps(list(share)), self.classes, "components", taus, self.workers), ()

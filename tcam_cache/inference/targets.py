@@ -1,4 +1,4 @@
-"""What an evaluation scores: a run's decoder or a cache's CAMs, each a source of maps for frames."""
+"""The targets of an evaluation: the decoder of a run, or the CAMs of a cache."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,19 +23,19 @@ from tcam_cache.window import cam_tmp
 
 
 def sampled_as(cache: CamCache, manifest: Manifest) -> Manifest:
-    """Return the manifest sampled as the cache's was.
+    """Return the manifest with the sampling of the cache's manifest.
 
     Raises:
         CacheError: the cache was built from another manifest.
     """
     sampled = manifest.sampled(cache.settings["every"])
     if sampled.digest() != cache.settings["manifest"]:
-        ours = {shot.id: len(shot) for shot in sampled.shots}
-        theirs = {shot.id: shot.length for shot in cache.shots()}
+        shots = {shot.id: len(shot) for shot in sampled.shots}
+        cached = {shot.id: shot.length for shot in cache.shots()}
         differing = [
-            f"{shot}: {ours.get(shot, 'no')} frames in the manifest, {theirs.get(shot, 'none')} in the cache"
-            for shot in sorted({*ours, *theirs})
-            if ours.get(shot) != theirs.get(shot)
+            f"{shot}: {shots.get(shot, 'no')} frames in the manifest, {cached.get(shot, 'none')} in the cache"
+            for shot in sorted({*shots, *cached})
+            if shots.get(shot) != cached.get(shot)
         ]
         raise CacheError(
             f"{cache.path} was built from another manifest. Give that one, or build a cache of this one.",
@@ -50,18 +50,18 @@ _NAMED_SHOTS = 5
 
 @dataclass(frozen=True)
 class EvaluationTarget:
-    """What is scored.
+    """A source of maps to be scored.
 
     Attributes:
         method: "tcam" for a decoder, else the CAM method of the cache.
         classes: the classifier's, in the order of its logits.
         maps: yields the maps of given frames.
         val_split: the split that chooses tau.
-        val_tau: the tau a run carries, or None where it must be chosen now.
-        cache: where the cached CAMs are, or None where they are out of reach.
-        out_of_reach: why there is no cache, or "".
+        val_tau: the tau stored in a run, or None if it must be chosen now.
+        cache: the cache, or None if it cannot be opened.
+        out_of_reach: why the cache cannot be opened, or "".
         neighbours: n of the CAM-TMP that a decoder was trained on; 0 for a cache.
-        window: where those neighbours lie.
+        window: "before", "after" or "both", the side of those neighbours.
         facts: recorded in the report's provenance.
     """
 
@@ -107,7 +107,7 @@ class EvaluationTarget:
 def open_target(
     config: EvaluateConfig, manifest: Manifest, source: FrameSource, workers: int
 ) -> tuple[EvaluationTarget, Manifest]:
-    """Return what `--run` or `--cache` names, and the manifest as its cache sampled it.
+    """Return the target of `--run` or `--cache`, and the manifest with its cache's sampling.
 
     Raises:
         CacheError: the cache is of another manifest, or lacks shots of the split.
@@ -122,10 +122,10 @@ def _cache_target(
 ) -> tuple[EvaluationTarget, Manifest]:
     cache = CamCache.open(cast(Place, config.cache))  # given where no run is
     manifest = sampled_as(cache, manifest)
-    wanted = {shot.id for name in (config.split, config.val_split) for shot in manifest.split(name)}
-    cache.require_complete(sorted(wanted))
+    needed = {shot.id for name in (config.split, config.val_split) for shot in manifest.split(name)}
+    cache.require_complete(sorted(needed))
     if config.cached_frames:
-        source = cache.frames(source, sorted(wanted))
+        source = cache.frames(source, sorted(needed))
     target = EvaluationTarget(
         method=cache.settings["method"],
         classes=cache.classes,
@@ -174,8 +174,8 @@ def _run_target(
 
 
 def _cache_of_run(localizer: Localizer, manifest: Manifest) -> tuple[CamCache | None, Manifest, str]:
-    """Return a run's cache, the manifest as it sampled it, and why there is none, if so."""
-    # The CAMs are only shown beside the decoder's maps: a run is scored just as well without them.
+    """Return a run's cache or None, the manifest with its sampling, and why there is no cache."""
+    # The CAMs are only shown beside the decoder's maps: a run can be scored without them.
     try:
         cache = CamCache.open(localizer.config.cache)
         _require_inputs(localizer.inputs, cache)
@@ -186,6 +186,6 @@ def _cache_of_run(localizer: Localizer, manifest: Manifest) -> tuple[CamCache | 
 
 
 def _require_inputs(inputs: Mapping[str, Any], cache: CamCache) -> None:
-    found = json.loads(json.dumps(dict(cache.settings)))
-    if "cache" in inputs and (changed := differences(found, inputs["cache"])):
+    settings = json.loads(json.dumps(dict(cache.settings)))
+    if "cache" in inputs and (changed := differences(settings, inputs["cache"])):
         raise CacheError("this is another cache than the run was trained on. Restore that one.", changed)

@@ -11,7 +11,7 @@ from torch import nn
 from tcam_cache.config.classifier import ARCHITECTURES
 from tcam_cache.errors import ConfigError
 
-# torchvision registers fake kernels for these two operators without asking whether its library was loaded.
+# torchvision registers fake kernels for these two operators even if its compiled library was not loaded.
 SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -47,7 +47,7 @@ def torchvision_network(arch: str, weights: str | None = None) -> nn.Module:
     """Return a torchvision network with random weights, or with the named pretrained ones.
 
     Raises:
-        ConfigError: the architecture is not one that has been cut into stages here.
+        ConfigError: the architecture is not supported here.
     """
     if arch not in ARCHITECTURES:
         raise ConfigError(f"got architecture {arch!r}; expected one of {', '.join(ARCHITECTURES)}.")
@@ -70,16 +70,16 @@ def feature_layers(network: nn.Module) -> dict[str, nn.Module]:
 
 
 def chained(layers: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """Return the layers with every `nn.Sequential` among them taken apart, so that each is a place to stop.
+    """Return the layers with every `nn.Sequential` flattened, so that each part can be addressed.
 
     >>> list(chained({"stem": nn.ReLU(), "layer1": nn.Sequential(nn.ReLU(), nn.Tanh())}))
     ['stem', 'layer1.0', 'layer1.1']
     """
-    found: dict[str, nn.Module] = {}
+    flat: dict[str, nn.Module] = {}
     for name, layer in layers.items():
         parts = {f"{name}.{part}": child for part, child in layer.named_children()}
-        found |= chained(parts) if isinstance(layer, nn.Sequential) else {name: layer}
-    return found
+        flat |= chained(parts) if isinstance(layer, nn.Sequential) else {name: layer}
+    return flat
 
 
 def split_into_stages(layers: Iterable[nn.Module]) -> list[nn.Sequential]:
@@ -100,32 +100,32 @@ def stage_stride(stage: nn.Module) -> int:
 def limit_output_stride(
     stages: list[nn.Sequential], output_stride: int | None, arch: str, dilated: bool = False
 ) -> int:
-    """Remove the strides of the deepest stages in place, so that features are `output_stride` times smaller.
+    """Remove strides of the deepest stages in place, so that features are `output_stride` times smaller.
 
-    The published ResNet-50 has stride 1 in layer3 and layer4 and no dilation: output stride 8. None asks for
-    that stride. With `dilated` the kernels spread instead, so that pretrained layers see what they were
-    trained to see: right for a backbone that stays frozen.
+    The published ResNet-50 has stride 1 in layer3 and layer4 and no dilation: output stride 8. None means
+    that stride. With `dilated` kernels are dilated instead, so that pretrained layers keep their receptive
+    fields: right for a backbone that stays frozen.
 
     Raises:
         ConfigError: the architecture has no such output stride.
     """
     strides = [stage_stride(stage) for stage in stages]
     native = 2 ** strides.count(2)
-    wanted = PUBLISHED_OUTPUT_STRIDE if output_stride is None else output_stride
+    stride_limit = PUBLISHED_OUTPUT_STRIDE if output_stride is None else output_stride
     offered = [stride for stride in (8, 16, 32) if stride <= native]
-    if wanted not in offered:
+    if stride_limit not in offered:
         raise ConfigError(
-            f"got output stride {wanted} for {arch}; expected one of {', '.join(map(str, offered))}."
+            f"got output stride {stride_limit} for {arch}; expected one of {', '.join(map(str, offered))}."
         )
     reached, rate = 1, 1
     for index, stride in enumerate(strides):
-        if reached * stride <= wanted:
+        if reached * stride <= stride_limit:
             reached *= stride
             continue
         spread = rate * 2 if dilated else rate
         stages[index] = nn.Sequential(*(_without_stride(layer, rate, spread) for layer in stages[index]))
         rate = spread
-    return wanted
+    return stride_limit
 
 
 def stage_channels(stages: Iterable[nn.Module]) -> list[int]:
@@ -139,7 +139,7 @@ def _strided(module: nn.Module) -> bool:
 
 
 def _without_stride(layer: nn.Module, rate: int, spread: int) -> nn.Module:
-    """Set strides to 1; what had the stride is dilated by `rate`, what follows it by `spread`."""
+    """Set strides to 1; dilate the strided layer by `rate`, the layers after it by `spread`."""
     if isinstance(layer, nn.MaxPool2d):
         # An even kernel cannot keep the size at stride 1, so that pooling is left out.
         side = layer.kernel_size if isinstance(layer.kernel_size, int) else layer.kernel_size[0]
@@ -154,7 +154,7 @@ def _without_stride(layer: nn.Module, rate: int, spread: int) -> nn.Module:
 
 
 def _last_channels(stage: nn.Module) -> int:
-    # A Fire module and a ResNet block declare parts in another order than they run, so ask the data flow.
+    # Fire modules and ResNet blocks declare parts in another order than they run, so run the data through.
     first = next(part for part in stage.modules() if isinstance(part, nn.Conv2d))
     was_training = stage.training
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The classifier g: a backbone, global average pooling and a linear head; and batch norms folded into it."""
+"""The classifier g: backbone, global average pooling and linear head; folding of batch norms."""
 
 import copy
 from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ class Classifier(nn.Module):
         arch: torchvision's name of the backbone.
         classes: tags, in the order of the logits.
         output_stride: how many times smaller the deepest features are than the frame.
-        dilated: kernels spread where strides were removed.
+        dilated: whether kernels are dilated where strides were removed.
         channels: of each stage's output, shallow to deep.
         full_resolution: the shallowest stage's output is as large as the frame (VGG).
         head: the linear layer on the pooled features.
@@ -58,7 +58,7 @@ class Classifier(nn.Module):
         self.stages = nn.ModuleList(stages)
         self._names = tuple(layers)
         self.head = nn.Linear(self.channels[-1], len(self.classes))
-        # From zero, weights hold what the tags taught and nothing else: CAMs are made of them.
+        # Zero initialisation: CAMs are computed from these weights, so they must hold no random part.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
@@ -74,7 +74,7 @@ class Classifier(nn.Module):
         return chained(dict(zip(self._names, in_order, strict=True)))
 
     def standardised(self, images: torch.Tensor) -> torch.Tensor:
-        """Return what the first layer takes, for (B, 3, H, W) RGB images in [0, 1]."""
+        """Return (B, 3, H, W) RGB images in [0, 1] standardised for the first layer."""
         return (images - self.mean) / self.std
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
@@ -95,7 +95,7 @@ class Classifier(nn.Module):
         return self.logits(self.features(images)[-1])
 
     def freeze(self) -> "Classifier":
-        """Put the classifier into evaluation mode for good, without gradients, and return it."""
+        """Put the classifier permanently into evaluation mode, without gradients, and return it."""
         return self.eval().requires_grad_(False)
 
 
@@ -107,24 +107,24 @@ def seeded_classifier(
     dilated: bool = False,
     network: nn.Module | None = None,
 ) -> Classifier:
-    """Return a classifier whose random layers are drawn from `seed`, whatever was drawn before."""
+    """Return a classifier whose random layers depend only on `seed`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Classifier(arch, classes, output_stride, dilated, network)
 
 
 def fold_batch_norm(classifier: Classifier, spared: Iterable[str] = ()) -> Classifier:
-    """Return a copy of a frozen classifier whose convolutions do the work of the BatchNorms that follow them.
+    """Return a copy of a frozen classifier with every BatchNorm folded into the convolution before it.
 
     Args:
-        classifier: in evaluation mode; it is left as it is.
-        spared: names of layers whose own output is wanted, before the BatchNorm.
+        classifier: in evaluation mode; it is not changed.
+        spared: names of convolutions to leave unfolded, because their own output is needed.
     """
     folded = copy.deepcopy(classifier)
     layers = folded.layers()
     kept = [layers[name] for name in spared]
     for parent in list(folded.modules()):
-        # In every torchvision backbone a BatchNorm is declared right behind the convolution it follows.
+        # In all torchvision backbones a BatchNorm is declared directly after its convolution.
         for (name, first), (after, second) in pairwise(list(parent.named_children())):
             if not (isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d)):
                 continue

@@ -59,7 +59,7 @@ class Decoder(nn.Module):
 
         Args:
             features: one (B, C, h, w) per stage, shallow to deep, in the order of `encoder_channels`.
-            images: (B, 3, H, W), what they are of, in [0, 1] and of any parity.
+            images: (B, 3, H, W) the input images in [0, 1]; H and W may be odd.
 
         Returns:
             (B, 2, H, W): channel 0 is background, channel 1 foreground.

@@ -26,10 +26,10 @@ class ClassifierFile:
         arch: torchvision's name of the backbone.
         classes: tags, in the order of the logits.
         output_stride: of the deepest features.
-        dilated: kernels spread where strides were removed.
+        dilated: whether kernels are dilated where strides were removed.
         checkpoints: "best_classification" (its encoder feeds the decoder, its logits give CL) and
             "best_localization" (its CAMs are cached): state dicts.
-        scores: what each checkpoint reached on the validation split.
+        scores: of each checkpoint on the validation split.
         provenance: versions, settings, date.
     """
 
@@ -58,10 +58,10 @@ class ClassifierFile:
         return model.freeze()
 
     def require_classes(self, classes: Iterable[str]) -> None:
-        """Make sure that it knows the classes of a manifest, whatever others it knows.
+        """Make sure that the classifier has all classes of a manifest; it may have more.
 
         Raises:
-            ConfigError: it does not know some; all are named.
+            ConfigError: it lacks some; all are named.
         """
         unknown = [name for name in classes if name not in self.classes]
         if unknown:
@@ -116,8 +116,8 @@ def _checked(values: Any, source: str) -> ClassifierFile:
             f"{source} is a classifier file of version {version}, newer than version {VERSION} "
             "that is known here. Install a newer tcam-cache."
         )
-    wanted = [spec.name for spec in fields(ClassifierFile)]
-    missing = [name for name in wanted if name not in values]
+    names = [spec.name for spec in fields(ClassifierFile)]
+    missing = [name for name in names if name not in values]
     if missing or version != VERSION:
         raise WeightsError(f"{source} is a damaged classifier file, it lacks entries. {_EXPECTED}", missing)
-    return ClassifierFile(**{name: values[name] for name in wanted})
+    return ClassifierFile(**{name: values[name] for name in names})

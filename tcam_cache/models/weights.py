@@ -50,7 +50,7 @@ def pretrained_network(arch: str, weights: str) -> nn.Module | None:
 
 
 def read_state_dicts(path: Path) -> dict[str, dict[str, torch.Tensor]]:
-    """Read the tensors by name at every place of a file, by the place ("" for the file itself).
+    """Return the state dicts in a file by their dotted path in it ("" for the file itself).
 
     Raises:
         ExtraError: a .safetensors file, without the package that reads it.
@@ -58,16 +58,16 @@ def read_state_dicts(path: Path) -> dict[str, dict[str, torch.Tensor]]:
     """
     data = _content(path, _EXPECTED)
     values = _parsed_safetensors(data, path) if _is_safetensors(data) else _parsed_checkpoint(data, path)
-    found = state_dicts(values)
-    if found:
-        return found
+    states = state_dicts(values)
+    if states:
+        return states
     held = f"a {type(values).__name__}" + (" without tensors by name" if isinstance(values, Mapping) else "")
     entries = values if isinstance(values, Mapping) else ()
     raise WeightsError(f"{path} is not a state dict: it holds {held}. {_EXPECTED}", map(str, entries))
 
 
 def read_torch_file(path: Path | str, expected: str) -> Any:
-    """Read a file of tensors and plain values, without running code from it.
+    """Read a file of tensors and plain values without executing code from it.
 
     Args:
         path: the file.
@@ -93,7 +93,7 @@ def parse_torch_bytes(data: bytes, source: str, expected: str) -> Any:
     try:
         with warnings.catch_warnings(action="ignore"):
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # A damaged pickle fails in whatever way its bytes happen to spell.
+    except Exception as error:  # A damaged pickle can raise any exception.
         raise WeightsError(
             f"{source} is not a file of tensors and plain values that torch.save wrote"
             f"{_why_not(data, str(error))}. {expected}"
@@ -101,11 +101,11 @@ def parse_torch_bytes(data: bytes, source: str, expected: str) -> Any:
 
 
 def load_backbone(network: nn.Module, states: Mapping[str, State], arch: str, source: str) -> None:
-    """Load the one network of an architecture that a file holds, without its classification layers.
+    """Load the only network of an architecture in a file, without its classification layers.
 
     Args:
-        network: torchvision's.
-        states: tensors by name, by their place in the file.
+        network: torchvision's network.
+        states: state dicts by their path in the file.
         arch: torchvision's name of the network.
         source: the file, for messages.
 
@@ -146,7 +146,7 @@ _STARTS = {
     b"\x89HDF": "it is an HDF5 file, as Keras writes them",
     b"\x1f\x8b": "it is compressed by gzip; unpack it",
 }
-# Arguments, paths and scores, which checkpoints hold beside tensors: making these runs no code of others.
+# Types of arguments, paths and scores in checkpoints: creating them executes no foreign code.
 _HARMLESS = [
     argparse.Namespace,
     pathlib.PosixPath,
@@ -155,7 +155,7 @@ _HARMLESS = [
     *{type(np.dtype(name)) for name in ("f2", "f4", "f8", "i4", "i8", "u1", "?")},
     *(np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0]),
 ]
-# Torch before 2.5 has none: files with such entries are then refused by name.
+# Torch before 2.5 has no `safe_globals`: files with such entries are then refused by name.
 _allowing = getattr(torch.serialization, "safe_globals", nullcontext)
 
 
@@ -175,7 +175,7 @@ def _parsed_safetensors(data: bytes, path: Path) -> dict[str, torch.Tensor]:
     load = optional("safetensors.torch", "safetensors").load
     try:
         return load(data)
-    except Exception as error:  # Its own kind of error, or one that the header's JSON happens to make.
+    except Exception as error:  # An exception of safetensors, or of its JSON header.
         raise WeightsError(f"{path} is a damaged .safetensors file ({error}). {_EXPECTED}") from error
 
 
@@ -185,7 +185,7 @@ def _parsed_checkpoint(data: bytes, path: Path) -> Any:
 
 
 def _other_architecture(states: Mapping[str, State]) -> str:
-    """Say which architecture the weights of a file are of, or what their names are."""
+    """Return a message on the architecture of a file's weights, or on their names."""
     with torch.device("meta"):
         fitting = [arch for arch in ARCHITECTURES if _fits(states, torchvision_network(arch).state_dict())]
     if fitting:
@@ -202,7 +202,7 @@ def _fits(states: Mapping[str, State], wanted: State) -> bool:
 
 
 def _why_not(data: bytes, reason: str) -> str:
-    # Most of what torch says is of its own inside; these are the reasons that help.
+    # Most of torch's messages are internal; only these reasons help.
     if not data:
         return ": it is empty"
     if found := next((said for start, said in _STARTS.items() if data.lstrip().startswith(start)), None):
@@ -218,7 +218,7 @@ def _archive(data: bytes) -> str | None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = archive.namelist()
-    except Exception:  # No archive, or a damaged one, which fails in whatever way its bytes happen to spell.
+    except Exception:  # Not an archive, or a damaged one: any exception.
         return None
     if any(name.endswith("/constants.pkl") for name in names):
         return "it is a program of torch.jit; save the state_dict() of what torch.jit.load returns"

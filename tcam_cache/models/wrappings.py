@@ -1,4 +1,4 @@
-"""A network's weights among all that training code saves around them: found, and freed of what wraps them."""
+"""Find a network's weights in a checkpoint of any training code, and remove prefixes from their names."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ import torch
 
 # The layers after pooling, as torchvision, timm and others name them: they classify ImageNet; none is used.
 CLASSIFICATION_LAYERS = ("fc.", "classifier.", "head.", "heads.", "last_linear.", "pre_logits.")
-# Parts of a key that data parallelism, torch.compile and sharding put into it.
+# Parts that data parallelism, torch.compile and sharding add to keys.
 WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
-# Where a file keeps the running mean of the weights, which those who saved it score with.
+# Entries with the exponential moving average of the weights, which is the one evaluated.
 _AVERAGED = ("ema", "model_ema", "state_dict_ema", "ema_state_dict", "model_ema_state_dict")
 _DEPTH = 4
 
@@ -20,11 +20,11 @@ State = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Found:
-    """Weights at one place of a file, as a network may load them.
+    """Weights at one path of a file, in the form that a network can load.
 
     Attributes:
-        place: the entries that lead to them, with dots; "" for the file itself.
-        prefix: what stood before each of their names.
+        place: dotted path of the entries in the file; "" for the file itself.
+        prefix: the prefix removed from each name.
         state: tensors by the network's own names; the layers after pooling are left out.
         faults: why they do not fit, one text each.
     """
@@ -36,7 +36,7 @@ class Found:
 
     @property
     def name(self) -> str:
-        """Where the weights are, in words.
+        """The path of the weights, for messages.
 
         >>> Found("ema", "encoder.", {}, ()).name, Found("", "", {}, ()).name
         ("'ema' under 'encoder.'", 'the file itself')
@@ -46,12 +46,12 @@ class Found:
 
     @property
     def is_other(self) -> bool:
-        """Whether names or shapes are those of another network, not the numbers alone damaged."""
+        """Whether names or shapes are of another network, rather than only values damaged."""
         return any(fault.startswith(("missing", "unexpected", "mis-shaped")) for fault in self.faults)
 
 
 def state_dicts(values: Any, place: str = "") -> dict[str, dict[str, torch.Tensor]]:
-    """Return the tensors by name at every place of a nested mapping, by the place.
+    """Return the state dicts in a nested mapping by their dotted path.
 
     >>> list(state_dicts({"epoch": 3, "model": {"a.weight": torch.zeros(1)}}))
     ['model']
@@ -67,10 +67,10 @@ def state_dicts(values: Any, place: str = "") -> dict[str, dict[str, torch.Tenso
 
 
 def backbones(states: Mapping[str, State], wanted: State) -> list[Found]:
-    """Return what a file holds that may be a network's backbone: all that fit, or else the nearest to it.
+    """Return the weights in a file that fit a network's backbone, or else the closest match.
 
     Args:
-        states: tensors by name, by place.
+        states: state dicts by path.
         wanted: the network's own state dict.
     """
     wanted = _of_backbone(wanted)
@@ -89,8 +89,8 @@ def backbones(states: Mapping[str, State], wanted: State) -> list[Found]:
 
 
 def _unwrapped(tensors: State, wanted: State) -> Iterator[tuple[str, State]]:
-    """Yield the prefixes at which a network's names are, all that are as complete, and what is below each."""
-    # What stands beside a wrapped network is the wrapper's own, such as a count of averaged models.
+    """Yield (prefix, tensors) for the prefixes under which most of a network's names are found."""
+    # Entries beside a wrapped network belong to the wrapper, such as a count of averaged models.
     inside = {key: value for key, value in tensors.items() if key.split(".")[0] in WRAPPERS} or tensors
     plain = {
         ".".join(part for part in key.split(".") if part not in WRAPPERS): value
@@ -110,30 +110,30 @@ def _unwrapped(tensors: State, wanted: State) -> Iterator[tuple[str, State]]:
             yield prefix, _of_backbone(below)
 
 
-def _faults(given: State, wanted: State) -> tuple[str, ...]:
+def _faults(state: State, wanted: State) -> tuple[str, ...]:
     """Return why a state dict is not the wanted one: each missing, unexpected and mis-shaped key."""
-    # Counters of BatchNorm are absent from old files and play no part in evaluation.
+    # Old files have no BatchNorm counters, which evaluation does not use.
     missing = [
-        f"missing {key}" for key in wanted if key not in given and not key.endswith("num_batches_tracked")
+        f"missing {key}" for key in wanted if key not in state and not key.endswith("num_batches_tracked")
     ]
-    unexpected = [f"unexpected {key}" for key in given if key not in wanted]
-    shapes = [fault for key in wanted if key in given and (fault := _misfit(key, given[key], wanted[key]))]
-    # In turn, so that each kind is among the few that are shown.
+    unexpected = [f"unexpected {key}" for key in state if key not in wanted]
+    shapes = [fault for key in wanted if key in state and (fault := _misfit(key, state[key], wanted[key]))]
+    # Interleaved, so that each kind is among the few that are shown.
     return tuple(fault for turn in zip_longest(missing, unexpected, shapes) for fault in turn if fault)
 
 
-def _misfit(key: str, given: torch.Tensor, wanted: torch.Tensor) -> str | None:
-    if given.shape != wanted.shape:
-        return f"mis-shaped {key}: got {tuple(given.shape)}, expected {tuple(wanted.shape)}"
-    if not wanted.is_floating_point():
+def _misfit(key: str, actual: torch.Tensor, expected: torch.Tensor) -> str | None:
+    if actual.shape != expected.shape:
+        return f"mis-shaped {key}: got {tuple(actual.shape)}, expected {tuple(expected.shape)}"
+    if not expected.is_floating_point():
         return None
-    if not given.is_floating_point():
-        return f"mis-typed {key}: got {given.dtype}, expected floating point"
-    return None if given.isfinite().all() else f"not finite: {key}"
+    if not actual.is_floating_point():
+        return f"mis-typed {key}: got {actual.dtype}, expected floating point"
+    return None if actual.isfinite().all() else f"not finite: {key}"
 
 
-def _equal(one: State, other: State, names: State) -> bool:
-    return all(torch.equal(one[name], other[name]) for name in names if name in one and name in other)
+def _equal(first: State, second: State, names: State) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in names if name in first and name in second)
 
 
 def _of_backbone(state: State) -> State:

@@ -1,4 +1,4 @@
-"""Stage 1: run the frozen classifier once over every frame and store its CAMs."""
+"""Stage 1: run the frozen classifier once on every frame and store its CAMs."""
 
 import logging
 import time
@@ -28,17 +28,17 @@ TRIAL_FRAMES = 64
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a build did, or would do.
+    """The result of a build, or the estimate of a dry run.
 
     Attributes:
         cache: the cache's folder or URL.
         shots: of the whole cache.
         frames: of the whole cache.
-        built_frames: computed by this call; the others were there already or belong to other shards.
+        built_frames: computed by this call; the others were built before or belong to other shards.
         flat_maps: among the frames computed by this call.
-        seconds: spent on them, or with `dry_run` what they would take.
-        bytes: of the cache's maps, not compressed.
-        dry_run: nothing was written.
+        seconds: time for them, with `dry_run` an estimate.
+        bytes: uncompressed size of the cache's maps.
+        dry_run: whether nothing was written.
         rebuilt_shots: computed again by this call, because their files had changed.
     """
 
@@ -54,7 +54,7 @@ class BuildReport:
 
     @property
     def frames_per_second(self) -> float:
-        """Rate of the frames computed by this call."""
+        """The frames per second of this call."""
         return self.built_frames / self.seconds if self.seconds else 0.0
 
     def to_json(self) -> dict[str, Any]:
@@ -73,14 +73,14 @@ class BuildReport:
 
 
 def build_cache(config: BuildConfig) -> BuildReport:
-    """Store the CAM of every sampled frame, or a run's foreground map of it; run again to resume.
+    """Store the CAM, or a run's foreground map, of every sampled frame; run again to resume.
 
     Raises:
         CacheError: `config.out` holds a cache made with other settings (named), or something else.
-        ConfigError: a layer that is none, or settings that do not go together.
+        ConfigError: an unknown layer, or settings that cannot be combined.
         RunError: there is no run, or none with a finished epoch.
-        FrameError: frames cannot be read; all other shots are finished first, all offenders are listed.
-        StorageError: the disk is full or may not be written; what is committed stays.
+        FrameError: frames cannot be read; all are listed, after all other shots are finished.
+        StorageError: the disk is full or not writable; committed shots stay valid.
     """
     with computing_threads(config.threads):
         return _build(config)
@@ -125,7 +125,7 @@ def _build(config: BuildConfig) -> BuildReport:
 def _store_frames(
     config: BuildConfig, builder: Builder, writer: CamWriter, known: frozenset[str]
 ) -> tuple[str, ...]:
-    """Store the frames that are not stored yet, and return those that cannot be read, but for known ones."""
+    """Store the frames that are not stored yet, and return the unreadable ones that are not in `known`."""
     pending = writer.pending_frames(config.frame_size, parse_shard(config.shard))
     workers = worker_count(config.workers)
     with progress_bar(sum(map(len, pending)), "frames", "frame") as bar:

@@ -1,4 +1,4 @@
-"""Stage 0: fit the classifier g on tags alone, and keep its two checkpoints in one file."""
+"""Stage 0: fit the classifier g on tags only, and store its two checkpoints in one file."""
 
 import logging
 import time
@@ -37,7 +37,7 @@ SCORES = {"best_classification": "cl_accuracy", "best_localization": "corloc"}
 
 @dataclass(frozen=True)
 class ClassifierReport:
-    """What stage 0 made.
+    """The result of stage 0.
 
     Attributes:
         classifier: the file.
@@ -60,8 +60,8 @@ class ClassifierReport:
         lines = [f"{self.classifier}: {self.epochs} epochs in {self.seconds:.0f} s"]
         for name in CHECKPOINTS:
             scores = self.best[name]
-            said = [f"{label} {scores[key]:.1f}" for key, label in _LABELS.items() if key in scores]
-            lines.append(f"  {name}: epoch {scores['epoch']}" + "".join(f", {text}" for text in said))
+            scores_text = [f"{label} {scores[key]:.1f}" for key, label in _LABELS.items() if key in scores]
+            lines.append(f"  {name}: epoch {scores['epoch']}" + "".join(f", {text}" for text in scores_text))
         return "\n".join(lines)
 
 
@@ -71,13 +71,13 @@ _LABELS = {"cl_accuracy": "CL", "corloc": "CorLoc of its LayerCAMs"}
 def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
     """Fit the classifier to the tags of a manifest's frames (paper, Sec. 4.1).
 
-    The fit itself lives beside the file, in the folder `<name>.fit`, until it is done and after.
+    The fit's run folder is beside the file, `<name>.fit`; it is kept after the fit.
 
     Raises:
         ConfigError: torchrun started several processes.
-        ManifestError: there is one class alone, or a class has no shot to learn from (all are named).
+        ManifestError: there is only one class, or classes have no training shot (all are named).
         WeightsError: the pretrained weights do not fit.
-        RunError: the file or its fit is there already and `resume` is not set.
+        RunError: the file or its fit exists already and `resume` is not set.
     """
     began = time.perf_counter()
     require_alone("classifier")
@@ -120,7 +120,7 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
 
 
 def fit_folder(out: Path) -> Path:
-    """Return the folder in which the fit of a classifier file lives."""
+    """Return the run folder of a classifier file's fit."""
     name = out.stem if out.suffix == ".pt" else out.name
     return out.with_name(f"{name}.fit")
 

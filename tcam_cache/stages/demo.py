@@ -54,11 +54,11 @@ SAMPLING: dict[str, Any] = {"image_size": 96, "frames_per_shot": 9, "batch_size"
 
 @dataclass(frozen=True)
 class DemoReport:
-    """What the demo reached on its test split.
+    """The scores of the demo on its test split.
 
     Attributes:
-        out: where everything is.
-        layercam: score of the cached CAMs themselves.
+        out: the demo's folder.
+        layercam: score of the cached CAMs.
         tcam: score of the decoder's maps.
         seconds: taken by all stages.
     """
@@ -98,7 +98,7 @@ def run_demo(config: DemoConfig) -> DemoReport:
     _require_own_folder(out)
     shared: dict[str, Any] = {"seed": config.seed, "device": config.device}
     data = {"manifest": out / "manifest.jsonl", **shared}
-    _say("the embedded data set")
+    _log_step("the embedded data set")
     annotations = out / "data" / "annotations.csv"
     if not annotations.is_file():
         write_demo(out / "data", config.seed)
@@ -107,7 +107,7 @@ def run_demo(config: DemoConfig) -> DemoReport:
             source=out / "data", layout="folders", annotations=annotations, out=data["manifest"], **shared
         )
     )
-    _say("stage 0: the classifier, on tags alone")
+    _log_step("stage 0: the classifier, on tags alone")
     classifier = out / "g.pt"
     if not classifier.is_file():
         fit_classifier(
@@ -115,14 +115,14 @@ def run_demo(config: DemoConfig) -> DemoReport:
                 out=classifier, resume=_begun(fit_folder(classifier)), **data, **CLASSIFIER, **SAMPLING
             )
         )
-    _say("stage 1: the cache of LayerCAMs")
+    _log_step("stage 1: the cache of LayerCAMs")
     cache = out / "cache"
     build_cache(BuildConfig(classifier=classifier, out=cache, image_size=SAMPLING["image_size"], **data))
     _draw_a_shot(cache, out)
-    _say("stage 2: the decoder, on pseudo-labels from CAM-TMP")
+    _log_step("stage 2: the decoder, on pseudo-labels from CAM-TMP")
     run = out / "run"
     train_decoder(train_config(cache=cache, out=run, resume=_begun(run), **data, **DECODER, **SAMPLING))
-    _say("stage 3: boxes against annotations")
+    _log_step("stage 3: boxes against annotations")
     layercam = evaluate(EvaluateConfig(cache=cache, out=out / "report_layercam", **data))
     beside = {"LayerCAM, as cached": layercam.evaluation}
     tcam = evaluate(EvaluateConfig(run=run, out=out / "report", **data), beside)
@@ -130,7 +130,7 @@ def run_demo(config: DemoConfig) -> DemoReport:
 
 
 def _draw_a_shot(cache: Path, out: Path) -> None:
-    # One contact sheet shows what a cache holds; `tcam-cache inspect` draws any other.
+    # One contact sheet as an example; `tcam-cache inspect` draws others.
     first = CamCache.open(cache).shots()[0].id
     inspect_cache(InspectConfig(cache=cache, shot=first, png=out / "shot.png"))
 
@@ -159,5 +159,5 @@ def _require_own_folder(out: Path) -> None:
         )
 
 
-def _say(what: str) -> None:
+def _log_step(what: str) -> None:
     logger.info("\n%s", what)

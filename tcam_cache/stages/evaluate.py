@@ -37,7 +37,7 @@ PANEL_WIDTH = 480
 
 @dataclass(frozen=True)
 class EvaluateReport:
-    """What stage 3 found.
+    """The result of stage 3.
 
     Attributes:
         report: the folder with metrics.json, frames.csv, table.md and index.html.
@@ -74,12 +74,12 @@ def evaluate(config: EvaluateConfig, beside: Mapping[str, Evaluation] | None = N
     """Score the annotated frames of a split and write a report (paper, Sec. 4.1).
 
     Args:
-        config: what is scored, and how.
-        beside: other evaluations of the same frames, to show in the report by name.
+        config: the settings.
+        beside: other evaluations of the same frames, shown in the report, by name.
 
     Raises:
         EvaluationError: the split has no true boxes.
-        ConfigError: the policy `val` without boxes on the validation split.
+        ConfigError: the policy is `val`, but the validation split has no boxes.
         CacheError: the cache is of another manifest, or lacks shots of the split.
     """
     manifest, source = open_data(config)
@@ -129,7 +129,7 @@ def _val_tau(
 
 
 def _spread(frames: Sequence[tuple[Shot, int]], count: int) -> list[tuple[Shot, int]]:
-    """Choose frames to show: as many of each video, evenly through its time."""
+    """Return frames to show: equally many of each video, evenly spaced in time."""
     videos: dict[str, list[tuple[Shot, int]]] = {}
     for shot, t in frames:
         videos.setdefault(shot.video, []).append((shot, t))

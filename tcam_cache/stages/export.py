@@ -1,4 +1,4 @@
-"""Write a cache, or one shot of it, in another form, for sharing. Nothing here imports torch."""
+"""Export a cache, or one of its shots, to another format. Nothing here imports torch."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,13 +14,13 @@ from tcam_cache.files import atomic_file
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written.
+    """The result of an export.
 
     Attributes:
         out: the file or folder.
-        shots: in it.
-        frames: in it.
-        bytes: its size.
+        shots: number of exported shots.
+        frames: number of exported frames.
+        bytes: size of the file or folder.
         missing: shots left out, because they are not finished.
     """
 
@@ -42,7 +42,7 @@ class ExportReport:
 
 
 def export_cache(config: ExportConfig) -> ExportReport:
-    """Write everything finished as HDF5 or as a folder, either opens as a cache, or one shot as an .npz.
+    """Write the finished shots as HDF5 or as a cache folder, or one shot as an .npz file.
 
     Raises:
         CacheError: there is no such cache or shot, or nothing of it is finished.

@@ -1,4 +1,4 @@
-"""Make a cache of CAMs that others stored, one .pt file a frame: what the authors' code reads."""
+"""Import stored CAMs, one .pt file per frame as the authors' code reads them, into a cache."""
 
 import logging
 import time
@@ -32,16 +32,16 @@ _EXPECTED = "Expected one map that torch.save wrote."
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What was imported.
+    """The result of an import.
 
     Attributes:
         cache: the cache folder.
         shots: of the whole cache.
         frames: of the whole cache.
-        imported_frames: by this call; the others were there already or belong to other splits.
+        imported_frames: by this call; the others were imported before or belong to other splits.
         flat_maps: among the frames of this call.
-        nan_values: taken for zero in the frames of this call.
-        strangers: files in the folder that are of no frame of the manifest.
+        nan_values: number of NaN replaced by zero in the frames of this call.
+        strangers: files in the folder that match no frame of the manifest.
         seconds: taken by this call.
     """
 
@@ -72,9 +72,9 @@ def import_cams(config: ImportConfig) -> ImportReport:
     the image's suffix: bird/0001/frame0001.jpg is in bird_0001_frame0001.jpg.pt or bird_0001_frame0001.pt.
 
     Raises:
-        FrameError: frames without a map, with two, or with one that is none or of another size than the
-            others; all are listed, and every other shot is imported first where all frames have a file.
-        ConfigError: the classifier does not know a class of the manifest (all named).
+        FrameError: frames without a map, with two, or with an invalid map or one of another size; all are
+            listed. If all frames have a file, the other shots are imported first.
+        ConfigError: the classifier lacks classes of the manifest (all named).
         CacheError: `config.out` holds a cache made with other settings (named), or something else.
     """
     began = time.perf_counter()
@@ -113,7 +113,7 @@ def import_cams(config: ImportConfig) -> ImportReport:
 def _match(
     manifest: Manifest, shots: Sequence[Shot], folder: Path
 ) -> tuple[dict[str, list[Path]], list[str]]:
-    """Return the file of each frame of some shots, by shot, and the files that are of no frame at all."""
+    """Return the files of the frames of some shots by shot id, and the files that match no frame."""
     try:
         entries = {entry.name for entry in folder.iterdir() if entry.suffix == SUFFIX}
     except OSError as error:
@@ -147,7 +147,7 @@ def _match(
 
 
 def _names(path: str) -> tuple[str, str]:
-    """Return what a frame's file may be called.
+    """Return the possible names of a frame's file.
 
     >>> _names("bird/0001/frame0001.jpg")
     ('bird_0001_frame0001.jpg.pt', 'bird_0001_frame0001.pt')
@@ -157,7 +157,7 @@ def _names(path: str) -> tuple[str, str]:
 
 
 def _map_size(files: Mapping[str, Sequence[Path]]) -> tuple[int, int]:
-    """Return the size of most shots' first maps, so that a single odd one is the one that is refused."""
+    """Return the most common size of the shots' first maps, so that a map of another size is the error."""
     sizes, faults = Counter(), []
     for first, *_ in files.values():
         try:
@@ -188,7 +188,7 @@ def _read_map(path: Path) -> torch.Tensor:
 
 
 def _read_shot(files: Sequence[Path], size: tuple[int, int]) -> tuple[torch.Tensor, list[str]]:
-    """Return a shot's (T, h, w) maps, NaN and all, or what is wrong with them, one text a file."""
+    """Return a shot's (T, h, w) maps, NaN included, and one text for each invalid file."""
     maps, faults = [], []
     for file in files:
         try:
@@ -224,7 +224,7 @@ def _plan(
     classes = file.classes if file else manifest.classes
     settings = {
         "method": config.method,
-        # The folder's name tells two sets of maps apart, and survives a move.
+        # The folder's name distinguishes sets of maps, and does not change if the folder is moved.
         "imported": config.source.absolute().name,
         "target": "tag",
         "logits": False,

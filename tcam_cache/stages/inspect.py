@@ -1,4 +1,4 @@
-"""Look at a cache: counts, statistics by class, and pictures of classes and shots."""
+"""Inspect a cache: counts, statistics by class, and images of classes and shots."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -37,7 +37,7 @@ NEIGHBOURS = 1
 
 
 def shot_sheet(cache: CamCache, shot_id: str, root: Path | None) -> np.ndarray:
-    """Return frames of one shot under their CAMs, evenly through its time, as one picture.
+    """Return one image of evenly spaced frames of a shot with their CAMs overlaid.
 
     Raises:
         CacheError: the shot is not finished, or the cache keeps no manifest.
@@ -51,7 +51,7 @@ def shot_sheet(cache: CamCache, shot_id: str, root: Path | None) -> np.ndarray:
 
 
 def class_sheet(cache: CamCache, root: Path | None) -> np.ndarray:
-    """Return one row a class: a few frames of a few shots under their CAMs, from several videos if possible.
+    """Return one image with a row per class: frames of a few shots, from several videos if possible.
 
     Raises:
         CacheError: no shot is finished, or the cache keeps no manifest.
@@ -116,12 +116,12 @@ def _tiles(
 
 
 def _middles(length: int, parts: int) -> list[int]:
-    """Return the middle frame of each of some equal parts of a shot, none twice."""
+    """Return the middle frame of each of `parts` equal parts of a shot, without repeats."""
     return sorted({int((part + 0.5) * length / parts) for part in range(parts)})
 
 
 def _shots_to_show(shots: Sequence[CachedShot]) -> list[CachedShot]:
-    """Choose a few shots, evenly through the list, of different videos where there are enough."""
+    """Return a few evenly spaced shots, of different videos if possible."""
     videos = list({shot.video: shot for shot in reversed(shots)}.values())[::-1]
     among = videos if len(videos) >= SHOTS_PER_CLASS else shots
     at = np.linspace(0, len(among) - 1, min(len(among), SHOTS_PER_CLASS), dtype=int)
@@ -130,31 +130,31 @@ def _shots_to_show(shots: Sequence[CachedShot]) -> list[CachedShot]:
 
 @dataclass(frozen=True)
 class InspectReport:
-    """What was seen.
+    """The result of an inspection.
 
     Attributes:
-        values: as JSON-able values.
-        text: the same for people.
+        values: as JSON values.
+        text: the same as readable text.
     """
 
     values: dict[str, Any]
     text: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return what was seen as JSON-able values."""
+        """Return the result as JSON values."""
         return self.values
 
     def to_text(self) -> str:
-        """Return what was seen, for people."""
+        """Return the result as readable text."""
         return self.text
 
 
 def inspect_cache(config: InspectConfig) -> InspectReport:
-    """Summarise a cache, or one shot of it, and draw what was asked for.
+    """Summarise a cache, or one of its shots, and draw the requested images.
 
     Raises:
         CacheError: there is no such cache or shot, or the shot is not finished.
-        ExtraError: a video was asked for without the extra that writes it.
+        ExtraError: a video is requested, but the extra that writes it is not installed.
         FrameError: a frame to be drawn cannot be read.
     """
     cache = CamCache.open(config.cache)

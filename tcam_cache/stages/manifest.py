@@ -1,4 +1,4 @@
-"""Before stage 0: index a data set in place, and on request look at every frame of it."""
+"""Before stage 0: index a data set in place, and optionally check every frame."""
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -31,15 +31,15 @@ from tcam_cache.records import SPLITS
 
 @dataclass(frozen=True)
 class ManifestReport:
-    """What was indexed.
+    """The result of indexing.
 
     Attributes:
         manifest: the file.
-        digest: of shots, tags and frames; a cache remembers it.
+        digest: of shots, tags and frames; caches store it.
         classes: tags.
         splits: for each split the number of videos, shots, frames and boxes.
-        check: what looking at every frame found, or None.
-        left_out: videos and frames that cannot be read, one text each, where these were to be skipped.
+        check: the result of decoding every frame, or None.
+        left_out: skipped unreadable videos and frames, one text each, with `skip_broken`.
     """
 
     manifest: str
@@ -65,9 +65,9 @@ class ManifestReport:
 
 
 def index_dataset(config: ManifestConfig) -> ManifestReport:
-    """Write the manifest of a data set, sampled as asked; with `check`, decode every frame first.
+    """Write the manifest of a data set, sampled by the settings; with `check`, decode every frame first.
 
-    With `skip_broken`, every frame is decoded as well, and what cannot be read is left out and listed.
+    With `skip_broken`, every frame is decoded, too, and unreadable ones are left out and listed.
 
     Raises:
         ManifestError: the folder is missing, empty, not whole, contradicts itself or holds links out of it
@@ -103,7 +103,7 @@ def index_dataset(config: ManifestConfig) -> ManifestReport:
 
 
 def _readable(config: ManifestConfig) -> tuple[Scan, tuple[str, ...]]:
-    """Return what can be read of a data set, with its boxes, and one text for everything else."""
+    """Return the readable part of a data set with its boxes, and one text for each unreadable item."""
     if config.layout == "videos":
         scan = _scan(config, config.annotations)
         return scan.without({}), scan.broken
@@ -137,7 +137,7 @@ def _scan(config: ManifestConfig, annotations: Path | None) -> Scan:
 
 
 def split_counts(manifest: Manifest) -> dict[str, dict[str, int]]:
-    """Return videos, shots, frames and boxes of each split that has any."""
+    """Return the number of videos, shots, frames and boxes of each split that is not empty."""
     counts = {}
     for split in SPLITS:
         shots = manifest.split(split)

@@ -1,4 +1,4 @@
-"""After training: boxes for new frames, each on its own, with no tag given."""
+"""After training: predict boxes for new frames, each independently and without a tag."""
 
 import time
 from collections.abc import Sequence
@@ -26,12 +26,12 @@ COLUMNS = ("frame", "predicted_class", "probability", "x0", "y0", "x1", "y1", "s
 
 @dataclass(frozen=True)
 class PredictReport:
-    """What was found in new frames.
+    """The result of a prediction.
 
     Attributes:
         out: the folder with boxes.csv and, when asked for, overlays.
-        frames: looked at.
-        boxes: found; at most one a frame.
+        frames: number of processed frames.
+        boxes: number of boxes; at most one per frame.
         threshold: the tau used.
         ms_per_frame: wall time.
     """
@@ -57,12 +57,12 @@ class PredictReport:
 def predict(config: PredictConfig) -> PredictReport:
     """Find the object in every picture of a folder, in one picture, or in every frame of a video file.
 
-    Rows are written as they come. Interrupted, the same call goes on where it stopped.
+    Rows are written at once. After an interruption the same call resumes.
 
     Raises:
-        FrameError: there is no picture, or frames cannot be read: all are named, after the rows of all others
-            are written.
-        ConfigError: no threshold was given and the run carries none.
+        FrameError: there is no image, or frames cannot be read: all are listed, after the rows of all other
+            frames are written.
+        ConfigError: no threshold is given and the run has none.
         RunError: the folder holds boxes of another input, run or setting, and `overwrite` is not set.
     """
     localizer = Localizer.open(config.run, config.device)
@@ -91,13 +91,13 @@ def predict(config: PredictConfig) -> PredictReport:
             f"are in {config.out / ROWS}. Replace them and run the same command again, or do without.",
             faults,
         )
-    found = sum(row[3] != "" for row in folder.rows.values())
+    box_count = sum(row[3] != "" for row in folder.rows.values())
     each = round(1000 * seconds / max(1, len(left)), 2)
-    return PredictReport(str(config.out), len(folder.rows), found, tau, each)
+    return PredictReport(str(config.out), len(folder.rows), box_count, tau, each)
 
 
 def _settings(config: PredictConfig, localizer: Localizer, tau: float) -> dict[str, Any]:
-    """Return everything that a row depends on."""
+    """Return all settings that a row depends on."""
     return {
         "input": str(config.source.absolute()),
         "decoder": weights_hash(localizer.decoder.state_dict()),
@@ -109,7 +109,7 @@ def _settings(config: PredictConfig, localizer: Localizer, tau: float) -> dict[s
 
 
 def _stamps(source: FrameSource, shot: Shot) -> dict[str, str]:
-    """Return what each frame's file is now, by the frame's name."""
+    """Return the present stamp of each frame's file, by the frame's name."""
     if isinstance(source, VideoFrames):
         return dict.fromkeys(shot.frames, stamp_of(source.files(shot)))
     return {name: stamp_of(source.files(shot.only([t]))) for t, name in enumerate(shot.frames)}

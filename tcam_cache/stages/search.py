@@ -30,12 +30,12 @@ _SCORES = {"corloc": ("CorLoc on val", 1), VAL_LOSS: ("loss on val", -1)}
 
 @dataclass(frozen=True)
 class SearchReport:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
         search: its folder.
-        rows: one mapping a point: its run, settings, and either scores, epoch and tau, or its error.
-        best: the row that val likes best, the first of equals; None where val has nothing to choose by.
+        rows: one mapping per point: its run, settings, and either scores, epoch and tau, or its error.
+        best: the row with the best score on val, the first of equals; None without a score.
         seconds: taken by this call.
     """
 
@@ -59,8 +59,7 @@ class SearchReport:
 def search(config: SearchConfig) -> SearchReport:
     """Train a run for every point of the grid, write table and plot, and choose the best point on val.
 
-    With `resume`, finished points stay, half-trained ones go on, those that ended with an error are tried
-    again.
+    With `resume`, finished points are kept, unfinished ones continue, and failed ones are tried again.
 
     Raises:
         ConfigError: the grid cannot be read, or has values out of range. Or torchrun started several
@@ -93,7 +92,7 @@ def search(config: SearchConfig) -> SearchReport:
 
 def _train_point(name: str, point: Mapping[str, Any], config: TrainConfig, jobs: int) -> dict[str, Any]:
     begun = (config.out / "config.json").is_file()
-    # Side by side, every process decodes its own frames: the cores are busy already.
+    # In parallel jobs every process decodes its own frames: the cores are busy already.
     workers = config.workers if jobs == 1 else 0
     threads = None if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs)
     row: dict[str, Any] = {"run": name, "settings": dict(point)}
@@ -156,8 +155,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for row in rows:
         tau = "" if row.get("tau") is None else f"{row['tau']:.3f}"
-        told = [str(row.get("epoch", "")), tau, str(row.get("seconds", ""))]
-        lines.append([*(str(row["settings"][name]) for name in names), _outcome(row), *told])
+        columns = [str(row.get("epoch", "")), tau, str(row.get("seconds", ""))]
+        lines.append([*(str(row["settings"][name]) for name in names), _outcome(row), *columns])
     escaped = ([markdown_text(cell) for cell in line] for line in [head, *lines])
     first, *others = map(markdown_line, escaped)
     return "\n".join([first, markdown_line(["---"] * len(head)), *others])

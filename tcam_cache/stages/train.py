@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What stage 2 made.
+    """The result of stage 2.
 
     Attributes:
         run: the run folder.
@@ -78,13 +78,13 @@ class TrainReport:
 def train_decoder(config: TrainConfig) -> TrainReport:
     """Train the decoder of a run (TCAM Eq. 5); the frozen encoder comes from the cache's classifier.
 
-    The processes that torchrun starts share every batch and every validation; the first of them writes.
+    The processes that torchrun starts share every batch and every validation; rank 0 writes the files.
 
     Raises:
         CacheError: a cache was built from another manifest, or lacks shots of the training split.
         ConfigError: n is larger than any shot.
-        DeviceError: the device is not there, or not for every process.
-        ExtraError: TensorBoard is asked for and absent.
+        DeviceError: the device does not exist, or not for every process.
+        ExtraError: TensorBoard is requested, but not installed.
         RunError: the run folder holds a run and `resume` is not set, or one with other settings. Or
             another process ended.
     """
@@ -115,7 +115,7 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
     run = _begin(config, inputs, cache, ranks)
 
     def batches_of(shots: Sequence[Shot], ranks: Ranks = SINGLE_PROCESS) -> EpochBatches:
-        """Return the batches of some shots, of which each rank takes its share."""
+        """Return the batches of some shots; each rank takes its share of them."""
         index = {name: number for number, name in enumerate(file.classes)}
         window = (config.neighbours, config.window)
         samples = TrainingSamples(shots, index, source, config, cache.pack(), *window)
@@ -126,7 +126,7 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
         localizer = Localizer(classifier, decoder, config, file)
 
         def maps(frames: Sequence[ShotFrame]) -> Iterator[FrameMap]:
-            """Yield the present decoder's maps of frames."""
+            """Yield the current decoder's maps of frames."""
             decoder.eval()
             return localizer.maps(frames, source, batch_size=config.batch_size, workers=workers)
 
@@ -143,7 +143,7 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
 
 
 def _begin(config: TrainConfig, inputs: Mapping[str, Any], cache: CamCache, ranks: Ranks) -> RunFolder:
-    # A run is read from other folders than the one it was trained from.
+    # Absolute paths: a run is also opened from other working directories.
     settings = config.to_json(absolute=True)
     ranks.from_first(lambda: RunFolder.begin(config.out, settings, config.resume, inputs).path)
     run = RunFolder(config.out, writes=ranks.is_first)
@@ -163,7 +163,7 @@ def _check_shots(shots: Sequence[Shot], config: TrainConfig) -> None:
 
 
 def _with_cams(cache: CamCache, shots: Sequence[Shot], split: str) -> list[Shot]:
-    """Return the shots of a split without boxes, if the loss on them can choose the epoch, and say so."""
+    """Return the shots of a split without boxes if their loss can select the epoch, with a log line."""
     if shots and not set(cache.missing()) & {shot.id for shot in shots}:
         logger.warning(
             "split %r has no boxes to choose by: the epoch of the lowest loss there is kept", split
@@ -174,7 +174,7 @@ def _with_cams(cache: CamCache, shots: Sequence[Shot], split: str) -> list[Shot]
 
 
 def _keep_threshold(task: DecoderTask, validation: Validation, run: RunFolder) -> float:
-    # The run's folder may be on the first rank's machine alone.
+    # The run's folder may exist only on the machine of rank 0.
     best = task.ranks.from_first(lambda: run.load(BEST))
     task.decoder.load_state_dict(best["model"])
     tau = choose_tau(validation.sweeps(GRID), GRID)

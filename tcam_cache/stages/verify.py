@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What was checked: a cache without a fault.
+    """The result of a check without damage.
 
     Attributes:
         cache: the cache's folder or URL.
@@ -41,11 +41,11 @@ class VerifyReport:
 def verify_cache(config: VerifyConfig) -> VerifyReport:
     """Read a whole cache and compare it with its commit records.
 
-    With `sources`, the files of the data set are compared with those it was built from as well.
+    With `sources`, the files of the data set are also compared with those that it was built from.
 
     Raises:
-        CacheError: something was damaged, or built from other files; everything is listed.
-        ManifestError: the data set is not where it was.
+        CacheError: shots are damaged, or were built from other files; all are listed.
+        ManifestError: the data set's folder does not exist.
         StorageError: the store that holds it does not answer.
     """
     cache = CamCache.open(config.cache)
@@ -63,12 +63,12 @@ def verify_cache(config: VerifyConfig) -> VerifyReport:
 
 def _changed_sources(cache: CamCache, config: VerifyConfig) -> Iterator[str]:
     manifest = attached_manifest(cache, config.root)
-    found = cache.source_changes(frame_source(manifest), manifest.shots)
-    if found.unrecorded:
+    changes = cache.source_changes(frame_source(manifest), manifest.shots)
+    if changes.unrecorded:
         logger.warning(
             "%d shot(s) were built by a version that kept nothing of their files, such as %s: not compared",
-            len(found.unrecorded),
-            found.unrecorded[0].id,
+            len(changes.unrecorded),
+            changes.unrecorded[0].id,
         )
-    for shot in found.changed:
+    for shot in changes.changed:
         yield f"{shot.id}: its files have changed since it was built; run the same `tcam-cache build` again"

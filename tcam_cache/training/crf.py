@@ -13,12 +13,12 @@ from tcam_cache.devices import on_device
 PAPER_SIZE = 224
 # Upstream's bandwidths: in grey levels, and in pixels of an image of PAPER_SIZE.
 SIGMA_RGB, SIGMA_XY = 15.0, 100.0
-# Without it, exp spends most of its time on subnormal results; e^-30 is nothing beside the self pair's 1.
+# Clamped: exp is slow on subnormal results, and e^-30 is negligible beside the self pair's 1.
 _LEAST_EXPONENT = -30
 _DIAGONAL = {torch.float32: 1e-3, torch.float64: 1e-9}
-# Affinities kept at a time: a core's are those of one frame at 224 pixels, an accelerator's of nine.
+# Affinities held in memory at once: on a CPU those of one frame at 224 pixels, on an accelerator of nine.
 _KEPT_CPU, _KEPT_DEVICE = 2**23, 2**26
-# Affinities computed at a time: what a core's cache holds.
+# Affinities computed at once: as many as fit into a core's cache.
 _CHUNK_CPU = 2**19
 
 
@@ -35,12 +35,12 @@ def crf_loss(
 ) -> Tensor:
     """Return -weight gain (224/s)^4 sum_r S_r^T W S_r / B, s = sqrt(H W), with sigma_xy scaled by s/224.
 
-    The two scalings keep the term's strength at other image sizes: sums over pairs grow with s^4. It is meant
-    for full-precision products: leave TF32 off, as torch does, or the exponents lose three digits.
+    The two scalings keep the term's strength at other image sizes: sums over pairs grow with s^4. It needs
+    full-precision products: leave TF32 off (torch's default), or the exponents lose three digits.
 
     Args:
         softmax: (B, 2, H, W) maps of background and foreground; float64 is honoured, all else is float32.
-        rgb: (B, 3, H, W) frames, un-normalised, 0..255; they get no gradient.
+        rgb: (B, 3, H, W) frames, un-normalised, 0..255; no gradient flows to them.
         weight: lambda at 224 x 224.
         generator: on the CPU; moves the landmarks, which all frames of the batch share.
         landmarks: about how many pixels approximate W, at most H W; a grid of their integer square root.
@@ -50,8 +50,8 @@ def crf_loss(
 
     >>> rgb = torch.tensor([0.0, 80.0, 160.0, 240.0]).view(1, 1, 2, 2).expand(1, 3, 2, 2)
     >>> S = torch.full((1, 2, 2, 2), 0.5)  # four unlike pixels: W is the identity
-    >>> given = {"weight": (2 / 224) ** 4, "gain": 1.0, "landmarks": 4, "generator": torch.Generator()}
-    >>> loss = crf_loss(S, rgb, **given)
+    >>> options = {"weight": (2 / 224) ** 4, "gain": 1.0, "landmarks": 4, "generator": torch.Generator()}
+    >>> loss = crf_loss(S, rgb, **options)
     >>> f"{loss.item():.2f}"
     '-2.00'
     """
@@ -68,10 +68,10 @@ def dense_crf(softmax: Tensor, features: Tensor, landmarks: Tensor, strength: fl
     """Return -strength sum_r S_r^T W S_r / B, with W by Nystroem, whose product with S is the gradient, too.
 
     Args:
-        softmax: (B, 2, ...) maps of N pixels, float32 or float64.
-        features: (B, D, N), of the same kind; they get no gradient.
+        softmax: (B, 2, ...) maps of N pixels in [0, 1], float32 or float64.
+        features: (B, D, N), of the same dtype; no gradient flows to them.
         landmarks: (M,) int64, indices of pixels.
-        strength: what the mean over the batch is multiplied by.
+        strength: factor on the mean over the batch.
     """
     return _DenseCrf.apply(softmax, features, landmarks, strength)
 
@@ -123,7 +123,7 @@ def gaussian_filter(features: Tensor, values: Tensor, landmarks: Tensor) -> Tens
     anchors = features[:, :, landmarks]
     grams = _affinity(anchors, anchors)
     grams.diagonal(dim1=1, dim2=2).add_(_DIAGONAL[features.dtype])
-    # cholesky_ex never raises, so that it need not wait for the device.
+    # cholesky_ex does not raise, so it does not synchronise the device.
     factor = torch.linalg.cholesky_ex(grams).L
     each = features.shape[2] * len(landmarks)
     kept = _KEPT_CPU if features.device.type == "cpu" else _KEPT_DEVICE
@@ -155,7 +155,7 @@ def gaussian_filter_exact(features: Tensor, values: Tensor) -> Tensor:
 class _DenseCrf(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, softmax: Tensor, features: Tensor, landmarks: Tensor, strength: float) -> Tensor:
-        """Return the term's value, and keep W S, which is its gradient too."""
+        """Return the term's value, and keep W S, which also gives its gradient."""
         filtered = gaussian_filter(features, softmax.flatten(2), landmarks).view(softmax.shape)
         ctx.slope = -strength / len(softmax)
         ctx.save_for_backward(filtered)
@@ -164,20 +164,20 @@ class _DenseCrf(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradient with respect to the softmax maps alone."""
+        """Return the gradient with respect to the softmax maps only."""
         (filtered,) = ctx.saved_tensors
         return 2 * ctx.slope * gradient * filtered, None, None, None
 
 
 def _filter_part(features: Tensor, values: Tensor, anchors: Tensor, factor: Tensor, buffer: Tensor) -> Tensor:
-    """Filter some frames; `buffer` has room for all their affinities, which are needed twice."""
+    """Filter some frames; `buffer` holds all their affinities, which are used twice."""
     parts = _columns(features, anchors.shape[2])
     near = [_affinity(anchors, features[:, :, part], _carve(buffer, anchors, part)) for part in parts]
     # Few channels times a wide matrix: the other way round, products take six times as long on a CPU.
     sums = (values[:, :, part] @ one.transpose(1, 2) for part, one in zip(parts, near, strict=True))
     gathered = cast(Tensor, sum(sums))
     solved = torch.cholesky_solve(gathered.transpose(1, 2), factor).transpose(1, 2)
-    return torch.cat([solved @ one for one in near], 2)
+    return torch.cat([solved @ k for k in near], 2)
 
 
 def _carve(buffer: Tensor, anchors: Tensor, part: slice) -> Tensor:
@@ -187,7 +187,7 @@ def _carve(buffer: Tensor, anchors: Tensor, part: slice) -> Tensor:
 
 
 def _columns(features: Tensor, rows: int) -> list[slice]:
-    """Divide the pixels so that the affinities of `rows` others to each part are few enough at a time."""
+    """Divide the pixels into parts so that `rows` affinities to each of them fit the chunk limit."""
     batch, _, pixels = features.shape
     budget = _CHUNK_CPU if features.device.type == "cpu" else _KEPT_DEVICE
     step = max(1, budget // (batch * rows))
@@ -203,8 +203,8 @@ def _affinity(points: Tensor, others: Tensor, out: Tensor | None = None) -> Tens
 def _with_norms(points: Tensor, first: bool) -> Tensor:
     """Return (f, -|f|^2/2, 1) or, second, (f, 1, -|f|^2/2): their product is -|f - g|^2 / 2."""
     norm = points.square().sum(1, keepdim=True) / -2
-    one = torch.ones_like(norm)
-    return torch.cat([points, *((norm, one) if first else (one, norm))], 1)
+    ones = torch.ones_like(norm)
+    return torch.cat([points, *((norm, ones) if first else (ones, norm))], 1)
 
 
 def _edges(length: int, cells: int) -> Tensor:
@@ -224,13 +224,13 @@ def colour_crf_loss(
 ) -> Tensor:
     """Return -weight gain (224/s)^4 sum_c (1/k_c) sum_r S_cr^T W_c S_cr / B, s = sqrt(H W).
 
-    S_cr holds the k_c H W pixels of all frames of clip c, so that a frame meets all k_c of them: the term is
-    the mean over frames of what one has in common with one of its clip. It stays what it is in a clip that
-    repeats its frames, or in a larger image; in clips of one frame it is `crf_loss` without places.
+    S_cr holds the k_c H W pixels of all frames of clip c, so that each frame is paired with all k_c frames of
+    its clip; 1/k_c makes it a mean over them. The term does not change if a clip repeats its frames, or with
+    the image size; for clips of one frame it is `crf_loss` without the x and y features.
 
     Args:
         softmax: (B, 2, H, W) maps of background and foreground; float64 is honoured, all else is float32.
-        rgb: (B, 3, H, W) frames, un-normalised, 0..255, those of a clip under one crop; they get no gradient.
+        rgb: (B, 3, H, W) frames, un-normalised, 0..255, one crop per clip; no gradient flows to them.
         clips: (B,) int64 on the CPU, equal for neighbours in the batch that are frames of one clip.
         weight: lambda at 224 x 224.
         generator: on the CPU; moves the landmarks, which all clips of one length share.
@@ -238,10 +238,10 @@ def colour_crf_loss(
         gain: upstream's lattice filter returns this share of W; 1 is exact.
         sigma_rgb: bandwidth in grey levels.
 
-    >>> given = {"weight": 224.0**-4, "gain": 1.0, "landmarks": 2, "generator": torch.Generator()}
+    >>> options = {"weight": 224.0**-4, "gain": 1.0, "landmarks": 2, "generator": torch.Generator()}
     >>> S = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(2, 2, 1, 1)  # two frames of one black pixel
     >>> for maps in (S, S[[0, 0]]):  # with unlike labels, and with one
-    ...     loss = colour_crf_loss(maps, torch.zeros(2, 3, 1, 1), torch.tensor([7, 7]), **given)
+    ...     loss = colour_crf_loss(maps, torch.zeros(2, 3, 1, 1), torch.tensor([7, 7]), **options)
     ...     f"{loss.item():.1f}"
     '-0.5'
     '-1.0'
@@ -253,7 +253,7 @@ def colour_crf_loss(
     with torch.autocast(softmax.device.type, enabled=False):
         softmax, colours = softmax.to(precision), (rgb.to(precision) - 127.5) / sigma_rgb
         for length, frames in _clips_by_length(clips):
-            # Landmarks do not depend on what else is in the batch, of which each process has only its share.
+            # Landmarks do not depend on the rest of the batch, of which each rank has only its share.
             generator.set_state(stream)
             grids = _clip_landmarks(height, width, length, landmarks, generator)
             places = on_device(frames, softmax.device)
@@ -265,7 +265,7 @@ def colour_crf_loss(
 
 
 def _clips_by_length(clips: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Yield every length that clips have, and the places of their frames in the batch, clip by clip."""
+    """Yield every clip length, with the batch indices of the frames of such clips, clip by clip."""
     _, lengths = torch.unique_consecutive(clips, return_counts=True)
     begins = lengths.cumsum(0) - lengths
     for length in lengths.unique().tolist():

@@ -1,4 +1,4 @@
-"""The one fitting loop, of the classifier and of the decoder: steps, validation, selection, checkpoints."""
+"""The fitting loop of both classifier and decoder: steps, validation, selection, checkpoints."""
 
 import logging
 import math
@@ -26,7 +26,7 @@ _SECONDS_BETWEEN_CURVES = 30.0
 
 
 class Task(Protocol):
-    """What is fitted: modules, their losses, and the state a checkpoint keeps."""
+    """What the loop fits: parameters, losses, and the module that checkpoints store."""
 
     counts: dict[str, torch.Tensor]
     """What is counted during an epoch, on the task's device; `start_epoch` sets it to 0."""
@@ -36,26 +36,26 @@ class Task(Protocol):
         ...
 
     def start_epoch(self, epoch: int) -> dict[str, float]:
-        """Set modes and schedules for an epoch, counted from 0; return what the log says of them."""
+        """Set modes and schedules for an epoch, counted from 0; return their values for the log."""
         ...
 
     def losses(self, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Return the weighted loss terms of a batch on the task's device; their sum is minimised.
 
-        Of several ranks each returns its part, none where it has no frame of the batch.
+        With several ranks, each returns the terms of its share, none if its share is empty.
         """
         ...
 
     def model(self) -> nn.Module:
-        """Return the module whose state a checkpoint keeps."""
+        """Return the module whose state checkpoints store."""
         ...
 
 
 class Batches(Protocol):
-    """Batches of one epoch after another; `EpochBatches` is the real one."""
+    """The batches of successive epochs; `EpochBatches` implements it."""
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Sample]:
-        """Iterate over an epoch's batches, from a step on."""
+        """Iterate over an epoch's batches, starting at `first_step`."""
         ...
 
     def __len__(self) -> int: ...
@@ -63,12 +63,12 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class FitReport:
-    """How a fit ended.
+    """The result of a fit.
 
     Attributes:
-        epochs: how many were finished.
+        epochs: number of finished epochs.
         best: for each kept checkpoint its epoch (counted from 1) and scores.
-        log: one mapping an epoch.
+        log: one mapping per epoch.
     """
 
     epochs: int
@@ -87,25 +87,25 @@ def fit(
 ) -> FitReport:
     """Minimise a task's losses, epoch by epoch, and keep the best checkpoints.
 
-    Everything random derives from seed, epoch and step, so that a resumed run equals an uninterrupted one.
-    `last.pt` is written after every epoch, within one every `save_minutes`, and at the first Ctrl-C.
-    Several ranks take each step together, each on its share of the batch; the first of them writes.
+    All random numbers derive from seed, epoch and step, so that a resumed run equals an uninterrupted one.
+    `last.pt` is written after every epoch, every `save_minutes` within one, and at the first Ctrl-C.
+    Several ranks take each step together, each on its share of the batch; rank 0 writes the files.
 
     Args:
-        task: what is fitted.
-        batches: where samples come from.
+        task: what to fit.
+        batches: the training samples.
         config: schedule and selection.
-        run: where `last.pt`, the kept checkpoints, `log.jsonl` and `curves.png` go.
-        validate: returns the scores on the validation split, called by every rank, which all get the same;
+        run: the folder for `last.pt`, the kept checkpoints, `log.jsonl` and `curves.png`.
+        validate: returns the scores on the validation split; called by every rank, with equal results;
             None keeps the last epoch.
-        keep: for each checkpoint to keep, the score that chooses it (the first of equals): the highest, or
-            the lowest `VAL_LOSS`.
-        ranks: who takes every step; what they do not share, such as statistics of batch norms, is kept and
-            validated as the first has it.
+        keep: for each checkpoint to keep, the score that selects it: the highest (for `VAL_LOSS` the lowest),
+            the first of equals.
+        ranks: the processes that take every step; buffers that they do not share, such as statistics of
+            batch norms, are validated and stored as rank 0 has them.
 
     Raises:
-        RunError: a loss term is not finite; the terms are named and the last good checkpoint stays. Or the
-            run's log lacks epochs, or a run that goes on has fewer epochs left than it takes to validate one.
+        RunError: a loss term is not finite (the terms are named, the last good checkpoint stays); the run's
+            log lacks epochs; or a resumed run ends before the next epoch that is validated.
     """
     loop = _Loop(task, batches, config, run, keep, ranks)
     loop.restore()
@@ -148,13 +148,13 @@ def learning_rate(config: FitConfig, epoch: int) -> float:
 
 
 def step_generator(seed: int, epoch: int, step: int) -> torch.Generator:
-    """Return the generator of everything random that a step's samples share."""
+    """Return the random generator that all samples of a step share."""
     mixed = np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(mixed >> 1))
 
 
 class _Loop:
-    """A fit under way: what it has logged and kept, and the epoch it is in, as `last.pt` holds them."""
+    """The state of a running fit, as stored in `last.pt`: log, kept checkpoints and the current epoch."""
 
     def __init__(
         self,
@@ -174,12 +174,12 @@ class _Loop:
         self.save_now = Timer(60 * config.save_minutes)
 
     def steps_done(self) -> int:
-        """Return how many steps are taken, those of the epoch under way included."""
+        """Return the number of steps taken, including those of the current epoch."""
         return len(self.log) * len(self.batches) + self.sums.step
 
     def restore(self) -> None:
-        """Go on from `last.pt` where there is one; see `fit` for what is refused."""
-        # The folder may be on the first rank's machine alone.
+        """Continue from `last.pt` if it exists; see `fit` for the errors."""
+        # The folder may exist only on the machine of rank 0.
         state, log = self.ranks.from_first(self._stored)
         if state is None:
             return
@@ -195,7 +195,7 @@ class _Loop:
         if not self.run.has("last"):
             return None, []
         state = self.run.load("last")
-        # A kill between two writes leaves the log a line ahead.
+        # A process killed between two writes leaves the log one line ahead of `last.pt`.
         log = self.run.log()[: state["epoch"]]
         if len(log) < state["epoch"]:
             raise RunError(
@@ -207,23 +207,23 @@ class _Loop:
         return state, log
 
     def _put_back(self, best: dict[str, Any]) -> None:
-        """Undo the choice of epochs that were validated only because a shorter run ended with them."""
+        """Drop kept checkpoints of epochs that were validated only because they ended a shorter run."""
         for name in filter(self.run.has, list(best)):
-            chosen = found = self.run.load(name)
-            # An earlier version kept nothing to put back.
-            while found is not None and self._is_extra(found["epoch"]) and "before" in found:
-                found = found["before"]
-            if found is None:
+            chosen = checkpoint = self.run.load(name)
+            # Checkpoints of earlier versions hold no previous checkpoint.
+            while checkpoint is not None and self._is_extra(checkpoint["epoch"]) and "before" in checkpoint:
+                checkpoint = checkpoint["before"]
+            if checkpoint is None:
                 del best[name]
-            elif found is not chosen:
-                self.run.save(name, found)
-                best[name] = found["scores"]
+            elif checkpoint is not chosen:
+                self.run.save(name, checkpoint)
+                best[name] = checkpoint["scores"]
 
     def _is_extra(self, epoch: int) -> bool:
         return epoch % self.config.validate_every != 0
 
     def save(self) -> None:
-        """Write `last.pt`: the fit as it stands, within an epoch too."""
+        """Write `last.pt`: the current state of the fit, also within an epoch."""
         state = {
             "epoch": len(self.log),
             "model": self.task.model().state_dict(),
@@ -234,7 +234,7 @@ class _Loop:
         self.run.save("last", state)
 
     def run_epoch(self, epoch: int, on_step: Callable[[], Any]) -> dict[str, Any]:
-        """Take the steps of an epoch that are left, and return its line of the log."""
+        """Take the remaining steps of an epoch, and return its line of the log."""
         rate = learning_rate(self.config, epoch)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["scale"]
@@ -258,7 +258,7 @@ class _Loop:
                 asked = time.perf_counter()
         ended = time.perf_counter()
         self._sum_up(epoch)
-        # A device that works behind the host's back was waited for just now.
+        # The sums above waited for the asynchronous device; this time belongs to the steps.
         self.whole.seconds_compute += time.perf_counter() - ended
         return {"epoch": epoch + 1, "lr": rate, **schedule, **self.whole.line()}
 
@@ -276,18 +276,18 @@ class _Loop:
         require_finite(self.whole, self.task.model(), epoch)
 
     def validated(self, validate: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:
-        """Return the scores on the validation split; what stops it is raised when the epoch is saved."""
+        """Return the scores on the validation split; on an error, save the epoch before raising it."""
         try:
-            # What is scored is what is saved.
+            # All ranks score the same weights and buffers that are saved.
             self.ranks.copy_buffers(self.task.model())
             return validate()
         except (KeyboardInterrupt, TcamCacheError):
-            # Where Ctrl-C came to another process first, that one's end is an error here.
+            # If another process got Ctrl-C first, its end is an error in this one.
             self.save()
             raise
 
     def require_kept(self) -> None:
-        """Make sure that every checkpoint was chosen: a run may have been stopped before it was validated."""
+        """Make sure that every checkpoint was selected: a run may stop before its first validation."""
         missing = [name for name in self.keep if name not in self.best]
         if missing:
             raise RunError(
@@ -296,7 +296,7 @@ class _Loop:
             )
 
     def finish_epoch(self, line: dict[str, Any], always: bool) -> None:
-        """Keep what an epoch was the best at, and write its line of the log."""
+        """Store the checkpoints for which an epoch is the best, and write its line of the log."""
         for name, score in self.keep.items():
             sign = -1 if score == VAL_LOSS else 1
             beaten = self.best.get(name, {}).get(score, -sign * math.inf)
@@ -313,7 +313,7 @@ class _Loop:
         self.sums, self.whole = EpochSums(), EpochSums()
 
     def _before(self, name: str, epoch: int) -> dict[str, Any]:
-        """Return what a checkpoint carries for `_put_back`: the one that it takes the place of."""
+        """Return the checkpoint that a new one replaces, stored in it for `_put_back`."""
         if not self._is_extra(epoch) or not self.run.writes:
             return {}
         return {"before": self.run.load(name) if name in self.best else None}

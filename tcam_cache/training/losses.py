@@ -20,7 +20,7 @@ def log_barrier(z: Tensor, t: float) -> Tensor:
     the logarithm would leave its domain, so value and slope are continuous at the joint.
 
     Args:
-        z: any shape, floating point.
+        z: floating point tensor of any shape.
         t: sharpness, > 0; the larger, the closer to a hard constraint.
 
     >>> log_barrier(torch.tensor([-1.0, 1.0]), t=1.0).tolist()
@@ -48,7 +48,7 @@ def barrier_t(epoch: int, start: float, growth: float, cap: float) -> float:
     """Return the barrier's t in an epoch: start x growth^epoch, at most `cap` (paper: 1, 1.01, 10).
 
     Args:
-        epoch: finished epochs, 0 in the first one.
+        epoch: number of finished epochs, 0 in the first one.
         start: t of the first epoch, > 0.
         growth: factor per epoch, >= 1.
         cap: the largest t.
@@ -63,7 +63,7 @@ def barrier_t(epoch: int, start: float, growth: float, cap: float) -> float:
         raise ConfigError(
             f"got a log barrier with t = {min(start, cap)}; expected t > 0. Raise its start or cap."
         )
-    # By logarithms: a power too large for a float would be an error.
+    # Compared as logarithms: growth**epoch could overflow.
     reached = epoch * math.log(growth) >= math.log(cap / start)
     return cap if reached else min(cap, start * growth**epoch)
 
@@ -75,9 +75,9 @@ def partial_cross_entropy(logits: Tensor, labels: Tensor, average: str) -> Tenso
     A batch without a label gives exactly 0 and a gradient of 0.
 
     Args:
-        logits: (B, 2, H, W) floating point.
-        labels: (B, H, W) int64, 0, 1 or `IGNORE`.
-        average: "batch-mean" over all labelled pixels, or "frame-sum", averaged over the frames.
+        logits: (B, 2, H, W) floating point, channel 0 background, 1 foreground.
+        labels: (B, H, W) int64, 0 background, 1 foreground or `IGNORE`.
+        average: "batch-mean" is the mean over all labelled pixels, "frame-sum" the mean over frames of sums.
 
     >>> logits = torch.tensor([[[[0.0, 9.0]], [[0.0, 9.0]]]])
     >>> f"{partial_cross_entropy(logits, torch.tensor([[[0, 1]]]), 'frame-sum').item():.4f}"
@@ -100,18 +100,18 @@ def tcam_terms(
     t: float,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """Return the weighted terms whose sum is the loss (TCAM Eq. 5), without those that are switched off.
+    """Return the weighted terms whose sum is the loss (TCAM Eq. 5); disabled terms are left out.
 
     All terms are computed in float32 whatever the logits' precision, in float64 where the logits have it.
 
     Args:
         logits: (B, 2, H, W) floating point, half precision allowed.
-        labels: (B, H, W) int64 pseudo-labels.
+        labels: (B, H, W) int64 pseudo-labels, 0, 1 or `IGNORE`.
         rgb: (B, 3, H, W) un-normalised frames, 0..255, with the same crop and flip.
         clips: (B,) int64 on the CPU, equal for neighbours in the batch that are frames of one clip.
         config: the weights and settings of every term.
         t: the log barrier's t in this epoch.
-        generator: the step's generator, on the CPU: moves the CRFs' landmarks.
+        generator: the step's generator, on the CPU: draws the CRFs' landmarks.
 
     Returns:
         "cross_entropy", "crf", "colour_crf" (beyond the paper) and "size", each a scalar; a term that is off
@@ -141,13 +141,13 @@ def tcam_terms(
 
 
 def shared_terms(terms: dict[str, Tensor], labels: Tensor, average: str, ranks: Ranks) -> dict[str, Tensor]:
-    """Return a rank's terms weighted by what its share is of the batch: their sum over ranks is the batch's.
+    """Return a rank's terms weighted by its share of the batch, so that their sum over ranks is the batch's.
 
     Args:
-        terms: of `tcam_terms` on the rank's share; none where that is empty.
+        terms: from `tcam_terms` on the rank's share; empty for an empty share.
         labels: (B, H, W) int64 pseudo-labels of the share.
-        average: what the cross-entropy is a mean over, as in `partial_cross_entropy`.
-        ranks: all of them must call it.
+        average: as in `partial_cross_entropy`.
+        ranks: every rank must call it.
     """
     if ranks.size == 1:
         return terms

@@ -1,4 +1,4 @@
-"""A fit or a search drawn: curves.png, search.png, TensorBoard."""
+"""Plots of a fit or a search: curves.png, search.png, TensorBoard."""
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ EXTRA = "tensorboard"
 
 
 def require_board(wanted: bool) -> None:
-    """Make sure that TensorBoard can be written to where that is wanted.
+    """Make sure that TensorBoard is installed if it is requested.
 
     Raises:
         ExtraError: it is not installed.
@@ -30,15 +30,15 @@ def require_board(wanted: bool) -> None:
 
 @contextmanager
 def open_board(run: Path, wanted: bool, epochs: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Open the board of a run where one is wanted; what follows its finished epochs is withdrawn.
+    """Open a run's TensorBoard writer if requested; events after the finished epochs are purged.
 
     Args:
-        run: the run folder; the board's events go into its folder `tensorboard`.
-        wanted: otherwise lines go nowhere.
-        epochs: finished so far.
+        run: the run folder; events go into its folder `tensorboard`.
+        wanted: whether to write; if not, lines are discarded.
+        epochs: number of epochs finished so far.
 
     Yields:
-        A function that takes a line of the log.
+        A function that writes a line of the log.
 
     Raises:
         ExtraError: TensorBoard is not installed.
@@ -77,7 +77,7 @@ _TERMS = {
     "colour_crf": "colour CRF",
     "one_vs_rest": "one against the rest",
 }
-# Blue, vermilion, green, purple, sky blue: told apart by the colour-blind, too (Okabe and Ito).
+# Blue, vermilion, green, purple, sky blue: safe for colour-blind readers (Okabe and Ito).
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 _INK, _FAINT = "#222222", "#8A8A8A"
 
@@ -85,7 +85,7 @@ Log = Sequence[Mapping[str, Any]]
 
 
 def draw_curves(log: Log) -> bytes:
-    """Return the curves of a fit as a PNG, one point an epoch.
+    """Return the curves of a fit as a PNG, one point per epoch.
 
     Args:
         log: the lines of `log.jsonl`, at least one.
@@ -105,11 +105,11 @@ def draw_curves(log: Log) -> bytes:
 
 
 def draw_search(points: Sequence[tuple[Mapping[str, Any], float]], label: str) -> bytes:
-    """Return the scores of a search as a PNG: along its longest axis, a line for each of its other settings.
+    """Return the scores of a search as a PNG: its longest axis is x, every other combination is a line.
 
     Args:
-        points: settings and score of every run that has one.
-        label: of the score.
+        points: (settings, score) of every run that has a score.
+        label: name of the score.
     """
     values = {name: list(dict.fromkeys(settings[name] for settings, _ in points)) for name in points[0][0]}
     along = max(values, key=lambda name: len(values[name]))
@@ -181,15 +181,15 @@ def _draw_schedule(axes: Axes, log: Log) -> None:
     axes.set_ylim(0, 1.15 * max(line["lr"] for line in log) or 1)
     axes.set_ylabel("learning rate", color=_COLOURS[0], fontsize=9)
     if "barrier_t" in log[-1]:
-        other = axes.twinx()
-        _bare(other)
-        _line(other, log, lambda line: line.get("barrier_t"), "t of the barrier", _COLOURS[1])
-        other.set_ylim(0, 1.15 * max(line.get("barrier_t", 0) for line in log))
-        other.set_ylabel("t of the log barrier", color=_COLOURS[1], fontsize=9)
+        twin_axes = axes.twinx()
+        _bare(twin_axes)
+        _line(twin_axes, log, lambda line: line.get("barrier_t"), "t of the barrier", _COLOURS[1])
+        twin_axes.set_ylim(0, 1.15 * max(line.get("barrier_t", 0) for line in log))
+        twin_axes.set_ylabel("t of the log barrier", color=_COLOURS[1], fontsize=9)
 
 
 def _draw_seconds(axes: Axes, log: Log) -> None:
-    """Draw the seconds of each epoch, stacked: steps, and on top waiting for data."""
+    """Draw the seconds of each epoch, stacked: steps below, waiting for data above."""
     waited, spent = (sum(line[f"seconds_{part}"] for line in log) for part in ("data", "compute"))
     share = 100 * waited / (waited + spent or 1)
     _title(axes, f"Seconds an epoch ({share:.1f} % waiting for data)")

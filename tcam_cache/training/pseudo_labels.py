@@ -12,11 +12,11 @@ LEVELS = 256
 
 
 class Regions(NamedTuple):
-    """Where a batch of CAMs lies above its Otsu thresholds.
+    """The pixels of a batch of CAMs above their Otsu thresholds.
 
     Attributes:
-        foreground: (B, H, W) bool, C+; empty where the map is flat. C- is the rest of a map that is not flat.
-        flat: (B,) bool, true where all pixels of a map share one grey level, so that it says nothing.
+        foreground: (B, H, W) bool, C+; all false where the map is flat. C- is the rest of other maps.
+        flat: (B,) bool, true where all pixels of a map have one grey level, so that it has no regions.
     """
 
     foreground: Tensor
@@ -24,17 +24,17 @@ class Regions(NamedTuple):
 
 
 def otsu_threshold(levels: Tensor) -> Tensor:
-    """Return Otsu's threshold of every map; foreground is what lies strictly above it.
+    """Return Otsu's threshold of every map; foreground is strictly above it.
 
     The thresholds are those of `skimage.filters.threshold_otsu` on uint8, the constant itself for a flat map.
     Sums are exact integers. The variances are compared in float64; on MPS, which has none, in float32, where
-    two levels whose variances agree to six digits may be taken for one another.
+    two levels whose variances agree to six digits may be confused.
 
     Args:
-        levels: (B, H, W) grey levels 0..255, uint8 or int64.
+        levels: (B, H, W) uint8 or int64 grey levels, 0..255.
 
     Returns:
-        (B,) int64.
+        (B,) int64 grey levels, 0..255.
 
     >>> otsu_threshold(torch.tensor([[[10, 10, 200], [12, 190, 200]]])).tolist()
     [12]
@@ -44,7 +44,7 @@ def otsu_threshold(levels: Tensor) -> Tensor:
     below, mass_below = counts.cumsum(1), mass.cumsum(1)
     above, mass_above = below[:, -1:] - below, mass_below[:, -1:] - mass_below
     real = torch.float32 if counts.device.type == "mps" else torch.float64
-    # skimage keeps counts in float32, means in float64: following it settles near-ties the same way.
+    # skimage keeps counts in float32 and means in float64: doing the same resolves near-ties the same way.
     gap = mass_below.to(real) / below.clamp(min=1) - mass_above.to(real) / above.clamp(min=1)
     variance = (below.float() * above.float()) * (gap * gap)
     constant = (counts > 0).int().argmax(1)
@@ -55,7 +55,7 @@ def regions(cams: Tensor) -> Regions:
     """Split every CAM at its Otsu threshold (TCAM Eq. 2), on the 8-bit levels floor(255 cam).
 
     Args:
-        cams: (B, H, W) floating point in [0, 1].
+        cams: (B, H, W) floating point CAMs in [0, 1].
 
     >>> regions(torch.tensor([[[0.1, 0.1], [0.9, 0.8]], [[0.5, 0.5], [0.5, 0.5]]])).flat.tolist()
     [False, True]
@@ -77,12 +77,12 @@ _BITS = 31
 
 
 class PseudoLabels(NamedTuple):
-    """The labels of a batch.
+    """The pseudo-labels of a batch.
 
     Attributes:
         labels: (B, H, W) int64, 0 background, 1 foreground, `IGNORE` elsewhere.
-        flat: (B,) bool, true where the CAM is flat and the frame therefore without a label.
-        counts: (B, 2) int64, labelled pixels of background and foreground.
+        flat: (B,) bool, true where the CAM is flat, so that the frame has no label.
+        counts: (B, 2) int64, number of labelled pixels of background and foreground.
     """
 
     labels: Tensor
@@ -103,16 +103,16 @@ def draw_pseudo_labels(
     """Draw foreground pixels by activation, background pixels uniformly, without replacement (TCAM Eq. 3).
 
     Draws are exponential races: the pixels with the smallest E / activation, E ~ Exp(1), are a multinomial
-    draw without replacement. A region smaller than `pixels` is taken whole, an empty one gives no label.
+    draw without replacement. Of a region smaller than `pixels` all pixels are drawn.
 
     Args:
-        cams: (B, H, W) temporal CAMs in [0, 1], on any device.
-        rng_seeds: (B,) int64 on the CPU, one per sample: a draw depends on the sample's map and seed alone.
-        fg_top: foreground comes from this highest fraction of C+, at least one pixel; 1 is all of C+.
-        bg_low: background comes from this lowest fraction of all pixels; None is all of C-.
-        pixels: draws per sample and class.
-        dilate: grow every drawn pixel to 3x3; pixels claimed by both classes are dropped.
-        fg_level: foreground comes from pixels of at least this share of the map's maximum.
+        cams: (B, H, W) floating point temporal CAMs (CAM-TMP) in [0, 1], on any device.
+        rng_seeds: (B,) int64 on the CPU, one per sample: a draw depends only on the sample's map and seed.
+        fg_top: foreground is drawn from this highest fraction of C+, at least one pixel; 1 is all of C+.
+        bg_low: background is drawn from this lowest fraction of all pixels; None is all of C-.
+        pixels: number of pixels to draw per sample and class.
+        dilate: grow every drawn pixel to 3x3; pixels that get both labels become `IGNORE`.
+        fg_level: foreground is drawn from pixels of at least this share of the map's maximum.
 
     >>> cams = torch.tensor([[[0.0, 0.1], [0.1, 1.0]]])
     >>> drawn = draw_pseudo_labels(
@@ -134,21 +134,21 @@ def draw_pseudo_labels(
 def seed_regions(
     cams: Tensor, noise: Tensor, *, fg_top: float, bg_low: float | None, fg_level: float = 0.0
 ) -> Tensor:
-    """Return the pixels that seeds may come from; pixels of one value at a cut are chosen at random.
+    """Return the pixels that seeds may be drawn from; ties at a fraction's limit are broken at random.
 
     Args:
-        cams: (B, H, W) temporal CAMs in [0, 1].
+        cams: (B, H, W) floating point temporal CAMs in [0, 1].
         noise: (B, 2, H, W) int64 in 0..2^31 - 1, independent and uniform.
         fg_top: see `draw_pseudo_labels`.
         bg_low: see `draw_pseudo_labels`.
         fg_level: see `draw_pseudo_labels`.
 
     Returns:
-        (B, 2, H, W) bool, channel 0 for background, 1 for foreground; empty where the map is flat.
+        (B, 2, H, W) bool, channel 0 for background, 1 for foreground; all false where the map is flat.
     """
     foreground, flat = regions(cams)
     background = ~foreground
-    # Each class breaks its ties with the noise that the other class races with, so the two stay independent.
+    # Ties of one class are broken with the noise of the other's race, so that ties and races are independent.
     order = cams.float().abs().view(torch.int32).long()
     if fg_top < 1:
         foreground = _lowest(~order, foreground, noise[:, 0], fg_top)

@@ -15,22 +15,22 @@ from torch import Tensor, distributed, nn
 from tcam_cache.errors import RunError
 from tcam_cache.torchrun import process_count
 
-# Ranks wait for one that is slower, or that writes. One that ends is noticed at once, not by this.
+# Timeout for a rank that is slower or writes files. A rank that ends is noticed at once, without it.
 _PATIENCE = timedelta(days=1)
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """One of the processes that take every step together, each on its share of the batch.
+    """This process among those that take every step together, each on its share of the batch.
 
-    All but `share` must be called by every rank, in the same order. Alone, sums are the values themselves.
+    Every rank must call all methods but `share`, in the same order. With one process sums are the values.
 
     Attributes:
-        rank: position of this process.
-        size: how many there are.
-        local_rank: position among those of this machine; it says which device is this process's own.
-        local_size: how many are on this machine.
+        rank: index of this process, from 0.
+        size: number of processes.
+        local_rank: index among the processes on this machine; it selects this process's device.
+        local_size: number of processes on this machine.
 
     >>> Ranks(rank=1, size=2).share([10, 11, 12]), Ranks().share([10, 11, 12])
     ([11], [10, 11, 12])
@@ -43,11 +43,11 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Tell whether this is the one that writes."""
+        """Return whether this is rank 0, which writes the files."""
         return self.rank == 0
 
     def share(self, batch: Sequence[_T]) -> Sequence[_T]:
-        """Return this rank's part of a batch: as even as can be, empty where there are more ranks."""
+        """Return this rank's part of a batch; parts are as even as possible, and may be empty."""
         return batch[self.rank :: self.size]
 
     def total(self, value: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class Ranks:
         return total
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Give every parameter the sum of its gradients over ranks; a rank without one adds nothing."""
+        """Replace every parameter's gradient by its sum over ranks; a missing gradient counts as zero."""
         if self.size == 1:
             return
         gradients: list[Tensor] = []
@@ -73,7 +73,7 @@ class Ranks:
             gradient.copy_(part.view_as(gradient))
 
     def copy_buffers(self, module: nn.Module) -> None:
-        """Give a module's buffers, such as statistics of batch norms, the values of the first rank's."""
+        """Copy a module's buffers, such as statistics of batch norms, from rank 0 to all ranks."""
         if self.size == 1:
             return
         with _together():
@@ -81,13 +81,13 @@ class Ranks:
                 distributed.broadcast(buffer, src=0)
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
-        """Tell of each flag whether a rank has raised it; no device is waited for."""
+        """Return for each flag whether any rank has set it; does not synchronise the device."""
         if self.size == 1:
             return flags
         return tuple(bool(raised) for raised in self.total(torch.tensor(flags, dtype=torch.int32)))
 
     def gather(self, value: Any) -> list[Any]:
-        """Return every rank's value, in the order of ranks; tensors in it lie on the CPU."""
+        """Return every rank's value, in the order of ranks; their tensors are on the CPU."""
         gathered = [value] * self.size
         if self.size > 1:
             with _together():
@@ -95,7 +95,7 @@ class Ranks:
         return gathered
 
     def from_first(self, make: Callable[[], _T]) -> _T:
-        """Return what the first rank makes, while the others wait."""
+        """Return the value that `make` returns on rank 0, to all ranks."""
         if self.size == 1:
             return make()
         made: list[Any] = [make() if self.is_first else None]
@@ -109,12 +109,12 @@ SINGLE_PROCESS = Ranks()
 
 @contextmanager
 def joined_ranks() -> Iterator[Ranks]:
-    """Join the processes that torchrun has started with this one, or be alone without it.
+    """Join the process group of torchrun; without torchrun, yield a single process.
 
     Sums on CUDA devices go through nccl, all others through gloo.
 
     Raises:
-        RunError: another process has ended before its time.
+        RunError: another process has ended.
     """
     ranks = _started()
     if ranks.size == 1:
@@ -138,7 +138,7 @@ def _started() -> Ranks:
 
 @contextmanager
 def _together() -> Iterator[None]:
-    # A rank that ends closes its connections, which the others see as an error of theirs.
+    # A rank that ends closes its connections, which raises an error in the others.
     try:
         yield
     except RuntimeError as error:
@@ -150,15 +150,15 @@ def _together() -> Iterator[None]:
 
 @dataclass
 class EpochSums:
-    """Sums of an epoch under way; reading one makes the host wait for the device, so only logging does.
+    """Running sums of an epoch; reading them synchronises the device, so only logging does.
 
     Attributes:
-        step: steps taken.
-        losses: the sum of every loss term over steps.
-        broken: for every loss term the first step in which it was not finite, infinity if none.
-        counts: what the task had counted when they were put together.
-        seconds_data: spent waiting for batches.
-        seconds_compute: spent on steps.
+        step: number of steps taken.
+        losses: sum of every loss term over the steps.
+        broken: for every loss term the first step at which it was not finite, infinity if none.
+        counts: the task's counts when the sums were reduced.
+        seconds_data: seconds spent waiting for batches.
+        seconds_compute: seconds spent on steps.
 
     >>> sums = EpochSums()
     >>> for loss in (1.0, 2.0):
@@ -195,18 +195,18 @@ class EpochSums:
         }
 
     def to_state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps: the fields."""
+        """Return the fields, for a checkpoint."""
         return dict(vars(self))
 
     def restore_counts(self, counts: Mapping[str, torch.Tensor]) -> None:
-        """Set a task's counts to what they were when these sums were kept."""
+        """Set a task's counts to the stored values."""
         for name, value in self.counts.items():
             counts[name].copy_(value)
 
     def reduce(self, ranks: Ranks, counts: Mapping[str, torch.Tensor]) -> "EpochSums":
-        """Return the sums over all ranks, which must all call it, with what their tasks have counted.
+        """Return the sums and the tasks' counts over all ranks; every rank must call it.
 
-        Seconds are this rank's.
+        Seconds are not summed: they are this rank's.
         """
         mine = [
             {name: value.clone().cpu() for name, value in kept.items()}
@@ -221,20 +221,20 @@ class EpochSums:
         )
 
     def for_rank(self, ranks: Ranks) -> "EpochSums":
-        """Return a rank's part of the sums that a checkpoint keeps: the first takes them all."""
+        """Return a rank's part of sums from a checkpoint: all of them for rank 0, zeros for the others."""
         return self if ranks.is_first else EpochSums(self.step)
 
 
 def require_finite(sums: EpochSums, model: nn.Module, epoch: int) -> None:
-    """Make sure that no loss and no weight of a fit has left the finite numbers.
+    """Make sure that all losses and weights of a fit are finite.
 
     Args:
         sums: of the epoch.
-        model: what is fitted.
+        model: the fitted module.
         epoch: counted from 0.
 
     Raises:
-        RunError: one has; the terms that were the first to, or the weights, are named.
+        RunError: some are not; the first such loss terms, or the weights, are named.
     """
     steps = {name: float(step) for name, step in sums.broken.items()}
     first = min(steps.values(), default=math.inf)

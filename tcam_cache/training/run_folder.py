@@ -1,4 +1,4 @@
-"""RUN: the folder of a fit, with its settings, its log and its checkpoints, readable at any moment."""
+"""RUN: the folder of a fit: settings, log and checkpoints, consistent at any moment."""
 
 import io
 import json
@@ -22,11 +22,11 @@ VAL_LOSS = "val_loss"
 
 
 class RunFolder:
-    """Keep a fit on disk: `config.json`, `log.jsonl`, `last.pt` and one checkpoint per selection.
+    """The files of a fit: `config.json`, `log.jsonl`, `last.pt` and one checkpoint per selection.
 
     Args:
         path: the folder.
-        writes: whether what is to be saved or written is; of several ranks only the first does.
+        writes: whether this process writes files; of several ranks only rank 0 does.
     """
 
     def __init__(self, path: Path, writes: bool = True) -> None:
@@ -36,17 +36,17 @@ class RunFolder:
     def begin(
         cls, path: Path, config: Mapping[str, Any], resume: bool, inputs: Mapping[str, Any] | None = None
     ) -> "RunFolder":
-        """Start a run in an empty or absent folder, or go on with the one that is there.
+        """Start a run in an empty or absent folder, or resume the existing one.
 
         Args:
             path: the folder.
             config: the run's settings.
-            resume: whether to go on with a run.
-            inputs: what the run learns from, as JSON-able values; it may not change when it goes on.
+            resume: whether to resume a run.
+            inputs: digests of the training data, as JSON values; they must be equal on resume.
 
         Raises:
-            RunError: the folder holds a run and `resume` is not set, holds something else, holds no run to go
-                on with, or holds one with other settings (named) or with settings that were removed.
+            RunError: the folder holds a run and `resume` is not set, holds other files, holds no run to
+                resume, or one with other settings (named) or with settings that were removed.
         """
         run = cls(path)
         if run.path.is_file():
@@ -82,7 +82,7 @@ class RunFolder:
         return {key: value for key, value in self._stored().items() if key != "inputs"}
 
     def inputs(self) -> dict[str, Any]:
-        """Return what the run learns from; nothing where an earlier version kept none.
+        """Return the digests of the training data; empty for a run of an earlier version.
 
         Raises:
             RunError: it cannot be read.
@@ -107,15 +107,15 @@ class RunFolder:
             raise RunError(f"{self.path} has no {name}.pt: no epoch was finished. Run train again.")
         try:
             return torch.load(self._file(f"{name}.pt"), map_location="cpu", weights_only=True)
-        except Exception as error:  # A damaged pickle fails in whatever way its bytes happen to spell.
+        except Exception as error:  # A damaged pickle can raise any exception.
             raise self._damaged(f"{name}.pt") from error
 
     def has(self, name: str) -> bool:
-        """Tell whether `name`.pt is there."""
+        """Return whether `name`.pt exists."""
         return self._file(f"{name}.pt").is_file()
 
     def log(self) -> list[dict[str, Any]]:
-        """Return the log, one mapping an epoch.
+        """Return the log, one mapping per epoch.
 
         Raises:
             RunError: it cannot be read.
@@ -123,7 +123,7 @@ class RunFolder:
         return self._parsed("log.jsonl", _json_lines) if self._file("log.jsonl").is_file() else []
 
     def write_log(self, lines: list[dict[str, Any]]) -> None:
-        """Write the log whole, so that it always agrees with `last.pt`."""
+        """Write the whole log, so that it always agrees with `last.pt`."""
         self.write("log.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
 
     def write(self, name: str, content: bytes) -> None:
@@ -174,6 +174,6 @@ def _json_lines(text: str) -> list[dict[str, Any]]:
 
 
 def split_hashes(manifest: Manifest, config: FitConfig) -> dict[str, str]:
-    """Return what tells whether a fit that goes on still learns from, and is chosen by, the same shots."""
+    """Return digests of the training and validation shots, compared when a fit is resumed."""
     splits = {"train": config.train_split, "val": config.val_split}
     return {name: sha256_of([shot.id for shot in manifest.split(split)]) for name, split in splits.items()}

@@ -21,12 +21,12 @@ class Draw(NamedTuple):
     """One frame an epoch draws.
 
     Attributes:
-        shot: position of the shot in the list that is trained on.
-        t: position of the frame in that shot.
-        seed: of everything random about this frame alone (pseudo-labels), so that neither the batch it falls
-            into nor the worker that loads it changes it.
-        clip: seed of what the frames of its clip share (crop and flip): that of the clip's first frame, and
-            therefore a frame's own where it stands alone.
+        shot: index of the shot in the list of training shots.
+        t: index of the frame in that shot.
+        seed: of the frame's own random draws (pseudo-labels); they depend neither on its batch nor on the
+            worker that loads it.
+        clip: seed of the draws that the frames of a clip share (crop and flip), equal to `seed` of the
+            clip's first frame.
     """
 
     shot: int
@@ -55,19 +55,19 @@ def draw_epoch(
 ) -> list[list[Draw]]:
     """Draw an epoch: random frames of every shot, without repeats, in random order (paper, Sec. 4.1).
 
-    With `together` > 1 clips of so many consecutive frames are drawn instead, and their order is random. They
-    do not overlap where the shot has room for them, and never start at the same frame.
+    With `together` > 1, clips of so many consecutive frames are drawn instead, in random order. Clips of one
+    shot never start at the same frame, and do not overlap if the shot is long enough.
 
     Args:
         lengths: number of frames of each shot.
-        frames_per_shot: frames to draw of each (all of a shorter shot), rounded up to whole clips; 1 in the
+        frames_per_shot: frames to draw per shot (all of a shorter one), rounded up to whole clips; 1 in the
             paper.
         seed: of the run.
         epoch: counted from 0; the draws depend on seed and epoch alone.
         together: frames of a clip; a shorter shot is one clip as a whole.
 
     Returns:
-        The clips, each with its frames in time order; of one frame each in the paper.
+        The clips, each with its frames in time order; one frame per clip in the paper.
 
     >>> draw_epoch([1], 3, seed=0, epoch=0)[0][0][:2]
     (0, 0)
@@ -84,12 +84,12 @@ def draw_epoch(
     clips = []
     for shot, times in chosen:
         own = [next(seeds) for _ in times]
-        clips.append([Draw(shot, t, one, own[0]) for t, one in zip(times, own, strict=True)])
+        clips.append([Draw(shot, t, seed_t, own[0]) for t, seed_t in zip(times, own, strict=True)])
     return [clips[index] for index in rng.permutation(len(clips))]
 
 
 def clips_of_shot(length: int, frames_per_shot: int, together: int) -> int:
-    """Return how many clips an epoch draws of a shot: enough for its frames that are asked for.
+    """Return the number of clips that an epoch draws from a shot, enough for `frames_per_shot` frames.
 
     >>> clips_of_shot(9, 1, 1), clips_of_shot(9, 5, 4), clips_of_shot(9, 20, 4), clips_of_shot(3, 20, 4)
     (1, 2, 3, 1)
@@ -98,7 +98,7 @@ def clips_of_shot(length: int, frames_per_shot: int, together: int) -> int:
 
 
 def draw_crop(seed: int, resize_size: int, size: int) -> Crop:
-    """Draw the random crop and flip of one clip: any position, mirrored half of the time."""
+    """Draw the random crop and flip of one clip: uniform position, mirrored with probability 1/2."""
     rng = np.random.default_rng([seed, 0])
     y, x = rng.integers(resize_size - size + 1, size=2)
     return Crop(int(y), int(x), size, bool(rng.random() < 0.5))
@@ -106,8 +106,8 @@ def draw_crop(seed: int, resize_size: int, size: int) -> Crop:
 
 def _draw_times(rng: np.random.Generator, length: int, frames_per_shot: int, together: int) -> list[range]:
     number, size = clips_of_shot(length, frames_per_shot, together), min(together, length)
-    # Starts are drawn as if every clip were one frame; the others' frames then push them apart. All ways to
-    # lie side by side are so equally likely. Where there is no room for that, clips may overlap.
+    # Starts are drawn as if every clip had one frame, then shifted by the lengths of the clips before them.
+    # So all placements without overlap are equally likely. In a shot too short for that, clips may overlap.
     push = size - 1 if number * size <= length else 0
     starts = rng.choice(length - size + 1 - push * (number - 1), size=number, replace=False)
     starts = starts + push * starts.argsort().argsort()
@@ -118,11 +118,11 @@ class Sample(NamedTuple):
     """A training sample, or a batch of them with a leading axis B.
 
     Attributes:
-        rgb: (3, S, S) uint8, the crop, not normalised.
-        cam: (S, S) float32 in [0, 1], the CAM-TMP of the same crop; (0,) where no CAMs are used.
-        tag: class index of the video's tag.
-        seed: of the sample's own random draws.
-        clip: the same for the frames of one clip, which stand beside each other in a batch.
+        rgb: (3, S, S) uint8 RGB 0..255, the crop, not normalised.
+        cam: (S, S) float32 in [0, 1], the CAM-TMP under the same crop and flip; (0,) without CAMs.
+        tag: () int64, class index of the video's tag.
+        seed: () int64, seed of the sample's own random draws.
+        clip: () int64, equal for the frames of one clip, which are neighbours in the batch.
     """
 
     rgb: torch.Tensor
@@ -169,11 +169,11 @@ class TrainingSamples(Dataset):
 
 
 class EpochBatches:
-    """Batches of one epoch after another, loaded by worker processes that live as long as this object.
+    """The batches of successive epochs, loaded by worker processes that live as long as this object.
 
-    Of every batch a rank gets its share, which may be empty where the last batch is smaller than the others.
-    Batches and shares are made of whole clips of `together` frames, of which a batch has room for
-    batch_size / together; clips of shorter shots leave some of it empty.
+    Each rank gets its share of every batch; of a small last batch it may be empty. Batches and shares consist
+    of whole clips of `together` frames, batch_size / together clips per batch; clips of shorter shots make a
+    batch smaller.
     """
 
     def __init__(
@@ -190,10 +190,10 @@ class EpochBatches:
         self.loader = loader_of(_BatchSamples(samples), workers, self.plan)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Sample]:
-        """Iterate over the batches of an epoch, counted from 0, from a step on.
+        """Iterate over the batches of an epoch, counted from 0, starting at `first_step`.
 
         Raises:
-            TcamCacheError: whatever the sources raise, the same from a worker as from this process.
+            TcamCacheError: any error of the frame and CAM sources, from a worker or from this process.
             WorkerError: a worker was killed.
         """
         return self.of_steps(epoch, range(first_step, len(self)))
@@ -211,7 +211,7 @@ class EpochBatches:
         for batch in loaded(self.loader):
             if isinstance(batch, TcamCacheError):
                 try:
-                    # Where tblib is at work (dask brings it) a worker's traceback travels, with its frames.
+                    # If tblib is installed (dask brings it), the worker's traceback is pickled too; drop it.
                     raise batch.with_traceback(None)
                 finally:
                     del batch  # its traceback holds this frame: the workers would outlive their loader
@@ -228,7 +228,7 @@ class EpochBatches:
 
 
 class _BatchSamples(Dataset):
-    """Load the samples of a batch, or return the error: raised in a worker, it would become a traceback."""
+    """Load the samples of a batch, or return the error: raised in a worker, it would lose its type."""
 
     def __init__(self, samples: TrainingSamples) -> None:
         self.samples = samples

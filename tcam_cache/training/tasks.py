@@ -24,8 +24,8 @@ class ClassifierTask:
 
     Args:
         classifier: has `stages`, `head` and `forward(images in [0, 1]) -> logits`.
-        config: learning rates; with `freeze_backbone` the head alone is fitted and batch norms stand still.
-        device: where steps run.
+        config: learning rates; with `freeze_backbone` only the head is fitted and batch norms stay fixed.
+        device: the device of the steps.
     """
 
     def __init__(self, classifier: Classifier, config: ClassifierConfig, device: torch.device) -> None:
@@ -48,13 +48,13 @@ class ClassifierTask:
         return [{"params": [p for stage in early for p in stage.parameters()], "scale": 1.0}, fast]
 
     def start_epoch(self, epoch: int) -> dict[str, float]:
-        """Put what is fitted into training mode."""
+        """Put the fitted modules into training mode."""
         self.classifier.train()
         self.classifier.stages.train(not self.frozen)
         return {}
 
     def losses(self, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Return the cross-entropy of the frames' tags, or the mean logistic loss of each tag against all."""
+        """Return the cross-entropy of the frames' tags, or the mean of the one-vs-rest logistic losses."""
         tags = on_device(batch.tag, self.device)
         with autocast(self.device):
             logits = self.classifier(as_images(batch.rgb, self.device)).float()
@@ -69,11 +69,11 @@ class DecoderTask:
 
     Args:
         encoder: the frozen classifier; has `features(images in [0, 1]) -> list of tensors`.
-        decoder: what is fitted.
-        config: sampling of pseudo-labels, weights of the terms, schedule of the barrier, precision; whether
-            the networks are compiled.
-        device: where steps run.
-        ranks: who else takes every step; `losses` are then this rank's part of the batch's.
+        decoder: the fitted module.
+        config: sampling of pseudo-labels, weights of the terms, schedule of the barrier, precision, and
+            whether the networks are compiled.
+        device: the device of the steps.
+        ranks: the processes that take every step; `losses` returns this rank's part.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class DecoderTask:
         self.counts = {"flat_frames": torch.zeros((), dtype=torch.int64, device=device)}
 
     def model(self) -> nn.Module:
-        """Return the decoder; the encoder never changes."""
+        """Return the decoder; the encoder is frozen."""
         return self.decoder
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -102,7 +102,7 @@ class DecoderTask:
         return [{"params": list(self.decoder.parameters()), "scale": 1.0}]
 
     def start_epoch(self, epoch: int) -> dict[str, float]:
-        """Raise the barrier's t and put the decoder into training mode."""
+        """Set the barrier's t of the epoch and put the decoder into training mode."""
         config = self.config
         self.t = barrier_t(epoch, config.barrier_t, config.barrier_growth, config.barrier_cap)
         self.counts["flat_frames"].zero_()
@@ -112,7 +112,7 @@ class DecoderTask:
     def losses(self, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Return cross-entropy, CRF and size terms of a batch, on freshly drawn pseudo-labels.
 
-        Frames with a flat CAM, which have no pseudo-label, are counted.
+        Counts frames with a flat CAM, which have no pseudo-labels.
         """
         if not len(batch.tag):
             return shared_terms({}, batch.cam.to(self.device), self.config.cross_entropy, self.ranks)
@@ -122,9 +122,9 @@ class DecoderTask:
 
     @torch.no_grad()
     def validation_losses(self, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Return what `losses` would in evaluation mode, with the barrier of the first epoch; count nothing.
+        """Return the losses in evaluation mode, with the barrier of the first epoch and without counting.
 
-        The terms of two epochs can so be compared.
+        So the terms of two epochs can be compared.
         """
         self.decoder.eval()
         return self._terms(batch, self.config.barrier_t, generator)[0]
@@ -133,15 +133,15 @@ class DecoderTask:
         """Return the decoder's (B, 2, H, W) logits of (B, 3, H, W) images in [0, 1].
 
         Raises:
-            ConfigError: the networks are to be compiled and cannot be.
+            ConfigError: the networks should be compiled, but that fails.
         """
         try:
-            # The decoder may take these: each goes into a concatenation first, so that autograd keeps none.
+            # Inference tensors are safe for the decoder: each is concatenated first, so autograd saves none.
             with torch.inference_mode():
                 features = self._features(images)
             return self._decode(features, images)
         except TorchDynamoException as error:
-            reason = " ".join(str(error).strip().split("\n")[:2])  # the first says which backend, no more
+            reason = " ".join(str(error).strip().split("\n")[:2])  # the first line names only the backend
             raise ConfigError(
                 f"torch.compile cannot compile encoder and decoder here ({reason}). Leave --compile out, or "
                 "install a C++ compiler."
@@ -168,7 +168,7 @@ class DecoderTask:
 
 
 def autocast(device: torch.device, amp: str = "auto") -> torch.autocast:
-    """Return the context of a precision, "bf16" or "none"; "auto" is bf16 on CUDA, where it is faster."""
+    """Return the autocast context of a precision, "bf16" or "none"; "auto" is bf16 on CUDA only."""
     mixed = amp == "bf16" or (amp == "auto" and device.type == "cuda")
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed)
 
@@ -177,9 +177,9 @@ class ValidationLoss:
     """Return the decoder's mean loss on a split: the same frames, crops and pseudo-labels in every epoch.
 
     Args:
-        task: whose decoder is judged.
-        batches: of the split, whole ones.
-        ranks: who deals them out among themselves; all must call it, and all get the mean.
+        task: holds the decoder to validate.
+        batches: whole batches of the split.
+        ranks: the processes that share the batches; all must call it, and all get the mean.
     """
 
     def __init__(self, task: DecoderTask, batches: EpochBatches, ranks: Ranks = SINGLE_PROCESS) -> None:

@@ -1,1 +1,1 @@
-"""A cache in other forms: one HDF5 file, a folder again, an xarray data set."""
+"""Export a cache: to one HDF5 file, to a folder, to an xarray dataset."""

@@ -1,4 +1,4 @@
-"""Write everything finished of one cache, such as an HDF5 file, into a folder as a build makes it."""
+"""Copy the finished shots of a cache, such as an HDF5 file, into a cache folder."""
 
 from tcam_cache.cache.contents import Contents, finished_shots, iter_verified_shots
 from tcam_cache.cache.format import STAT_COLUMNS
@@ -9,12 +9,12 @@ from tcam_cache.records import ShotCams
 
 
 def copy_cache(contents: Contents, path: Place) -> None:
-    """Write the finished shots of a cache into a folder; see `CamCache.to_zarr`."""
+    """Write the finished shots of a cache into a cache folder; see `CamCache.to_zarr`."""
     commits = finished_shots(contents)
     attachments = {name: contents.attachment(name) for name in contents.marker.attachments}
     writer = CamWriter.create(path, contents.plan, attachments)
-    wanted = {shot.id for shot in writer.pending()}
-    left = {at: commit for at, commit in commits.items() if commit.shot in wanted}
+    pending_ids = {shot.id for shot in writer.pending()}
+    left = {at: commit for at, commit in commits.items() if commit.shot in pending_ids}
     with progress_bar(sum(commit.frames for commit in left.values()), "copying the CAMs", "frame") as bar:
         for at, maps, stats in iter_verified_shots(contents, left):
             raw_min, raw_max, flat = stats[:, : len(STAT_COLUMNS)].T

@@ -1,4 +1,4 @@
-"""A cache as one HDF5 file, which opens as a cache of the same numbers."""
+"""Export a cache to one HDF5 file, which opens as a cache with the same numbers."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +21,7 @@ from tcam_cache.progress import progress_bar
 class Sink:
     """A file-like object that h5py writes to.
 
-    The first error is kept and nothing more is written; `settle` raises it once HDF5 has closed the file.
+    After the first error nothing more is written; `settle` raises that error once HDF5 has closed the file.
     """
 
     def __init__(self, raw: FileIO) -> None:
@@ -40,10 +40,10 @@ class Sink:
         self._attempt(lambda: self._raw.truncate(size))
 
     def flush(self) -> None:
-        """Do nothing: nothing is held back."""
+        """Do nothing: writes are not buffered."""
 
     def settle(self) -> None:
-        """Raise what went wrong, if anything did."""
+        """Raise the first error, if there was one."""
         if self._error is not None:
             raise self._error
 
@@ -51,10 +51,10 @@ class Sink:
         while rest:
             rest = rest[self._raw.write(rest) :]
 
-    def _attempt(self, deed: Callable[[], Any]) -> None:
+    def _attempt(self, action: Callable[[], Any]) -> None:
         try:
             if self._error is None:
-                deed()
+                action()
         except BaseException as error:
             self._error = error
 
@@ -69,7 +69,7 @@ HOW = (
     "its tag is class[label[i]]. A shot whose sha256 is empty was not finished and owns no rows. "
     "Order of axes as C has it; MATLAB and R show them reversed."
 )
-# Chunks are a trade between windows of two frames, which want few rows, and compression.
+# A compromise: windows of two frames need small chunks, compression needs large ones.
 CHUNK_ROWS = 32
 TEXT_LIMIT = 16_000
 
@@ -105,7 +105,7 @@ def _write(sink: Sink, contents: Contents, commits: Mapping[int, Commit]) -> Non
 
 
 def _without_gaps(index: ShotIndex, commits: Mapping[int, Commit]) -> ShotIndex:
-    """Return the index of finished shots that follow one another; unfinished ones keep their length alone."""
+    """Return the index with rows for finished shots only, without gaps; unfinished ones keep their length."""
     rows = [length if position in commits else 0 for position, length in enumerate(index.lengths)]
     return replace(index, starts=tuple(accumulate(rows, initial=0))[:-1])
 
@@ -124,7 +124,7 @@ def _facts(contents: Contents, commits: Mapping[int, Commit]) -> dict[str, Any]:
 
 
 def _attributes(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as attributes: numbers and texts as they are, all else as JSON; what is long is cut."""
+    """Return values as HDF5 attributes: numbers and text as they are, others as JSON; long text is cut."""
     plain = {
         name: value if isinstance(value, str | int | float) else json.dumps(value)
         for name, value in values.items()
@@ -167,7 +167,7 @@ def _write_texts(file: "h5py.File", name: str, values: Any) -> None:
 def _frames(
     file: "h5py.File", contents: Contents, index: ShotIndex, commits: Mapping[int, Commit]
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """Declare the arrays of the frame axis, then yield each shot's rows, maps and statistics."""
+    """Create the arrays of the frame axis, then yield each shot's rows, maps and statistics."""
     total, size = sum(index.lengths[at] for at in commits), contents.marker.map_size
     rows = min(CHUNK_ROWS, chunk_frames(size), total)
     shapes = {

@@ -1,4 +1,4 @@
-"""A cache as an xarray dataset: named axes, a coordinate for all that is known of a frame, no padding."""
+"""A cache as an xarray dataset: named axes, coordinates of every frame, no padding."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,1 +1,1 @@
-"""Where a cache lies: a folder, a URL, or an HDF5 file, behind one set of verbs."""
+"""Storage of a cache: a folder, a URL or an HDF5 file, behind one interface."""

@@ -1,4 +1,4 @@
-"""The Zarr arrays of one cache: opened when first needed, read in whole slices, written in whole chunks."""
+"""The Zarr arrays of one cache: opened on first use, read in slices, written in whole chunks."""
 
 import os
 from abc import ABC, abstractmethod
@@ -16,7 +16,7 @@ from tcam_cache.errors import CacheError, StorageError
 
 
 class Columns(ABC):
-    """The arrays of one cache by name, whatever keeps them: rows of the frame axis, columns of the index."""
+    """The interface of a cache's arrays: rows of the frame axis, columns of the index of shots."""
 
     @abstractmethod
     def column(self, name: str, rows: slice = slice(None)) -> np.ndarray:
@@ -27,7 +27,7 @@ class Columns(ABC):
         """
 
     def read(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Return maps (m, h, w) float16 and statistics (m, k) float32 of some rows; NaN where there are none.
+        """Return maps (m, h, w) float16 and statistics (m, k) float32 of rows; NaN where a chunk is missing.
 
         Raises:
             CacheError: a chunk is damaged.
@@ -35,7 +35,7 @@ class Columns(ABC):
         return self.column(CAM, rows), self.column(STATS, rows)
 
     def metadata(self, name: str) -> dict[str, Any] | None:
-        """Return the metadata of one array as Zarr has it, or None where nothing is kept in Zarr.
+        """Return the Zarr metadata of one array, or None for a storage without Zarr.
 
         Raises:
             CacheError: the array is missing or damaged.
@@ -43,7 +43,7 @@ class Columns(ABC):
         return None
 
     def attributes(self) -> dict[str, Any] | None:
-        """Return the attributes of the group that holds the arrays, or None where nothing is kept in Zarr.
+        """Return the attributes of the arrays' Zarr group, or None for a storage without Zarr.
 
         Raises:
             CacheError: the group is missing or damaged.
@@ -51,17 +51,17 @@ class Columns(ABC):
         return None
 
     def index(self, classes: tuple[str, ...]) -> ShotIndex:
-        """Return the index of the shots, as it is stored."""
+        """Return the stored index of shots."""
         names, videos, splits = (tuple(map(str, self.column(name))) for name in ("shot", "video", "split"))
         starts, lengths, labels = (self.column(name).tolist() for name in ("shot_start", "row_size", "label"))
-        # A label that is no class comes of damage, which the digest of the index shows.
+        # A label outside the classes is damage; the digest of the index reports it.
         known = dict(enumerate(classes))
         tags = tuple(known.get(label, "") for label in labels)
         return ShotIndex(names, tags, videos, splits, tuple(starts), tuple(lengths))
 
 
 class Arrays(Columns):
-    """Reads and writes rows of the frame axis; every process that holds one opens it for itself."""
+    """Reads and writes rows of the frame axis; every process opens the arrays for itself."""
 
     def __init__(self, objects: WritableObjects, *, read_only: bool = True) -> None:
         self._objects = objects
@@ -93,10 +93,10 @@ class Arrays(Columns):
             return zarr.open_group(store, mode="r", zarr_format=3).attrs.asdict()
 
     def write(self, start: int, maps: np.ndarray, stats: np.ndarray) -> None:
-        """Write one shot's rows, padded with NaN to whole chunks, so that no writer reads another's chunk.
+        """Write one shot's rows, padded with NaN to whole chunks, so that shots never share a chunk.
 
         Raises:
-            StorageError: the write is refused.
+            StorageError: the write fails.
         """
         for name, values in ((CAM, maps), (STATS, stats)):
             array = self._array(name)
@@ -107,7 +107,7 @@ class Arrays(Columns):
 
     @contextmanager
     def _damages(self, name: str) -> Iterator[None]:
-        # A damaged chunk or metadata file can surface as nearly any exception of Zarr and its codecs.
+        # Zarr and its codecs raise nearly any exception for a damaged chunk or metadata file.
         try:
             yield
         except StorageError:

@@ -1,4 +1,4 @@
-"""Objects that are files of one folder: the only place of this room that touches the local file system."""
+"""Objects as files of a local folder; the rest of the cache reaches the file system only through this."""
 
 import asyncio
 import fcntl
@@ -25,7 +25,7 @@ PARTIAL = ".partial"
 
 @dataclass(frozen=True)
 class FolderObjects(WritableObjects):
-    """The files below a folder; a put is durable, too."""
+    """The files below a folder; writes are durable as well as atomic."""
 
     root: Path
 
@@ -39,30 +39,30 @@ class FolderObjects(WritableObjects):
         return str(self.root / name)
 
     def kind(self) -> str | None:
-        """Tell whether a "folder" or a "file" stands at the place, or nothing."""
+        """Return whether the place is a "folder" or a "file", or None if it does not exist."""
         if self.root.is_dir():
             return "folder"
         return "file" if self.root.exists() else None
 
     def put(self, name: str, data: bytes) -> None:
-        """Write one file: whole, or not at all."""
+        """Write one file atomically."""
         files.write_bytes(self.root / name, data)
 
     def remove(self, name: str) -> None:
-        """Remove one file, if it is there."""
+        """Remove one file, if it exists."""
         with files.storage_errors(self.root / name):
             (self.root / name).unlink(missing_ok=True)
 
     @contextmanager
     def exclusive(self, name: str) -> Iterator[None]:
-        """Let one writer at a time, of all processes, make a file; one that is killed gives its turn up."""
+        """Hold an exclusive lock on a file across processes; a killed process releases it."""
         path = self.root / name
         files.make_folder(path.parent)
         lock = path.with_name(f".{path.name}.lock{PARTIAL}")
         with files.storage_errors(lock):
             descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT, 0o666)
         try:
-            # Some network disks know no locks.
+            # Some network disks have no locks.
             with suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
@@ -80,7 +80,7 @@ class FolderObjects(WritableObjects):
             raise _unreadable(self.root / name, error) from error
 
     def get_range(self, name: str, start: int, stop: int | None) -> bytes | None:
-        """Return some bytes of one file, to its end for None, or None when there is no such file."""
+        """Return bytes start to stop (None: the end) of one file, or None when there is no such file."""
         try:
             with (self.root / name).open("rb") as file:
                 file.seek(start)
@@ -91,24 +91,24 @@ class FolderObjects(WritableObjects):
             raise _unreadable(self.root / name, error) from error
 
     def names(self, folder: str = "") -> tuple[str, ...]:
-        """Return the names right below a folder, sorted, without unfinished writes and what systems leave."""
+        """Return the sorted names in a folder, without unfinished writes and operating systems' files."""
         try:
-            found = [entry.name for entry in (self.root / folder).iterdir()]
+            entries = [entry.name for entry in (self.root / folder).iterdir()]
         except (FileNotFoundError, NotADirectoryError):
             return ()
         except OSError as error:
             raise _unreadable(self.root / folder, error) from error
-        return tuple(sorted(name for name in found if not left_behind(name)))
+        return tuple(sorted(name for name in entries if not left_behind(name)))
 
     def sweep(self, older_than: float) -> None:
-        """Remove unfinished writes whose last change is that many seconds ago; younger ones may be alive."""
+        """Remove unfinished writes older than so many seconds; newer ones may be of a running writer."""
         for path, facts in self._files():
             if path.name.endswith(PARTIAL) and facts.st_mtime < time.time() - older_than:
                 with files.storage_errors(path):
                     path.unlink(missing_ok=True)
 
     def size(self) -> tuple[int, int]:
-        """Return the bytes and the number of all files."""
+        """Return the total bytes and the number of files."""
         sizes = [facts.st_size for _, facts in self._files()]
         return sum(sizes), len(sizes)
 
@@ -124,7 +124,7 @@ class FolderObjects(WritableObjects):
         for folder, _, names in os.walk(self.root):
             for name in names:
                 path = Path(folder, name)
-                # A running writer renames its unfinished files while they are listed.
+                # A running writer may rename its temporary files while this lists them.
                 with suppress(FileNotFoundError):
                     yield path, path.stat()
 
@@ -134,13 +134,13 @@ def _unreadable(path: Path, error: OSError) -> CacheError:
 
 
 class _DurableStore(LocalStore):
-    """Zarr's folder, whose chunks reach the disk before the commit record does, even if the power fails."""
+    """A local Zarr store that syncs every chunk to disk before its commit record is written."""
 
     def set_sync(self, key: str, value: "Buffer") -> None:
-        """Write one chunk: whole, or not at all."""
+        """Write one chunk atomically."""
         self._check_writable()
         files.write_bytes(self.root / key, value.to_bytes())
 
     async def set(self, key: str, value: "Buffer") -> None:
-        """Write one chunk: whole, or not at all."""
+        """Write one chunk atomically."""
         await asyncio.to_thread(self.set_sync, key, value)

@@ -1,14 +1,14 @@
-"""A cache in one HDF5 file: what it looks like, and the twins that let it be read like a folder.
+"""A cache in one HDF5 file: its layout, and the classes that read it like a cache folder.
 
 cam                (frame, y, x) float16: the maps of every finished shot, one shot after the other
 frame_stats        (frame, stat) float32: raw_min, raw_max, flat, one logit per class
 shot video split shot_start row_size label      (shot): the index; rows of `cam` count from 0
-sha256 flat_frames (shot): what vouches for a shot; "" where it is not finished, and has no rows
+sha256 flat_frames (shot): from the commit record; "" for an unfinished shot, which has no rows
 class stat y x     coordinates; y and x are pixel centres in [0, 1]
 files/NAME         cache.json and the attached files, byte for byte
-settings recorded  groups whose attributes say how the numbers were made, and where
+settings recorded  groups whose attributes say how and where the numbers were made
 
-A killed writer can spoil a whole HDF5 file: it is written at once by an export, and never changed.
+A killed writer can destroy a whole HDF5 file: an export writes it in one go, and it is never changed.
 """
 
 import json
@@ -35,7 +35,7 @@ DIGESTS, FLATS = "sha256", "flat_frames"
 
 
 class H5File:
-    """An HDF5 file of ours; every process that holds one opens it for itself, when it is first needed."""
+    """An exported HDF5 file; every process opens it for itself on first use."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -48,7 +48,7 @@ class H5File:
         """Return the h5py.Dataset or h5py.Group that has a name in the file, or None.
 
         Raises:
-            CacheError: the file is no HDF5 file, cut short, or another program's.
+            CacheError: the file is not HDF5, is truncated, or is from another program.
         """
         if self._opened[0] != os.getpid():
             self._opened = (os.getpid(), _open(self.path))
@@ -63,7 +63,7 @@ class H5File:
 
 @dataclass(frozen=True)
 class H5Objects(Objects):
-    """The objects of a cache's folder, by the same names, out of the file; read only."""
+    """Reads the objects of a cache folder, under the same names, from the file."""
 
     file: H5File
 
@@ -73,11 +73,11 @@ class H5Objects(Objects):
         return self.file.path
 
     def where(self, name: str = "") -> str:
-        """Return how an object of the file is named in messages."""
+        """Return the name of an object of the file for messages."""
         return f"{name} in {self.place}" if name else str(self.place)
 
     def kind(self) -> str | None:
-        """Tell that it is a "file"."""
+        """Return "file"."""
         return "file"
 
     def get(self, name: str) -> bytes | None:
@@ -88,17 +88,17 @@ class H5Objects(Objects):
         return None if data is None else data[()].tobytes()
 
     def names(self, folder: str = "") -> tuple[str, ...]:
-        """Return the names right below a folder, sorted."""
+        """Return the sorted names in a folder."""
         if folder == COMMITS:
             return tuple(name.removeprefix(f"{COMMITS}/") for name in self._records)
         return () if folder else (COMMITS, *self.file.get(FILES))
 
     def repair_hint(self, name: str) -> str:
-        """Say what mends damage: nothing in here does."""
+        """Return what to do about damage: the file itself cannot be repaired."""
         return "export the cache again"
 
     def size(self) -> tuple[int, int]:
-        """Return the bytes of the file, and that it is one."""
+        """Return the bytes of the file, and 1, the number of files."""
         return self.place.stat().st_size, 1
 
     @cached_property
@@ -115,7 +115,7 @@ class H5Objects(Objects):
 
 
 class H5Arrays(Columns):
-    """The arrays of a cache out of the file; read only."""
+    """Reads the arrays of a cache from the file."""
 
     def __init__(self, file: H5File) -> None:
         self._file = file
@@ -126,7 +126,7 @@ class H5Arrays(Columns):
         Raises:
             CacheError: the array is missing or damaged.
         """
-        # A damaged file can surface as nearly any exception of h5py.
+        # h5py raises nearly any exception for a damaged file.
         try:
             dataset = self._file.get(name)
             return dataset.asstr()[rows] if dataset.dtype.kind == "O" else dataset[rows]
@@ -139,7 +139,7 @@ class H5Arrays(Columns):
 
 
 def _leads_out(file: "h5py.File", name: str) -> bool:
-    """Return whether a link on the way to a name, or the storage of the array there, is outside the file."""
+    """Return whether a link on the path to a name, or the array's storage, points outside the file."""
     import h5py
 
     parts = name.split("/")
@@ -149,8 +149,8 @@ def _leads_out(file: "h5py.File", name: str) -> bool:
             return False
         if not isinstance(link, h5py.HardLink):
             return True
-    found = file.get(name)
-    return isinstance(found, h5py.Dataset) and bool(found.external or found.is_virtual)
+    item = file.get(name)
+    return isinstance(item, h5py.Dataset) and bool(item.external or item.is_virtual)
 
 
 def _open(path: Path) -> "h5py.File":
@@ -160,7 +160,7 @@ def _open(path: Path) -> "h5py.File":
         try:
             file = h5py.File(path, "r")
         except BlockingIOError:
-            # Another program holds a lock, or the disk knows none: an exported file needs none to be read.
+            # Another program holds a lock, or the disk supports none: reading an exported file needs no lock.
             file = h5py.File(path, "r", locking=False)
         form = file.attrs.get("format")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Named objects below one place: all that this room asks of a disk, a store elsewhere, an exported file."""
+"""The interface of a storage: named objects in a folder, a remote store or an exported file."""
 
 import os
 from abc import ABC, abstractmethod
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 class Objects(ABC):
-    """Get whole objects by name, with "/" between folders. Picklable."""
+    """Reads whole objects by name, with "/" between folders. Picklable."""
 
     @property
     @abstractmethod
     def place(self) -> Place:
-        """Where they lie."""
+        """The folder, URL or file that holds the objects."""
 
     @abstractmethod
     def where(self, name: str = "") -> str:
-        """Return how an object is named in messages."""
+        """Return the name of an object for messages."""
 
     @abstractmethod
     def kind(self) -> str | None:
-        """Tell whether a "folder" or a "file" stands at the place, or nothing."""
+        """Return whether the place is a "folder" or a "file", or None if it does not exist."""
 
     @abstractmethod
     def get(self, name: str) -> bytes | None:
@@ -37,34 +37,34 @@ class Objects(ABC):
 
         Raises:
             CacheError: it cannot be read.
-            StorageError: the store elsewhere does not answer, or refuses.
+            StorageError: the remote store does not answer, or refuses.
         """
 
     def get_range(self, name: str, start: int, stop: int | None) -> bytes | None:
-        """Return some bytes of one object, to its end for None, or None when there is no such object."""
+        """Return bytes start to stop (None: the end) of one object, or None when there is no such object."""
         data = self.get(name)
         return None if data is None else data[start:stop]
 
     def get_all(self, names: Iterable[str]) -> dict[str, bytes]:
-        """Return those of some objects that are there, by name."""
+        """Return by name the objects that exist among `names`."""
         return {name: data for name in names if (data := self.get(name)) is not None}
 
     @abstractmethod
     def names(self, folder: str = "") -> tuple[str, ...]:
-        """Return the names right below a folder, sorted, without unfinished writes and what systems leave."""
+        """Return the sorted names in a folder, without unfinished writes and operating systems' files."""
 
     @abstractmethod
     def size(self) -> tuple[int | None, int]:
-        """Return the bytes, None where the store does not tell them, and the number of all objects."""
+        """Return the total bytes (None if the store does not report them) and the number of objects."""
 
     def repair_hint(self, name: str) -> str:
-        """Say what mends damage that the marker or a commit record of this name shows."""
+        """Return what to do about damage found through cache.json or the commit record of this name."""
         return f"delete {name} and run the same `tcam-cache build` again: finished shots stay"
 
     def derived(self, folder: str) -> Path:
-        """Return the folder for files made from the objects; it need not exist yet.
+        """Return the folder for files derived from the objects; it need not exist yet.
 
-        It is one of this user on this machine, the same for every process that asks.
+        It belongs to this user on this machine and is the same for every process.
 
         Raises:
             StorageError: there is no such place.
@@ -79,34 +79,34 @@ class Objects(ABC):
 
 
 class WritableObjects(Objects):
-    """Put whole objects, too; a put is atomic."""
+    """Reads, writes and removes whole objects; writes are atomic."""
 
     @abstractmethod
     def put(self, name: str, data: bytes) -> None:
-        """Write one object: whole, or not at all.
+        """Write one object atomically.
 
         Raises:
-            StorageError: the write is refused.
+            StorageError: the write fails.
         """
 
     @abstractmethod
     def remove(self, name: str) -> None:
-        """Remove one object, if it is there.
+        """Remove one object, if it exists.
 
         Raises:
-            StorageError: that is refused.
+            StorageError: the removal fails.
         """
 
     @abstractmethod
     def exclusive(self, name: str) -> AbstractContextManager[None]:
-        """Let one writer at a time, of all processes, make an object; one that is killed gives its turn up.
+        """Hold an exclusive lock on an object across processes; a killed process releases it.
 
-        Stores elsewhere know no locks: there, writers must not share shots.
+        Remote stores have no locks: there, writers must not share shots.
         """
 
     @abstractmethod
     def sweep(self, older_than: float) -> None:
-        """Remove unfinished writes whose last change is that many seconds ago; younger ones may be alive."""
+        """Remove unfinished writes older than so many seconds; newer ones may be of a running writer."""
 
     @abstractmethod
     def zarr_store(self, folder: str, *, read_only: bool) -> "Store":

@@ -1,4 +1,4 @@
-"""From a place to the objects there."""
+"""From a path or URL to the storage there."""
 
 from pathlib import Path
 
@@ -18,6 +18,6 @@ def objects_at(given: Place) -> H5Objects | WritableObjects:
 
 
 def writable_objects_at(given: Place) -> WritableObjects:
-    """Return the objects of a folder or of a URL, to be written to; nothing is opened yet."""
+    """Return the writable storage of a folder or a URL; nothing is opened yet."""
     where = parse_place(given)
     return RemoteObjects(where) if isinstance(where, str) else FolderObjects(where.absolute())

@@ -1,7 +1,7 @@
-"""Objects in a store elsewhere, such as S3, reached through fsspec.
+"""Objects in a remote store such as S3, accessed through fsspec.
 
-A put is atomic wherever it makes one object, as in every object store; nothing is renamed or appended to.
-A connection belongs to a process: it is made when first needed there, and fsspec keeps it for the next call.
+Object stores write an object atomically; nothing is renamed or appended to. Every process connects for itself
+on first use, and fsspec keeps the connection for the next call.
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,24 +39,24 @@ class RemoteObjects(WritableObjects):
         return f"{self.url}{'' if self.url.endswith('/') else '/'}{name}" if name else self.url
 
     def kind(self) -> str | None:
-        """Tell whether a "folder" or a "file" stands at the place, or nothing."""
+        """Return whether the place is a "folder" or a "file", or None if it does not exist."""
         with self._connected("read") as (system, root):
             if system.isfile(root):
                 return "file"
         return "folder" if self.names() else None
 
     def put(self, name: str, data: bytes) -> None:
-        """Write one object: whole, or not at all."""
+        """Write one object atomically."""
         with self._connected("write", name) as (system, root):
             system.pipe_file(f"{root}/{name}", data)
 
     def remove(self, name: str) -> None:
-        """Remove one object, if it is there."""
+        """Remove one object, if it exists."""
         with self._connected("write", name) as (system, root), suppress(*ABSENT):
             system.rm_file(f"{root}/{name}")
 
     def exclusive(self, name: str) -> AbstractContextManager[None]:
-        """Do nothing: stores elsewhere know no locks, and writers there must not share shots."""
+        """Do nothing: remote stores have no locks, and writers there must not share shots."""
         return nullcontext()
 
     def get(self, name: str) -> bytes | None:
@@ -68,7 +68,7 @@ class RemoteObjects(WritableObjects):
                 return None
 
     def get_range(self, name: str, start: int, stop: int | None) -> bytes | None:
-        """Return some bytes of one object, to its end for None, or None when there is no such object."""
+        """Return bytes start to stop (None: the end) of one object, or None when there is no such object."""
         with self._connected("read", name) as (system, root):
             try:
                 return system.cat_file(f"{root}/{name}", start=start, end=stop)
@@ -76,39 +76,39 @@ class RemoteObjects(WritableObjects):
                 return None
 
     def get_all(self, names: Iterable[str]) -> dict[str, bytes]:
-        """Return those of some objects that are there, by name, read many at a time."""
+        """Return by name the objects that exist among `names`, read many at a time."""
         with self._connected("read") as (system, root):
             wanted = list(names)
             paths = [f"{root}/{name}" for name in wanted]
-            found = dict(zip(wanted, system.cat_ranges(paths, None, None, on_error="return"), strict=True))
-            for content in found.values():
+            contents = dict(zip(wanted, system.cat_ranges(paths, None, None, on_error="return"), strict=True))
+            for content in contents.values():
                 if isinstance(content, Exception) and not isinstance(content, ABSENT):
                     raise content
-        return {name: content for name, content in found.items() if isinstance(content, bytes)}
+        return {name: content for name, content in contents.items() if isinstance(content, bytes)}
 
     def names(self, folder: str = "") -> tuple[str, ...]:
-        """Return the names right below a folder, sorted, without what systems leave."""
+        """Return the sorted names in a folder, without operating systems' files."""
         with self._connected("read", folder) as (system, root):
             path = f"{root}/{folder}".rstrip("/")
             try:
-                found = system.ls(path, detail=False)
+                listed = system.ls(path, detail=False)
             except ABSENT:
                 return ()
-        # Some stores list a file, and a folder's own name, as what lies in it.
-        below = {name.rstrip("/").removeprefix(f"{path}/") for name in found if name.startswith(f"{path}/")}
+        # Some stores list a file, or a folder itself, among the folder's content.
+        below = {name.rstrip("/").removeprefix(f"{path}/") for name in listed if name.startswith(f"{path}/")}
         return tuple(sorted(name for name in below if name and not left_behind(name)))
 
     def sweep(self, older_than: float) -> None:
-        """Do nothing: a put that did not end leaves nothing."""
+        """Do nothing: an interrupted write leaves nothing behind."""
 
     def size(self) -> tuple[int | None, int]:
-        """Return the bytes, None where the store does not tell them, and the number of all objects."""
+        """Return the total bytes (None if the store does not report them) and the number of objects."""
         with self._connected("read") as (system, root):
             try:
                 sizes: list[Any] = [facts.get("size") for facts in system.find(root, detail=True).values()]
             except ABSENT:
                 sizes = [None]
-        # A plain web server may tell the sizes of none, or of some.
+        # A plain web server may report no sizes, or only some.
         return None if None in sizes else sum(sizes), len(sizes)
 
     def zarr_store(self, folder: str, *, read_only: bool) -> FsspecStore:
@@ -124,21 +124,21 @@ class RemoteObjects(WritableObjects):
         # Any: what fsspec declares is wider than what its file systems return for such arguments.
         with _refusals(deed, self.where(name)):
             system, root = _connect(self.url)
-            # What others wrote since must be seen.
+            # fsspec's listings would hide what other processes have written since.
             system.invalidate_cache()
             yield system, root
 
 
 class _NamedStore(FsspecStore):
-    """Zarr's store elsewhere; one that does not answer is no damaged array, and does not surface as one."""
+    """A remote Zarr store that raises `StorageError`, so that a failed connection is not taken for damage."""
 
     async def get(self, key: str, *args: Any, **kwargs: Any) -> "Buffer | None":
-        """Return one chunk, or None where there is none."""
+        """Return one chunk, or None if it does not exist."""
         with _refusals("read", self.fs.unstrip_protocol(f"{self.path}/{key}")):
             return await super().get(key, *args, **kwargs)
 
     async def set(self, key: str, *args: Any, **kwargs: Any) -> None:
-        """Write one chunk: whole, or not at all."""
+        """Write one chunk atomically."""
         with _refusals("write", self.fs.unstrip_protocol(f"{self.path}/{key}")):
             await super().set(key, *args, **kwargs)
 
@@ -149,8 +149,8 @@ def _connect(url: str) -> tuple["AbstractFileSystem", str]:
 
         return url_to_fs(url)
     except ImportError as error:
-        ours = url.startswith((*S3, "memory:"))
-        advice = 'Run `pip install "tcam-cache[s3]"`' if ours else "Install it with pip"
+        has_extra = url.startswith((*S3, "memory:"))
+        advice = 'Run `pip install "tcam-cache[s3]"`' if has_extra else "Install it with pip"
         raise CacheError(f"{url} needs a package that is missing ({error}). {advice}.") from error
     except ValueError as error:
         raise CacheError(
@@ -159,8 +159,8 @@ def _connect(url: str) -> tuple["AbstractFileSystem", str]:
 
 
 @contextmanager
-def _refusals(deed: str, where: str) -> Iterator[None]:
-    # Every store has errors of its own, and few of them are OSErrors.
+def _refusals(action: str, where: str) -> Iterator[None]:
+    # Every store raises its own exceptions, few of them OSErrors.
     try:
         yield
     except TcamCacheError:
@@ -170,13 +170,13 @@ def _refusals(deed: str, where: str) -> Iterator[None]:
         if where.startswith(S3):
             advice += " (AWS_ENDPOINT_URL, AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
         raise StorageError(
-            f"cannot {deed} {where}: {_reason(error)}. Everything finished so far is kept; "
+            f"cannot {action} {where}: {_reason(error)}. Everything finished so far is kept; "
             f"{advice}, then run the same command again."
         ) from error
 
 
 def _reason(error: Exception) -> str:
-    said = str(error).strip().rstrip(".") or type(error).__name__
+    message = str(error).strip().rstrip(".") or type(error).__name__
     if isinstance(error, FileNotFoundError):
-        return f"there is no such bucket or folder ({said})"
-    return f"no permission ({said})" if isinstance(error, PermissionError) else said
+        return f"there is no such bucket or folder ({message})"
+    return f"no permission ({message})" if isinstance(error, PermissionError) else message

@@ -1,7 +1,7 @@
 """The embedded data set: short tagged videos with exact boxes, in the `folders` layout.
 
-Every tag meets every background exactly once in the training shots and once in the others, so that the
-background says nothing of the tag; distractors, posts and looks are drawn without regard to it.
+Every tag is combined with every background exactly once in the training shots and once in the others, so that
+the background does not predict the tag; distractors, posts and looks are drawn independently of it.
 """
 
 import itertools
@@ -21,7 +21,7 @@ from tcam_cache.files import make_folder, storage_errors, write_text
 from tcam_cache.progress import progress_bar
 
 SPLIT_OF_VIDEO = ("train", "train", "train", "val", "test", "test")
-# Fixed, not drawn: a set written over another one of the same folder leaves no frame of it behind.
+# Fixed, not random: a set written over an earlier one replaces all of its frames.
 SHOT_LENGTHS = (8, 9, 10)
 
 
@@ -49,12 +49,12 @@ def demo_tags() -> tuple[str, ...]:
 def write_demo(folder: Path | str, seed: int = 0, tags: Sequence[str] | None = None) -> Path:
     """Write the demo set as TAG/VIDEO/SHOT/frame0001.jpg with annotations.csv, and return that file's path.
 
-    The same seed gives the same bytes. An earlier set's annotations are removed first, new ones written last.
+    The same seed gives the same bytes. Old annotations are removed first, new ones are written last.
 
     Args:
-        folder: the data set's root, made when absent.
-        seed: decides everything that is drawn.
-        tags: write these alone; default all of `demo_tags`. A tag's videos do not depend on the others.
+        folder: the data set's root, created if missing.
+        seed: of all random draws.
+        tags: the tags to write; default all of `demo_tags`. A tag's videos do not depend on the others.
 
     Raises:
         ConfigError: there is no such tag.
@@ -109,7 +109,7 @@ def _shots(tag: str, seed: int, stage: _Stage) -> Iterator[_Shot]:
 
 
 def _props(generator: np.random.Generator, cutout: Image.Image, ground: int, stage: _Stage) -> Props:
-    # The post is of another material than the ground, or it would not be seen.
+    # The post must differ from the background, or it would not be visible.
     post = (ground + int(generator.integers(1, len(stage.grounds)))) % len(stage.grounds)
     count = int(generator.integers(0, 3))
     things = generator.choice(len(stage.distractors), count, replace=False).tolist()

@@ -1,4 +1,4 @@
-"""Smooth motion for the demo set: of objects, far from always centred, and of a panning camera."""
+"""Smooth motion for the demo set: of objects, mostly off-centre, and of a panning camera."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ AREA = (0.16, 0.5)
 _MOST_OF_A_SIDE = 0.86
 _MOST_ENLARGED = 2.0
 _OVERHANG = 0.03
-# Pixels that the camera moves in a shot, at most, along each side.
+# Maximum camera motion within a shot, in pixels along each axis.
 _FASTEST_PAN = 90.0
 
 
@@ -30,10 +30,10 @@ class Track(NamedTuple):
 def object_track(
     generator: np.random.Generator, sprite: tuple[int, int], frame: tuple[int, int], length: int
 ) -> Track:
-    """Draw an object's way through a shot: along the frame's rim, growing or shrinking, turning a little.
+    """Draw an object's track through a shot: along the frame's border, with changing scale and angle.
 
     Args:
-        generator: decides everything.
+        generator: of all random draws.
         sprite: width and height of the object's picture, in pixels.
         frame: width and height of the frame, in pixels.
         length: number of frames T >= 2.
@@ -50,14 +50,14 @@ def object_track(
     scales = scale * generator.uniform(0.8, 1.25) ** time
     slack = np.maximum(0, (frame - unscaled * scales[:, None]) / 2) + _OVERHANG * np.array(frame)
     bearing = generator.uniform(0, 2 * np.pi) + generator.choice([-1, 1]) * generator.uniform(0.5, 1.3) * time
-    # The hyperbolic tangent presses the circle of bearings outwards, into the frame's corners.
+    # tanh moves the circle of bearings outwards, into the frame's corners.
     rim = np.tanh(1.8 * np.stack([np.cos(bearing), np.sin(bearing)], axis=1)) / np.tanh(1.8)
     centres = np.array(frame) / 2 + slack * rim * generator.uniform(0.75, 1.0)
     return Track(centres, scales, angles)
 
 
 def pan_path(generator: np.random.Generator, slack: np.ndarray, length: int) -> np.ndarray:
-    """Draw where the camera looks: (T, 2) offsets into a background that is `slack` larger than the frame."""
+    """Return random camera positions: (T, 2) offsets into a background `slack` larger than the frame."""
     start = generator.uniform(0, 1, 2) * slack
     stop = np.clip(start + generator.uniform(-_FASTEST_PAN, _FASTEST_PAN, 2), 0, slack)
     ease = (1 - np.cos(np.linspace(0, np.pi, length))) / 2
@@ -67,14 +67,14 @@ def pan_path(generator: np.random.Generator, slack: np.ndarray, length: int) -> 
 def fixed_track(
     centre: np.ndarray, scale: float, angle: float, pan: np.ndarray, parallax: float = 1.0
 ) -> Track:
-    """Return the track of a thing that stands still while the camera pans.
+    """Return the track of a static object while the camera pans.
 
     Args:
-        centre: (2,) where it is in the middle of the shot, in pixels of the frame.
+        centre: (2,) its position in the middle of the shot, in pixels of the frame.
         scale: factor on its sprite's size.
         angle: in radians.
         pan: (T, 2) the camera's offsets.
-        parallax: above 1 for what is nearer than the background.
+        parallax: above 1 for objects nearer than the background.
     """
     length = len(pan)
     centres = centre - parallax * (pan - pan[length // 2])

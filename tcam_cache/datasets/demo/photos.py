@@ -1,4 +1,4 @@
-"""What the demo set is composed of: cut-outs and backgrounds from photographs inside scikit-image."""
+"""The cut-outs and backgrounds of the demo set, from photographs in scikit-image."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from tcam_cache.errors import FrameError
 
-# Outlines are drawn this much larger and averaged down, so that a cut-out's rim is smooth.
+# Outlines are drawn at this scale and averaged down, so that a cut-out's edge is smooth.
 _RIM = 4
 
 
@@ -21,14 +21,14 @@ def demo_facts() -> Mapping[str, Any]:
 
 
 def cut_out(fact: Mapping[str, Any]) -> Image.Image:
-    """Return what an outline encloses in its photograph: RGBA, cropped to it, transparent outside.
+    """Return the part of a photograph inside an outline: RGBA, cropped, transparent outside.
 
     Args:
         fact: `photograph`, `outline` in its pixels, and `colours` where a grey photograph is to be coloured.
     """
     photograph = _photograph(fact)
     wide = Image.new("L", (photograph.width * _RIM, photograph.height * _RIM))
-    # A vertex names a pixel, and a pixel's centre lies half a pixel in.
+    # A vertex is a pixel index; the pixel's centre is at + 0.5.
     vertices = [((x + 0.5) * _RIM, (y + 0.5) * _RIM) for x, y in fact["outline"]]
     ImageDraw.Draw(wide).polygon(vertices, fill=255)
     mask = wide.resize(photograph.size, Image.Resampling.BOX)
@@ -37,7 +37,7 @@ def cut_out(fact: Mapping[str, Any]) -> Image.Image:
 
 
 def background(fact: Mapping[str, Any]) -> Image.Image:
-    """Return a part of a photograph as RGB: `photograph`, `crop`, and `colours` where it is grey."""
+    """Return a crop of a photograph as RGB, coloured by `colours` if the photograph is grey."""
     return _photograph(fact).crop(fact["crop"])
 
 

@@ -20,7 +20,7 @@ _MIRROR = Image.Transpose.FLIP_LEFT_RIGHT
 
 @dataclass(frozen=True)
 class Look:
-    """How a camera renders a whole video.
+    """The simulated camera's settings for one video.
 
     Attributes:
         mirrored: whether the object faces the other way.
@@ -38,13 +38,13 @@ class Look:
 
 
 class Props(NamedTuple):
-    """What a shot is composed of.
+    """The images that a shot is composed of.
 
     Attributes:
         cutout: RGBA, the tagged object.
-        ground: RGB, behind everything.
+        ground: RGB, the background.
         post: RGB, the material of the post that hides a part of the object in some shots.
-        distractors: RGBA, things without a tag that lie on the ground.
+        distractors: RGBA, untagged objects on the background.
     """
 
     cutout: Image.Image
@@ -68,7 +68,7 @@ class SceneFrame(NamedTuple):
 
 
 def draw_look(generator: np.random.Generator) -> Look:
-    """Draw how one video is rendered: moderately, so that few frames suffice to learn the tags."""
+    """Draw the look of one video; variation is moderate, so that few frames suffice to learn the tags."""
     return Look(
         mirrored=bool(generator.random() < 0.5),
         gains=tuple(generator.uniform(0.9, 1.1, 3).tolist()),
@@ -107,7 +107,7 @@ def render_shot(generator: np.random.Generator, look: Look, props: Props, length
 
 
 def _sprites(sprite: Image.Image, track: Track) -> list[Image.Image]:
-    # Shrunk once with a proper filter: the affine transform alone would alias.
+    # Downscaled once with an antialiasing filter: the affine transform alone would alias.
     most = float(track.scales.max())
     small = sprite.resize([max(1, round(side * most)) for side in sprite.size], Image.Resampling.LANCZOS)
     ratio = np.array(small.size) / sprite.size

@@ -1,1 +1,1 @@
-"""Tagged video as it lies on disk, one module a layout, and what a scan of it finds."""
+"""Layouts of tagged video on disk, one module per layout, and the result of scanning them."""

@@ -1,4 +1,4 @@
-"""Where the folders of the classes lie: below the root, or below train, val and test there."""
+"""Find the folders of the classes: below the root, or below train, val and test."""
 
 import logging
 from pathlib import Path
@@ -30,7 +30,7 @@ def class_folders(root: Path) -> list[ClassFolder]:
     Folders train, val and test on top, two of them at least, are splits, with the classes below each.
 
     Raises:
-        ManifestError: such folders lie beside others.
+        ManifestError: folders of splits and other folders are on the same level.
     """
     tops = list_folder(root).folders
     splits = {name: named_split(name) for name in tops}
@@ -55,11 +55,11 @@ def class_folders(root: Path) -> list[ClassFolder]:
 
 
 def note_strays(listing: Listing, above: str, notes: Notes) -> None:
-    """Note images and video files that lie in a folder, named `above`, which is no video's."""
+    """Note images and video files in a folder (named `above`) that is not the folder of a video."""
     notes[STRAY] += (f"{above}{name}" for name in listing.images)
     note_videos(listing, above, notes)
 
 
 def note_videos(listing: Listing, above: str, notes: Notes) -> None:
-    """Note video files that lie in a folder where frames are looked for."""
+    """Note video files in a folder of frames."""
     notes[VIDEOS] += (f"{above}{name}" for name in listing.others if name.lower().endswith(VIDEO_SUFFIXES))

@@ -1,4 +1,4 @@
-"""The names of numbered classes: from a YAML file, else from the folders that the classes' files lie in."""
+"""The names of numbered classes: from a YAML file, else from the folders of the classes' files."""
 
 import logging
 from collections import defaultdict
@@ -25,10 +25,10 @@ def read_class_names(path: Path, labels: Labels, faults: list[str]) -> dict[int,
         path: a YAML file: a mapping of names to numbers or of numbers to names, or a list of names. It may be
             absent; the paths of the classes' files then name them, see `names_in_paths`.
         labels: for each split the number of each path.
-        faults: gets a text for each class without one name.
+        faults: a text is added for each class without exactly one name.
 
     Raises:
-        ManifestError: the file is no such YAML.
+        ManifestError: the file is not such YAML.
     """
     if not path.is_file():
         return names_in_paths(path, labels, faults)
@@ -42,16 +42,16 @@ def read_class_names(path: Path, labels: Labels, faults: list[str]) -> dict[int,
 
 
 def class_names(text: str, source: str) -> dict[int, str]:
-    """Return the names of classes that YAML text gives, by number; every name is text, `yes` and `1` too.
+    """Return the names of classes in YAML text, by number; every name is text, also `yes` and `1`.
 
     Raises:
-        ManifestError: the text is no YAML, or no such mapping or list; `source` is named.
+        ManifestError: the text is not YAML, or not such a mapping or list; `source` is named.
 
     >>> class_names("{'1': 0, yes: 1}  # no: 2", "class_id.yaml")
     {0: '1', 1: 'yes'}
     """
     try:
-        # The base loader takes every scalar as text.
+        # The base loader reads every scalar as text.
         root = yaml.compose(text, Loader=yaml.BaseLoader)
         pairs = list(_pairs(root))
     except (yaml.YAMLError, ValueError) as error:
@@ -92,33 +92,33 @@ def lies_in_split(path: str) -> bool:
 
 
 def names_in_paths(path: Path, labels: Labels, faults: list[str]) -> dict[int, str]:
-    """Return the names of classes, by number, that the first folder of their paths says, below any split's.
+    """Return the names of classes by number: the first folder of their paths, below a split's folder.
 
-    Pictures without such folders (ILSVRC: val/ILSVRC2012_val_00000001.JPEG) leave the numbers as names.
+    For images without such folders (ILSVRC: val/ILSVRC2012_val_00000001.JPEG) the numbers are the names.
 
     Args:
-        path: the file that could name them, for messages.
+        path: the YAML file that could name them, for messages.
         labels: for each split the number of each path.
-        faults: gets a text for each class with several names.
+        faults: a text is added for each class with several names.
     """
     listed = [name for paths in labels.values() for name in paths]
     below = all(map(lies_in_split, listed))
-    found: dict[int, set[str]] = defaultdict(set)
+    folders_of: dict[int, set[str]] = defaultdict(set)
     for paths in labels.values():
         for name, number in paths.items():
             first, *rest = name.split("/")
-            found[number].add(rest[0] if below and len(rest) > 1 else first)
-    names = {number: next(iter(folders)) for number, folders in found.items()}
-    if all(len(folders) == 1 for folders in found.values()) and len(set(names.values())) == len(names):
+            folders_of[number].add(rest[0] if below and len(rest) > 1 else first)
+    names = {number: next(iter(folders)) for number, folders in folders_of.items()}
+    if all(len(folders) == 1 for folders in folders_of.values()) and len(set(names.values())) == len(names):
         return names
     if below and all(is_picture(name) for name in listed):
         logger.warning(
             "no folder names the classes: their numbers are their names, unless %s gives some", path
         )
-        return {number: str(number) for number in found}
+        return {number: str(number) for number in folders_of}
     faults += (
         f"class {number} has the names {', '.join(sorted(folders))}: name it in {path}"
-        for number, folders in sorted(found.items())
+        for number, folders in sorted(folders_of.items())
         if len(folders) > 1
     )
     shared = defaultdict(list)
@@ -129,7 +129,7 @@ def names_in_paths(path: Path, labels: Labels, faults: list[str]) -> dict[int, s
         for name, numbers in shared.items()
         if len(numbers) > 1
     )
-    return {number: min(folders) for number, folders in found.items()}
+    return {number: min(folders) for number, folders in folders_of.items()}
 
 
 def _pairs(root: yaml.Node | None) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What is known of the two YouTube-Objects data sets: classes, counts, and the split of every video."""
+"""The published facts of the two YouTube-Objects data sets: classes, counts, and splits of videos."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,11 +16,11 @@ _FILES = {"ytov1": "ytov1.json", "ytov2.2": "ytov2_2.json"}
 
 @dataclass(frozen=True)
 class ExpectedData:
-    """A data set as its papers and the published split files describe it.
+    """A data set as described by its papers and the published split files.
 
     Attributes:
         classes: in alphabetical order, which is the order of their published numbers.
-        counts: videos, shots, frames, annotated frames, boxes; of the whole, and below "splits" of each.
+        counts: of videos, shots, frames, annotated frames and boxes; in total, and under "splits" per split.
         splits: the split of each video.
     """
 
@@ -49,13 +49,13 @@ def published_data(layout: str) -> ExpectedData:
 
 
 def deviations(data: Manifest | Scan, splits_too: bool = True) -> tuple[str, ...]:
-    """Say where a data set differs from what is published of its layout; nothing for other layouts.
+    """List where a data set differs from the published facts of its layout; empty for other layouts.
 
-    Shots that were left out because they are empty may be counted or not: the published number does not say.
+    Counts with and without the empty shots are accepted: the published number does not say which it is.
 
     Args:
         data: the whole data set, not sampled.
-        splits_too: compare splits as well, which has no meaning once others were given.
+        splits_too: whether to compare splits, too; not useful if other splits were given.
     """
     known = expected_data(data.layout)
     if known is None:
@@ -66,14 +66,14 @@ def deviations(data: Manifest | Scan, splits_too: bool = True) -> tuple[str, ...
             lines += _wrong_counts(
                 shots_of_split(data.shots, split), known.counts["splits"][split], f"{split} "
             )
-        found = {shot.video: shot.split for shot in data.shots}
+        splits = {shot.video: shot.split for shot in data.shots}
         lines += (
-            f"video {video}: in {found[video]}, published in {split}"
+            f"video {video}: in {splits[video]}, published in {split}"
             for video, split in known.splits.items()
-            if found.get(video, split) != split
+            if splits.get(video, split) != split
         )
-        lines += (f"video {video} is missing" for video in known.splits if video not in found)
-        lines += (f"video {video} is not among the published ones" for video in found.keys() - known.splits)
+        lines += (f"video {video} is missing" for video in known.splits if video not in splits)
+        lines += (f"video {video} is not among the published ones" for video in splits.keys() - known.splits)
     return tuple(lines)
 
 

@@ -34,7 +34,7 @@ from tcam_cache.names import one_name
 from tcam_cache.records import Shot
 
 LAYOUT = "folders"
-# Between a class and its videos such a folder is a level that means nothing.
+# Such a folder between a class and its videos is an extra level without meaning.
 _LEVELS = {"videos", "video", "clips", "data", "frames", "images", "jpegimages", "rgb"}
 
 logger = logging.getLogger(__name__)
@@ -46,8 +46,8 @@ def index_folders(
     """Index tagged video laid out as CLASS/VIDEO/SHOT/frame*.jpg or CLASS/VIDEO/frame*.jpg, in place.
 
     Folders train, val and test on top, two of them at least, are splits, with the classes below each. Frames
-    are in natural order (frame2 before frame10). What a person does not see in a folder is ignored; images
-    where no frame belongs, empty folders and classes without video are left out, each kind with one counted
+    are in natural order (frame2 before frame10). Hidden and system files are ignored; images
+    at a wrong level, empty folders and classes without video are left out, each kind with one counted
     warning.
 
     Args:
@@ -55,12 +55,12 @@ def index_folders(
         annotations: CSV with boxes, splits or both, see `read_annotations`; without a split in it or on top,
             videos are split by `seeded_splits`.
         seed: of that split.
-        orientation: "upright", as images are shown, or "stored"; of frames and of the boxes on them.
+        orientation: "upright" (as images are displayed) or "stored", for frames and their boxes.
 
     Raises:
         ManifestError: the root is missing or holds no frames, the folders lie at other levels, or one video
             is listed twice.
-        AnnotationError: the annotations do not fit the frames; every misfit is listed.
+        AnnotationError: the annotations do not fit the frames; all errors are listed.
     """
     root = Path(root)
     if not is_folder(root):
@@ -69,8 +69,8 @@ def index_folders(
     classes = class_folders(root)
     for above in dict.fromkeys(("", *(item.folder.rpartition("/")[0] for item in classes))):
         note_strays(list_folder(root / above), f"{above}/" if above else "", notes)
-    found = {item: _class_shots(root, item, notes) for item in classes}
-    shots: Sequence[Shot] = [shot for item in classes for shot in found[item]]
+    shots_of = {item: _class_shots(root, item, notes) for item in classes}
+    shots: Sequence[Shot] = [shot for item in classes for shot in shots_of[item]]
     if not shots:
         raise _no_frames(root, notes)
     log_notes(notes, shots)
@@ -78,10 +78,10 @@ def index_folders(
     _doubt_levels(root, shots)
     facts = {"orientation": orientation}
     sizes_of = partial(image_sizes, upright=is_upright(facts))
-    splits = {shot.video: item.split for item in classes if item.split for shot in found[item]}
+    splits = {shot.video: item.split for item in classes if item.split for shot in shots_of[item]}
     if annotations is not None:
-        shots, given = attach(shots, read_annotations(annotations), root, sizes_of)
-        splits |= given
+        shots, given_splits = attach(shots, read_annotations(annotations), root, sizes_of)
+        splits |= given_splits
     shots = with_splits(shots, splits or seeded_splits(shots, seed))
     return Manifest(root, LAYOUT, tuple(dict.fromkeys(shot.tag for shot in shots)), shots, facts)
 
@@ -133,14 +133,14 @@ def _shot(root: Path, tag: str, video: str, folder: str, listing: Listing) -> Sh
 
 
 def _doubt_levels(root: Path, shots: Sequence[Shot]) -> None:
-    """Warn where what is taken for a class or for a video may be another level of folders."""
+    """Warn if the folders taken for classes or videos may be another level."""
     videos: dict[str, dict[str, None]] = defaultdict(dict)
     for shot in shots:
         videos[shot.tag][shot.video.rpartition("/")[2]] = None
     first = next(iter(videos))
     if len(videos) > 1 and all(tag.isdecimal() for tag in videos):
         logger.warning("every class is a number (%s, ...): if those are videos, give the folder above", first)
-    # Videos are numbered, or named each by itself; classes are words.
+    # Names of videos have digits or are unique; names of classes are words.
     if any(letter.isdecimal() for name in videos[first] for letter in name):
         return
     names = ", ".join(list(videos[first])[:3])

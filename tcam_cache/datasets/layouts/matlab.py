@@ -20,7 +20,7 @@ def read_variable(path: Path | str, name: str) -> Any:
     column; text becomes a str.
 
     Raises:
-        ManifestError: the file is missing or empty, no MATLAB file, damaged, or has no such variable.
+        ManifestError: the file is missing, empty, damaged, not a MATLAB file, or has no such variable.
     """
     path = Path(path)
     read = _reader(path)
@@ -29,7 +29,7 @@ def read_variable(path: Path | str, name: str) -> Any:
             value = read(path, name)
     except KeyError as error:
         raise ManifestError(f"{path} has no variable {name!r}.") from error
-    # The readers of damaged files raise nearly every built-in exception; each means the same to us.
+    # For a damaged file the readers raise nearly any built-in exception.
     except Exception as error:
         raise ManifestError(f"{path} is a damaged MATLAB file ({error}).") from error
     return value

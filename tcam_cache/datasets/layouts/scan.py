@@ -1,4 +1,4 @@
-"""What a layout found on disk, everything wrong with it included, before it becomes a manifest."""
+"""The result of scanning a layout on disk, with all its faults, before it becomes a manifest."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,14 +23,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Findings:
-    """What a layout gathers while it looks through its folders.
+    """What a layout collects while it scans its folders.
 
     Attributes:
         shots: found so far, all of them "train".
         rows: boxes found so far.
-        faults: what keeps the data set from being used as it is.
-        notes: what was left out, by kind, to be logged.
-        splits: of videos; one without is "train".
+        faults: errors that prevent the use of the data set, one text each.
+        notes: what was left out, by kind, for the log.
+        splits: by video; a video without one is "train".
     """
 
     shots: list[Shot] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Findings:
     splits: dict[str, str] = field(default_factory=dict)
 
     def read(self, path: Path, root: Path, name: str) -> Any:
-        """Return a variable of a MATLAB file, or None where that is a fault."""
+        """Return a variable of a MATLAB file, or add a fault and return None."""
         try:
             return read_variable(root / path, name)
         except ManifestError as error:
@@ -71,16 +71,16 @@ class Findings:
 
 @dataclass(frozen=True)
 class Scan:
-    """The shots below a root, and every fault that was met on the way.
+    """The shots below a root, and all faults of the scan.
 
     Attributes:
         root: the data set's folder.
-        layout: how it is laid out.
+        layout: name of the layout.
         classes: the tags, in the classifier's order.
         shots: those that can be read, in a fixed order.
-        faults: one text each; none when the data set is whole.
-        broken: those of the faults that are video files which cannot be read; they have no shots.
-        facts: what the manifest's header remembers, such as how many empty shots were left out.
+        faults: one text each; empty for a data set without errors.
+        broken: the faults of video files that cannot be read; these have no shots.
+        facts: for the manifest's header, such as the number of empty shots that were left out.
     """
 
     root: Path
@@ -94,18 +94,18 @@ class Scan:
     def with_boxes(
         self, rows: Sequence[Row], sizes_of: Callable[[Path, Iterable[str]], Sizes] | None = None
     ) -> "Scan":
-        """Give the shots their boxes; rows that do not fit the frames become faults, and no box is set then.
+        """Return the scan with boxes; if rows do not fit the frames, with faults and without boxes.
 
         Args:
             rows: the boxes.
-            sizes_of: see `attach`; by default images are looked at, upright if the facts say so.
+            sizes_of: see `attach`; by default reads the images' headers, upright if the facts say so.
         """
         return self.annotated(Annotations(self.root, tuple(rows)), sizes_of)
 
     def annotated(
         self, annotations: Annotations, sizes_of: Callable[[Path, Iterable[str]], Sizes] | None = None
     ) -> "Scan":
-        """Give the shots the boxes and splits of an annotation file; what does not fit becomes faults.
+        """Return the scan with boxes and splits of an annotation file; rows that do not fit become faults.
 
         Args:
             annotations: of the frames.
@@ -119,10 +119,10 @@ class Scan:
         return replace(self, shots=with_splits(shots, splits) if splits else shots)
 
     def with_splits(self, splits: Mapping[str, str], source: Path) -> "Scan":
-        """Give each video the split that a file says; one that it does not name is "train".
+        """Return the scan with the splits of a file; a video that it does not list is "train".
 
         Args:
-            splits: by video; naming a video that is not there is a fault.
+            splits: by video; an unknown video is a fault.
             source: the file, for messages.
         """
         videos = dict.fromkeys(shot.video for shot in self.shots)
@@ -133,16 +133,16 @@ class Scan:
         return replace(self, shots=with_splits(self.shots, dict(splits)), faults=(*self.faults, *unknown))
 
     def with_depth(self) -> "Scan":
-        """Note how many bits pictures of more than 8 bits use, by some of them; see `data_depth`."""
+        """Record how many bits images of more than 8 bits use, from a sample of them; see `data_depth`."""
         frames = [shot.path(t) for shot in self.shots for t in (0, len(shot) - 1)]
         depth = data_depth(self.root, frames)
         return self if depth is None else replace(self, facts={**self.facts, "depth": depth})
 
     def without(self, broken: Mapping[str, str]) -> "Scan":
-        """Leave out frames that cannot be read, shots and classes that are empty then, and unreadable videos.
+        """Return the scan without unreadable frames and videos, and without shots and classes left empty.
 
         Args:
-            broken: what is wrong with each, by its path.
+            broken: the error of each, by path.
         """
         kept = (
             shot.only([t for t in range(len(shot)) if shot.path(t) not in broken]) if broken else shot
@@ -152,7 +152,7 @@ class Scan:
         if not shots:
             raise ManifestError(f"{self.root} holds no frame that can be read. Fetch the data set again.")
         tags = {shot.tag for shot in shots}
-        # A box on such a frame is a fault of the frame, not of the list of boxes.
+        # A box on such a frame is not reported: the frame is.
         faults = tuple(
             fault
             for fault in self.faults
@@ -169,14 +169,14 @@ class Scan:
 
     @property
     def frame_count(self) -> int:
-        """How many frames all shots have together."""
+        """The number of frames of all shots."""
         return sum(map(len, self.shots))
 
     def manifest(self) -> Manifest:
         """Return the manifest of a data set without faults.
 
         Raises:
-            ManifestError: lists every fault.
+            ManifestError: there are faults; all are listed.
         """
         if self.faults:
             raise ManifestError(

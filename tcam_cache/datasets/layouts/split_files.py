@@ -1,4 +1,4 @@
-"""The split files of the WSOL evaluation protocol: a folder a split, four files of comma-separated lines."""
+"""The split files of the WSOL evaluation protocol: one folder per split with four comma-separated files."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -22,14 +22,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SplitFiles:
-    """What one folder of split files says.
+    """The content of one folder of split files.
 
     Attributes:
         folder: the folder, for messages.
         classes: names in the order of their numbers.
-        ids: for each split the listed paths with their class: of an image, or of a folder that is a shot.
+        ids: for each split the class of every listed path; a path is an image, or the folder of a shot.
         sizes: (width, height) of the images that the boxes were drawn in, by path.
-        boxes: (path, box, where it stands) of every box, in the files' order.
+        boxes: (path, box, file and line) of every box, in the files' order.
         faults: one text for each line that cannot be used.
     """
 
@@ -42,32 +42,31 @@ class SplitFiles:
 
 
 def read_split_files(folder: Path | str) -> SplitFiles:
-    """Read `train/`, `val/` and `test/` below a folder, those of them that there are.
+    """Read those of `train/`, `val/` and `test/` that exist below a folder.
 
     The lines have no header: `path` in image_ids.txt, `path,class` in class_labels.txt, `path,width,height`
     in image_sizes.txt and `path,x0,y0,x1,y1`, one line a box, in localization.txt; the last two may be
     absent or empty. Where localization.txt names masks (`path,mask,ignored`, OpenImages), there are no boxes,
-    which is said. Class numbers are named by class_id.yaml, else by a folder of the paths; those of pictures
-    whose folders tell no class are the names themselves. The box 0,0,0,0 is the format's way to say that a
-    frame has none.
+    which is logged. Class numbers are named by class_id.yaml, else by a folder of the paths; without such
+    folders the numbers are the names. The box 0,0,0,0 is the format's mark for a frame without a box.
 
     Raises:
         ManifestError: there are no split files in the folder, or they are not text.
     """
     folder = Path(folder)
-    found = [split for split in SPLITS if (folder / split / IDS).is_file()]
-    if not found:
+    present = [split for split in SPLITS if (folder / split / IDS).is_file()]
+    if not present:
         raise ManifestError(
             f"there are no split files in {folder}. Expected {'/, '.join(SPLITS)}/ or some of them, "
             f"each with {IDS}, {LABELS}, {SIZES} and {BOXES}."
         )
     faults: list[str] = []
-    labels = {split: _labels(folder, split, faults) for split in found}
+    labels = {split: _labels(folder, split, faults) for split in present}
     names = read_class_names(folder / CLASSES, labels, faults)
     ids: dict[str, dict[str, str]] = {}
     sizes: dict[str, tuple[int, int]] = {}
     boxes: list[tuple[str, Box, str]] = []
-    for split in found:
+    for split in present:
         known = {path: names[number] for path, number in labels[split].items() if number in names}
         ids[split] = known
         sizes |= dict(_sizes(folder, split, known, faults))
@@ -77,7 +76,7 @@ def read_split_files(folder: Path | str) -> SplitFiles:
 
 
 def video_of(folder: str) -> str:
-    """Return the video that a shot's folder belongs to: the folder above, a folder named "shots" skipped.
+    """Return the video of a shot's folder: its parent folder, skipping a folder named "shots".
 
     >>> [video_of(name) for name in ("bird/0001", "bird/0001/001", "bird/data/0001/shots/001")]
     ['bird/0001', 'bird/0001', 'bird/data/0001']
@@ -89,7 +88,7 @@ def video_of(folder: str) -> str:
 
 
 def read_video_splits(path: Path | str) -> dict[str, str]:
-    """Return the split of every video that a file names.
+    """Return the split of every video that a file lists.
 
     Args:
         path: a folder of split files, or a text file with a line `video,split` for each video.
@@ -179,13 +178,13 @@ def _lines(
     if not path.is_file() and path.name in (SIZES, BOXES):
         return
     for number, line in enumerate(_text_lines(path), start=1):
-        found = [cell.strip() for cell in one_name(line).rsplit(",", cells - 1)]
+        values = [cell.strip() for cell in one_name(line).rsplit(",", cells - 1)]
         if not line.strip():
             continue
-        if len(found) != cells or not found[0]:
+        if len(values) != cells or not values[0]:
             faults.append(f"{name} line {number}: {line!r} has not {cells} cells")
         else:
-            yield f"{name} line {number}", found
+            yield f"{name} line {number}", values
 
 
 def _names_masks(path: Path) -> bool:
@@ -195,5 +194,5 @@ def _names_masks(path: Path) -> bool:
 
 
 def _text_lines(path: Path) -> list[str]:
-    # Not splitlines: a file name may hold one of the rarer line separators.
+    # Not splitlines: a file name may contain one of the rarer line separators.
     return read_text(path, ManifestError).split("\n")

@@ -33,7 +33,7 @@ NEIGHBOURHOOD = 6
 
 
 def find_cuts(thumbnails: np.ndarray) -> list[int]:
-    """Return the frames that begin a new shot, the first frame of the video left out.
+    """Return the indices of frames that begin a new shot, without the first frame of the video.
 
     A frame begins a shot when its thumbnail differs from the one before by at least `LEAST_CHANGE`, by
     `TIMES_THE_MOTION` times the median of the changes around it (so that fast motion is not cut), and when
@@ -63,13 +63,13 @@ def find_cuts(thumbnails: np.ndarray) -> list[int]:
 
 
 def _across(thumbnails: np.ndarray, first: int) -> float:
-    """Return how much a frame differs from the second one after it, the video's ends standing still."""
-    one, other = thumbnails[max(0, first)], thumbnails[min(first + 2, len(thumbnails) - 1)]
-    return float(_differences(other[None], one[None])[0])
+    """Return the difference of a frame and the second one after it; indices are clamped to the video."""
+    before, after = thumbnails[max(0, first)], thumbnails[min(first + 2, len(thumbnails) - 1)]
+    return float(_differences(after[None], before[None])[0])
 
 
-def _differences(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    return np.abs(one.astype(np.int16) - other).mean(axis=(1, 2, 3))
+def _differences(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return np.abs(first.astype(np.int16) - second).mean(axis=(1, 2, 3))
 
 
 LAYOUT = "videos"
@@ -77,7 +77,7 @@ COLUMNS = ("file", "class")
 
 
 class _Listed(NamedTuple):
-    """A video file below the root, its tag, and its split where the list gives one."""
+    """A video file below the root, its tag, and its split if the list has one."""
 
     file: str
     tag: str
@@ -85,7 +85,7 @@ class _Listed(NamedTuple):
 
 
 class _Video(NamedTuple):
-    """What decoding one file gave: its frames' names and sizes, the frames that begin shots, or a fault."""
+    """The result of decoding one file: names and sizes of frames, frames that begin shots, or a fault."""
 
     frames: tuple[str, ...] = ()
     cuts: tuple[int, ...] = ()
@@ -103,17 +103,17 @@ def scan_videos(
 ) -> Scan:
     """Decode every video once and cut it into shots, with `find_cuts`.
 
-    A video's id is its path; its frames are named by their time, so a box of an annotation file stands for
-    the frame `CLASS/clip.mp4/00001240ms`, 1.24 seconds after the first frame that is shown.
+    A video's id is its path; its frames are named by their time, so an annotation file refers to
+    a frame as `CLASS/clip.mp4/00001240ms`, 1.24 seconds after the first frame that is shown.
 
     Args:
         source: a folder that holds CLASS/*.mp4 and the like, or a CSV with the columns file, class and, if
             splits are given, split; its files are relative to it.
         annotations: CSV with boxes, splits or both, see `read_annotations`.
-        shots: look for cuts; otherwise each video is one shot.
+        shots: whether to look for cuts; otherwise each video is one shot.
         seed: of `seeded_splits`, where no split is given.
         workers: processes that decode; default one per core, 0 or 1 for this process alone.
-        orientation: "upright", as players show frames, or "stored"; of frames and of the boxes on them.
+        orientation: "upright" (as players display frames) or "stored", for frames and their boxes.
 
     Raises:
         ManifestError: the source is missing, lists no video or cannot be read.
@@ -131,12 +131,12 @@ def scan_videos(
     videos = dict(zip(listed, _decoded(root, listed, shots, workers, orientation), strict=True))
     broken = {item.file: video.fault for item, video in videos.items() if video.fault}
     faults += broken.values()
-    found = [shot for item, video in videos.items() for shot in _shots(item, video)]
-    given = {one_name(item.file): item.split for item in listed if item.split}
-    found = with_splits(found, given or seeded_splits(found, seed))
+    found_shots = [shot for item, video in videos.items() for shot in _shots(item, video)]
+    listed_splits = {one_name(item.file): item.split for item in listed if item.split}
+    found_shots = with_splits(found_shots, listed_splits or seeded_splits(found_shots, seed))
     classes = tuple(dict.fromkeys(item.tag for item in listed))
     facts = {"orientation": orientation, **FROM_FIRST, "shots": "cut" if shots else "whole videos"}
-    scan = Scan(root, LAYOUT, classes, found, tuple(faults), facts, tuple(broken.values()))
+    scan = Scan(root, LAYOUT, classes, found_shots, tuple(faults), facts, tuple(broken.values()))
     if annotations is None:
         return scan
     sizes = {

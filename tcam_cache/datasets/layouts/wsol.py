@@ -1,4 +1,4 @@
-"""The `wsol` layout: whatever the split files of the WSOL evaluation protocol list, read and written."""
+"""The `wsol` layout: read and write the split files of the WSOL evaluation protocol."""
 
 import logging
 from collections import defaultdict
@@ -42,17 +42,17 @@ logger = logging.getLogger(__name__)
 
 
 def scan_wsol(root: Path | str, splits: Path | str, orientation: str = STORED) -> Scan:
-    """Look up what split files list: a line names a folder, a whole shot, or an image, that frame alone.
+    """Scan the paths that split files list: a folder is a whole shot, an image a single frame.
 
     Frames of one folder are one shot, in natural order; still pictures, as in CUB, ILSVRC and OpenImages
     (CLASS/IMAGE.jpg, or below train/, val/ and test/), are each a shot and a video of their own. Boxes are
-    scaled from the sizes that the files state to the images as they are, so that thumbnails can stand for the
-    originals.
+    scaled from the sizes that the files state to the size of the image on disk, so that thumbnails can be
+    used.
 
     Args:
         root: the folder that the listed paths are relative to.
         splits: the folder of split files, see `read_split_files`.
-        orientation: of the images that boxes are drawn on; as stored is what the protocol does.
+        orientation: of the images that boxes are drawn on; the protocol uses stored pixels.
 
     Raises:
         ManifestError: the root or the split files are missing.
@@ -75,16 +75,16 @@ def scan_wsol(root: Path | str, splits: Path | str, orientation: str = STORED) -
 
 
 def write_wsol(manifest: Manifest, folder: Path | str) -> None:
-    """Write a manifest as split files: train as its shots, val and test as their annotated frames.
+    """Write a manifest as split files: shots of train, annotated frames of val and test.
 
-    A path is the shot's id, for a frame with its name below it: the published paths of both YouTube-Objects
-    data sets. What the format cannot hold is left out and counted: frames of val and test without a box,
-    and boxes of train. Sizes and boxes are those of frames as the manifest has them, upright or stored;
-    the format does not say which.
+    A path is the shot's id, for a frame with its file name: the published paths of both YouTube-Objects
+    data sets. What the format cannot store is left out and counted: frames of val and test without a box,
+    and boxes of train. Sizes and boxes are for the manifest's orientation (upright or stored), which the
+    format does not record.
 
     Args:
         manifest: the data set.
-        folder: gets `train/`, `val/`, `test/` and class_id.yaml.
+        folder: where `train/`, `val/`, `test/` and class_id.yaml are written.
 
     Raises:
         FrameError: an annotated frame cannot be read.
@@ -108,7 +108,7 @@ def _shots(root: Path, files: SplitFiles, faults: list[str], notes: Notes) -> It
         count = sum(map(len, files.ids.values()))
         logger.info("%d pictures: each stands for itself, a video and a shot of its own", count)
     for split, ids in files.ids.items():
-        # The images that are listed of each folder; a folder that is listed itself is a whole shot.
+        # Listed images by folder; a folder that is listed itself is a whole shot.
         folders: dict[str, list[str]] = defaultdict(list)
         for path in ids:
             folder, _, name = path.rpartition("/")
@@ -121,8 +121,8 @@ def _shots(root: Path, files: SplitFiles, faults: list[str], notes: Notes) -> It
         for folder, names in folders.items():
             location = on_disk(root, folder)
             present = _images_in(root, location, names, faults, notes)
-            wanted = set(names)
-            kept = [name for name in present if folder in ids or one_name(name) in wanted]
+            listed_names = set(names)
+            kept = [name for name in present if folder in ids or one_name(name) in listed_names]
             if alone:
                 notes.pop(ORDER_OPEN, None)
                 yield from (_picture(location, name, ids, folder, split) for name in kept)
@@ -136,7 +136,7 @@ def _shots(root: Path, files: SplitFiles, faults: list[str], notes: Notes) -> It
 
 
 def _are_pictures(ids: Mapping[str, Mapping[str, str]]) -> bool:
-    """Return whether the listed are still pictures: all images, as CLASS/IMAGE or below folders of splits."""
+    """Return whether all paths are still images: CLASS/IMAGE, or below folders of splits."""
     listed = [(path, tag, split) for split, paths in ids.items() for path, tag in paths.items()]
     if not all(is_picture(path) for path, _, _ in listed):
         return False
@@ -144,7 +144,7 @@ def _are_pictures(ids: Mapping[str, Mapping[str, str]]) -> bool:
         return True
     places = {(path.rpartition("/")[0], tag, split) for path, tag, split in listed}
     folders, tags = {folder for folder, _, _ in places}, {tag for _, tag, _ in places}
-    # VIDEO/FRAME: several folders a class, and each of one class and split.
+    # VIDEO/FRAME: several folders per class, and each folder of one class and split.
     videos = len(places) == len(folders) > len(tags)
     return any(folder.count("/") < 1 for folder in folders) and not videos
 
@@ -178,7 +178,7 @@ def _train_lines(shots: Sequence[Shot], numbers: dict[str, int]) -> dict[str, li
 
 
 def _listed_as(shot: Shot, t: int) -> str:
-    # The id of a still picture is its path already.
+    # The id of a still image is its path.
     alone = shot.id == plain_path(shot.path(t))
     return shot.id if alone else f"{shot.id}/{shot.frames[t]}"
 

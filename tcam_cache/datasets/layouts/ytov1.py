@@ -19,7 +19,7 @@ LAYOUT = "ytov1"
 VALIDATION_VIDEOS = 5
 SIDECAR = "_sticks.mat"
 SETS = ("train", "test")
-# Known defects of the distribution, with what mends them.
+# Known defects of the distribution, and their corrections.
 SWAPPED = "horse/data/0004/shots/055/frame0020.jpg"
 TOO_WIDE = "boat/data/0006/shots/026/frame0001.jpg"
 _SHUFFLES = 1000
@@ -29,19 +29,19 @@ logger = logging.getLogger(__name__)
 
 
 def scan_ytov1(root: Path | str, orientation: str = STORED) -> Scan:
-    """Look through CLASS/data/VIDEO/shots/SHOT/frame*.jpg, CLASS/sets/{train,test}.txt and the sidecars.
+    """Scan CLASS/data/VIDEO/shots/SHOT/frame*.jpg, CLASS/sets/{train,test}.txt and the sidecar files.
 
     A sidecar FRAME_sticks.mat holds the boxes of its frame, a cell array named `coor`. Ids are the published
     ones: the folders themselves. Test videos are those of test.txt; of the annotated videos of train.txt five
     a class, drawn as published, are val (`published_validation`).
 
-    Known defects, mended with a line in the log: empty shots are left out; corners beyond the image are
+    Known defects, corrected with a line in the log: empty shots are left out; corners beyond the image are
     clipped to it; the box of SWAPPED has x0 and x1 exchanged; the box of TOO_WIDE ends one pixel before
     the image does. Any other box in the wrong order is a fault.
 
     Args:
         root: the data set.
-        orientation: of the images that boxes are drawn on; as stored is what is published.
+        orientation: of the images that boxes are drawn on; published boxes are for stored pixels.
 
     Raises:
         ManifestError: the root is missing.

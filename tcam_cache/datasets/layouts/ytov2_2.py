@@ -16,9 +16,9 @@ from tcam_cache.records import Shot
 
 LAYOUT = "ytov2.2"
 VALIDATION_VIDEOS = 3
-# Variable of the ground truth by its file's name.
+# Variable of the ground truth by the file's name.
 TRUTH = {"train": "bb_gtTraining", "test": "bb_gtTest"}
-# A known defect of the distribution: the frame ends one range and begins the next.
+# A known defect of the distribution: this frame is the last of one range and the first of the next.
 SHARED_FRAME = ("horse", 38465)
 
 logger = logging.getLogger(__name__)
@@ -34,19 +34,19 @@ class _Range(NamedTuple):
 
 
 def scan_ytov2_2(root: Path | str, orientation: str = STORED) -> Scan:
-    """Look through CLASS/*.jpg, Ranges/ranges_CLASS.mat and GroundTruth/CLASS/bb_gt{Training,Test}_CLASS.mat.
+    """Scan CLASS/*.jpg, Ranges/ranges_CLASS.mat and GroundTruth/CLASS/bb_gt{Training,Test}_CLASS.mat.
 
     A column of the ranges is a shot: its first frame, its last frame, its video. Ids are the published ones,
     CLASS/video-VVVV/shot-SSSSSS with the number of the column, counted from 0. Test videos are those with
     boxes in bb_gtTest; of the videos with boxes in bb_gtTraining the first three a class, in the order of
     the ranges, are val, as published.
 
-    Known defect, mended with a line in the log: frame 38465 of class horse is in two ranges; it stays in the
-    first. Any other overlap is a fault, and so is every frame of a range that is not there.
+    Known defect, corrected with a line in the log: frame 38465 of class horse is in two ranges; it is kept in
+    the first. Any other overlap is a fault, and so is every frame of a range that is not there.
 
     Args:
         root: the data set.
-        orientation: of the images that boxes are drawn on; as stored is what is published.
+        orientation: of the images that boxes are drawn on; published boxes are for stored pixels.
 
     Raises:
         ManifestError: the root is missing.
@@ -181,7 +181,7 @@ def _add_truth(
 
 
 def _entry(entry: Any) -> tuple[str, np.ndarray | None]:
-    # The fields are told apart by what they hold: their names are not documented.
+    # The fields are identified by their types: their names are not documented.
     values = list(entry.values()) if isinstance(entry, dict) else []
     texts = [value for value in values if isinstance(value, str)]
     boxes = [

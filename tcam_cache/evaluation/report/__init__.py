@@ -1,1 +1,1 @@
-"""An evaluation as people read it: tables, charts, pictures, one page."""
+"""The report of an evaluation: tables, charts, images, one HTML page."""

@@ -1,4 +1,4 @@
-"""CorLoc against tau as inline SVG, drawn with nothing but text."""
+"""CorLoc against tau as inline SVG, without a plotting library."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -61,7 +61,7 @@ def _series(name: str, evaluation: Evaluation, colour: str, legend_x: float) -> 
 
 
 def _steps(evaluation: Evaluation) -> Sequence[tuple[float, float]]:
-    """Keep only the points where the curve changes: a thousand equal ones draw the same line."""
+    """Return only the points at which the curve changes, to keep the SVG small."""
     curve = evaluation.curve
     turns = np.ones(len(curve), bool)
     turns[1:-1] = (curve[1:-1] != curve[:-2]) | (curve[1:-1] != curve[2:])

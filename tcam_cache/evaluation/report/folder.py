@@ -21,15 +21,15 @@ def write_report(
     title: str | None = None,
     unshown: str = "",
 ) -> None:
-    """Write everything a reader needs into a folder; index.html, the last file, says that it is whole.
+    """Write a report into a folder; index.html is written last and marks it as complete.
 
     Args:
-        folder: made when absent; files of an earlier report there are replaced.
-        evaluation: what the report is about.
+        folder: created if missing; files of an earlier report are replaced.
+        evaluation: the evaluation to report.
         panels: frames to show, in order; may be an iterator, one is held in memory at a time.
-        beside: other evaluations of the same frames, such as the cached CAMs', by the name to show.
+        beside: other evaluations of the same frames, such as of the cached CAMs, by display name.
         title: of the page; default: method and split.
-        unshown: a sentence on what the pictures lack, and why.
+        unshown: a sentence on what the images do not show, and why.
 
     Raises:
         EvaluationError: an evaluation beside this one is of other frames, or has its name.
@@ -54,7 +54,7 @@ def write_report(
 def _require_same_frames(evaluation: Evaluation, beside: Mapping[str, Evaluation]) -> None:
     paths = {row.path for row in evaluation.rows}
     wrong = [
-        f"{name}: other frames" for name, one in beside.items() if {row.path for row in one.rows} != paths
+        f"{name}: other frames" for name, other in beside.items() if {row.path for row in other.rows} != paths
     ]
     wrong += [
         f"{name}: the name of the report's own method" for name in beside if name == evaluation.metrics.method
@@ -73,7 +73,7 @@ def _write_pictures(folder: Path, panels: Iterable[Panel]) -> list[Picture]:
         file = f"overlays/{number:03d}.jpg"
         save_image(folder / file, draw_panel(panel))
         pictures.append(Picture(file, panel.path, panel.tag, panel.iou, panel.hit))
-    stale = set((folder / "overlays").glob("[0-9][0-9][0-9].jpg")) - {folder / one.file for one in pictures}
+    stale = set((folder / "overlays").glob("[0-9][0-9][0-9].jpg")) - {folder / p.file for p in pictures}
     with storage_errors(folder / "overlays"):
         for file in stale:
             file.unlink()

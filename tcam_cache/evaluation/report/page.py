@@ -1,4 +1,4 @@
-"""The look of index.html."""
+"""The HTML of index.html."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -78,11 +78,11 @@ class Picture:
     """One picture of the report.
 
     Attributes:
-        file: where it lies, relative to the page.
+        file: path relative to the page.
         path: of the frame.
         tag: of the video.
         iou: of the predicted box.
-        hit: whether it counts as found.
+        hit: whether the box counts as correct (CorLoc).
     """
 
     file: str

@@ -1,4 +1,4 @@
-"""Pictures: overlays of maps and boxes, a report's panels, contact sheets, animations."""
+"""Images: overlays of maps and boxes, panels of a report, contact sheets, animations."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ def resize_map(scores: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def overlay_cam(pixels: np.ndarray, cam: np.ndarray, opacity: float = OPACITY) -> np.ndarray:
-    """Lay a map over a frame; the stronger the map, the more it covers.
+    """Overlay a map on a frame, more opaque where the map is higher.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
@@ -86,7 +86,7 @@ def draw_boxes(
 
 
 def label(pixels: np.ndarray, text: str, size: int = 14) -> np.ndarray:
-    """Put a strip with a line of text above a picture, cut with an ellipsis where it is too long."""
+    """Add a strip with a line of text above an image; too long text ends in an ellipsis."""
     font = ImageFont.load_default(size)
     text = "".join(letter if letter.isprintable() else " " for letter in text)
     strip = Image.new("RGB", (pixels.shape[1], size + 8), PAPER)
@@ -101,23 +101,23 @@ def label(pixels: np.ndarray, text: str, size: int = 14) -> np.ndarray:
 
 
 def scale_to_width(pixels: np.ndarray, width: int) -> np.ndarray:
-    """Scale an (H, W, 3) picture to a width, keeping its shape."""
+    """Scale an (H, W, 3) image to a width, keeping its aspect ratio."""
     return scale(pixels, width, max(1, round(pixels.shape[0] * width / pixels.shape[1])))
 
 
 def scale(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Scale an (H, W, 3) picture to (height, width, 3), whatever its shape."""
+    """Scale an (H, W, 3) image to (height, width, 3), ignoring its aspect ratio."""
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
 
 
 def faded(pixels: np.ndarray) -> np.ndarray:
-    """Return an (H, W, 3) picture in pale grey, for a frame about which nothing is known."""
+    """Return an (H, W, 3) image in pale grey, for a frame without a map."""
     grey = pixels.mean(axis=2, keepdims=True)
     return np.repeat(np.rint(127 + grey / 2), 3, axis=2).astype(np.uint8)
 
 
 def contact_sheet(tiles: Sequence[np.ndarray], columns: int, gap: int = 6) -> np.ndarray:
-    """Lay pictures out in rows, each in a cell as large as the largest, on white.
+    """Arrange images in a grid of equal cells on white.
 
     Args:
         tiles: at least one (H, W, 3) uint8, sizes may differ.
@@ -139,7 +139,7 @@ def contact_sheet(tiles: Sequence[np.ndarray], columns: int, gap: int = 6) -> np
 
 
 def save_image(path: Path | str, pixels: np.ndarray) -> None:
-    """Write a picture atomically, as the suffix says: .png, .jpg or .jpeg.
+    """Write an image atomically, in the format of its suffix: .png, .jpg or .jpeg.
 
     Raises:
         ConfigError: the suffix is another.
@@ -157,7 +157,7 @@ TILE_WIDTH = 300
 
 @dataclass(frozen=True)
 class Panel:
-    """What one row of the report shows.
+    """The content of one row of images in the report.
 
     Attributes:
         path: of the frame, relative to the data set's root.
@@ -170,7 +170,7 @@ class Panel:
         true_boxes: in pixels of the original frame.
         predicted_box: in pixels of the original frame, or None.
         iou: of the predicted box with the best true box.
-        hit: whether that counts as found.
+        hit: whether that counts as correct (CorLoc).
     """
 
     path: str
@@ -208,7 +208,7 @@ def _with_boxes(tile: np.ndarray, panel: Panel) -> np.ndarray:
     return draw_boxes(tile, predicted, PREDICTED_COLOUR)
 
 
-# H.264 plays everywhere; builds of FFmpeg without it have MPEG-4.
+# H.264 plays in every browser; FFmpeg builds without it have MPEG-4.
 CODECS = ("libx264", "mpeg4")
 QUALITY = {"libx264": {"crf": "20"}, "mpeg4": {"qscale": "3"}}
 
@@ -259,7 +259,7 @@ def save_mp4(path: Path | str, frames: Iterable[np.ndarray], fps: float) -> None
 
 
 def _in_256_colours(frame: np.ndarray) -> Image.Image:
-    # Pillow's own choice is slow, and leaves a CAM three flat colours; an octree and dither keep its slope.
+    # Pillow's default is slow and reduces a CAM to three flat colours; octree and dither keep gradients.
     image = Image.fromarray(frame)
     palette = image.quantize(256, Image.Quantize.FASTOCTREE)
     return image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)

@@ -1,4 +1,4 @@
-"""The report's tables as plain rows, and as Markdown; the page draws the same ones."""
+"""The tables of a report as plain rows and as Markdown; the HTML page shows the same tables."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -62,8 +62,8 @@ def report_tables(evaluation: Evaluation, beside: Mapping[str, Evaluation]) -> l
     """Return every table of a report, in reading order.
 
     Args:
-        evaluation: what the report is about.
-        beside: others on the same frames, by the name they are shown under.
+        evaluation: the evaluation to report.
+        beside: other evaluations of the same frames, by display name.
     """
     metrics = evaluation.metrics
     tables = [policies_table(metrics)]
@@ -75,7 +75,7 @@ def report_tables(evaluation: Evaluation, beside: Mapping[str, Evaluation]) -> l
 
 
 def policies_table(metrics: Metrics) -> Table:
-    """CorLoc and mean IoU of one method under every threshold policy."""
+    """Return CorLoc and mean IoU of one method under every threshold policy."""
     rows = [
         (
             f"{name} (reported)" if name == metrics.threshold["policy"] else name,
@@ -96,7 +96,7 @@ def policies_table(metrics: Metrics) -> Table:
 
 
 def comparison_table(named: Mapping[str, Metrics]) -> Table:
-    """Several methods on the same frames, CorLoc under each policy that they share."""
+    """Return CorLoc of several methods on the same frames, under each policy that they share."""
     first, *others = named.values()
     shared = [name for name in first.policies if all(name in other.policies for other in others)]
     rows = [
@@ -120,7 +120,7 @@ def comparison_table(named: Mapping[str, Metrics]) -> Table:
 
 
 def classes_table(evaluation: Evaluation, beside: Mapping[str, Evaluation]) -> Table:
-    """CorLoc by class, with the published rows beside ours where the classes are YouTube-Objects'."""
+    """Return CorLoc by class, with published rows if the classes are those of YouTube-Objects."""
     metrics = evaluation.metrics
     columns = {"CorLoc": metrics.corloc["per_class"]}
     columns |= {f"CorLoc, {name}": other.metrics.corloc["per_class"] for name, other in beside.items()}
@@ -128,7 +128,7 @@ def classes_table(evaluation: Evaluation, beside: Mapping[str, Evaluation]) -> T
     counts, ious = _by(evaluation.rows, "tag")
     rows = [(tag, counts[tag], f"{ious[tag]:.3f}", *(c.get(tag) for c in columns.values())) for tag in counts]
     rows += [(tag, 0, None, *(None for _ in columns)) for tag in metrics.classes_without_frames]
-    # A published average is shown as published, not recomputed over our classes.
+    # A published average is shown as published, not recomputed over the classes of this data set.
     means = [
         column.get("", float(np.mean([column[tag] for tag in counts if tag in column] or [np.nan])))
         for column in columns.values()
@@ -143,7 +143,7 @@ def classes_table(evaluation: Evaluation, beside: Mapping[str, Evaluation]) -> T
 
 
 def videos_table(evaluation: Evaluation, beside: Mapping[str, Evaluation]) -> Table:
-    """CorLoc by video."""
+    """Return CorLoc by video."""
     columns = {"CorLoc": evaluation.metrics.corloc["per_video"]}
     columns |= {f"CorLoc, {name}": other.metrics.corloc["per_video"] for name, other in beside.items()}
     counts, ious = _by(evaluation.rows, "video")
@@ -156,10 +156,10 @@ def videos_table(evaluation: Evaluation, beside: Mapping[str, Evaluation]) -> Ta
 
 
 def published_table(metrics: Metrics) -> Table:
-    """The published averages on YouTube-Objects; CAM methods alone where they are mere context."""
-    ours = _is_youtube_objects(metrics)
+    """Return the published averages on YouTube-Objects; for other data sets those of CAM methods only."""
+    same_classes = _is_youtube_objects(metrics)
     tables = [
-        {row.method: row for row in published(dataset) if ours or row.cl or row.method in BESIDE_OURS}
+        {row.method: row for row in published(dataset) if same_classes or row.cl or row.method in BESIDE_OURS}
         for dataset in TITLES
     ]
     rows = [
@@ -173,7 +173,7 @@ def published_table(metrics: Metrics) -> Table:
     ]
     note = (
         "Published on the classes of this data set; whether the frames are the same, the manifest says."
-        if ours
+        if same_classes
         else "Another data set: YouTube-Objects. Context only, not comparable with the numbers above."
     )
     header = (

@@ -160,7 +160,7 @@ def data_depth(root: Path, frames: Sequence[str]) -> int | None:
         root: the data set's folder.
         frames: paths below it, in order; evenly spaced ones are decoded, and all that are looked at are deep.
     """
-    found: set[int] = set()
+    depths: set[int] = set()
     chosen: list[int] = np.linspace(0, len(frames) - 1, min(_LOOKED_AT, len(frames)), dtype=int).tolist()
     for name in dict.fromkeys(file_and_frame(frames[at])[0] for at in chosen):
         try:

@@ -41,7 +41,7 @@ settings.load_profile("suite")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """Run the whole suite on up to four cores; named tests in this process, whose output and debugger are seen."""
+    """Run the whole suite on up to four cores, and tests that are named in this process, to be looked at."""
     if config.args_source is not config.ArgsSource.TESTPATHS:
         return 0
     return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

@@ -45,6 +45,12 @@ def test_the_same_seed_gives_the_same_split_and_another_one_another():
     assert seeded_splits(shots, 3) != seeded_splits(shots, 4)
 
 
+def test_a_seed_draws_the_videos_that_it_has_always_drawn():
+    splits = seeded_splits(shots_of(bird=5, cat=5, dog=2), seed=0)
+    held_out = {video: split for video, split in splits.items() if split != "train"}
+    assert held_out == {"bird/3": "val", "bird/4": "test", "cat/3": "val", "cat/2": "test", "dog/0": "test"}
+
+
 def test_the_order_of_shots_and_other_classes_move_no_video():
     alone = seeded_splits(shots_of(bird=10), 0)
     among = seeded_splits(shots_of(car=4, bird=10)[::-1], 0)

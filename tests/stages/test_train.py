@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from tcam_cache.config import train_config
 from tcam_cache.config.base import REMOVED
 from tcam_cache.datasets import read_manifest, write_manifest
 from tcam_cache.errors import CacheError, ConfigError, ManifestError, RunError
@@ -18,6 +20,23 @@ from tcam_cache.stages.build import build_cache
 from tcam_cache.stages.classifier import fit_classifier
 from tcam_cache.stages.train import train_decoder
 from tcam_cache.training import EpochBatches, ValidationLoss
+
+
+@pytest.fixture(scope="module")
+def run_of_one_epoch(small_manifest, small_cache, quick, tmp_path_factory):
+    """A finished run with the settings of `decoder_config()`."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    settings = {"epochs": 1, "batch_size": 4, "decoder_width": 0.125, "landmarks": 16}
+    train_decoder(train_config(manifest=small_manifest, cache=small_cache, out=out, **settings, **quick))
+    return out
+
+
+@pytest.fixture
+def trained(run_of_one_epoch, decoder_config):
+    """A copy of the run where `decoder_config()` writes, as if it had been trained there."""
+    run = shutil.copytree(run_of_one_epoch, decoder_config().out)
+    set_in_config(run, out=str(run))
+    return run
 
 
 def log_of(run):
@@ -98,8 +117,7 @@ def test_a_run_on_clips_goes_on_bit_for_bit_and_is_another_than_one_on_frames_al
     )
 
 
-def test_resuming_a_finished_run_changes_nothing(decoder_config):
-    train_decoder(decoder_config())
+def test_resuming_a_finished_run_changes_nothing(decoder_config, trained):
     before = (decoder_config().out / "best.pt").read_bytes()
     assert train_decoder(decoder_config(resume=True)).epochs == 1
     assert (decoder_config().out / "best.pt").read_bytes() == before
@@ -127,8 +145,7 @@ def test_a_folder_that_holds_something_else_is_refused(decoder_config, tmp_path)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.tex"]
 
 
-def test_resuming_with_other_settings_names_them(decoder_config):
-    train_decoder(decoder_config())
+def test_resuming_with_other_settings_names_them(decoder_config, trained):
     with pytest.raises(RunError) as caught:
         train_decoder(decoder_config(neighbours=3, seed=5, resume=True))
     assert caught.value.offenders == ("neighbours: 3, not 1", "seed: 5, not 0")
@@ -239,8 +256,7 @@ def test_more_neighbours_than_any_shot_has_frames_are_refused(decoder_config):
     ],
     ids=["resolution", "method"],
 )
-def test_a_run_does_not_go_on_with_cams_of_another_kind(decoder_config, build_config, other, named):
-    train_decoder(decoder_config())
+def test_a_run_does_not_go_on_with_cams_of_another_kind(decoder_config, trained, build_config, other, named):
     build_cache(build_config(**other))
     with pytest.raises(RunError, match="other settings") as caught:
         train_decoder(decoder_config(cache=build_config().out, epochs=2, resume=True))
@@ -249,9 +265,8 @@ def test_a_run_does_not_go_on_with_cams_of_another_kind(decoder_config, build_co
 
 
 def test_a_run_does_not_go_on_with_cams_of_another_classifier(
-    decoder_config, build_config, classifier_config
+    decoder_config, trained, build_config, classifier_config
 ):
-    train_decoder(decoder_config())
     fit_classifier(classifier_config(seed=1))
     build_cache(build_config(classifier=classifier_config().out))
     with pytest.raises(RunError, match="other settings") as caught:
@@ -261,9 +276,8 @@ def test_a_run_does_not_go_on_with_cams_of_another_classifier(
 
 
 def test_a_run_does_not_go_on_with_another_encoder_whose_cams_are_the_same(
-    decoder_config, build_config, small_classifier, tmp_path
+    decoder_config, trained, build_config, small_classifier, tmp_path
 ):
-    train_decoder(decoder_config())
     file = read_classifier_file(small_classifier)
     weights = dict(file.checkpoints["best_classification"])
     weights["head.bias"] = weights["head.bias"] + 1
@@ -276,8 +290,7 @@ def test_a_run_does_not_go_on_with_another_encoder_whose_cams_are_the_same(
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_a_run_does_not_go_on_with_other_splits(decoder_config, small_manifest, tmp_path, split):
-    train_decoder(decoder_config())
+def test_a_run_does_not_go_on_with_other_splits(decoder_config, trained, small_manifest, tmp_path, split):
     manifest = read_manifest(small_manifest)
     moved = next(shot.video for shot in manifest.shots if shot.split == split)
     shots = tuple(replace(shot, split="test") if shot.video == moved else shot for shot in manifest.shots)
@@ -294,8 +307,9 @@ def set_in_config(run, **values):
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
-def test_a_run_from_before_settings_were_removed_goes_on_and_opens_where_they_were_off(decoder_config):
-    train_decoder(decoder_config())
+def test_a_run_from_before_settings_were_removed_goes_on_and_opens_where_they_were_off(
+    decoder_config, trained
+):
     run = decoder_config().out
     set_in_config(run, **REMOVED)
     assert Localizer.open(run, "cpu").config == decoder_config()
@@ -304,8 +318,7 @@ def test_a_run_from_before_settings_were_removed_goes_on_and_opens_where_they_we
 
 
 @pytest.mark.parametrize("given", [{name: True} for name in REMOVED])
-def test_a_run_that_used_a_removed_setting_is_refused_by_its_name(decoder_config, given):
-    train_decoder(decoder_config())
+def test_a_run_that_used_a_removed_setting_is_refused_by_its_name(decoder_config, trained, given):
     run = decoder_config().out
     set_in_config(run, **{**REMOVED, **given})
     before = {path.name: path.read_bytes() for path in run.iterdir()}

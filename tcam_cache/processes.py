@@ -2,8 +2,10 @@
 
 import logging
 import multiprocessing
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import joblib
@@ -52,7 +54,18 @@ def in_processes(calls: Iterable[Callable[[], Any]], workers: int | None) -> Ite
     # Through pipes: joblib would put large arguments in shared memory, of which containers have little.
     pool = joblib.Parallel(n_jobs=max(1, jobs), return_as="generator", max_nbytes=None)
     with worker_errors():
-        yield from pool(joblib.delayed(call)() for call in calls)
+        # Workers outlive a call, and know the folder that relative paths started from when they began.
+        run = partial(_called_in, os.getcwd()) if jobs > 1 else _called
+        yield from pool(joblib.delayed(run)(call) for call in calls)
+
+
+def _called(call: Callable[[], Any]) -> Any:
+    return call()
+
+
+def _called_in(folder: str, call: Callable[[], Any]) -> Any:
+    os.chdir(folder)
+    return call()
 
 
 @contextmanager

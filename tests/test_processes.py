@@ -50,3 +50,10 @@ def test_a_worker_that_is_killed_is_a_named_error():
 def test_an_error_of_another_kind_passes():
     with pytest.raises(RuntimeError, match="something else"), worker_errors():
         raise RuntimeError("something else")
+
+
+def test_workers_read_relative_paths_from_where_the_caller_is_now(tmp_path, monkeypatch):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        assert set(in_processes((os.getcwd for _ in range(4)), 2)) == {str(tmp_path / name)}

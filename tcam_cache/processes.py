@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -55,7 +56,7 @@ def in_processes(calls: Iterable[Callable[[], Any]], workers: int | None) -> Ite
     pool = joblib.Parallel(n_jobs=max(1, jobs), return_as="generator", max_nbytes=None)
     with worker_errors():
         # Workers outlive a call, and know the folder that relative paths started from when they began.
-        run = partial(_called_in, os.getcwd()) if jobs > 1 else _called
+        run = partial(_called_in, Path.cwd()) if jobs > 1 else _called
         yield from pool(joblib.delayed(run)(call) for call in calls)
 
 
@@ -63,7 +64,7 @@ def _called(call: Callable[[], Any]) -> Any:
     return call()
 
 
-def _called_in(folder: str, call: Callable[[], Any]) -> Any:
+def _called_in(folder: Path, call: Callable[[], Any]) -> Any:
     os.chdir(folder)
     return call()
 

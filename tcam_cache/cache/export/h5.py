@@ -172,7 +172,7 @@ def _frames(
     rows = min(CHUNK_ROWS, chunk_frames(size), total)
     shapes = {
         CAM: (("frame", "y", "x"), size, "<f2"),
-        STATS: (("frame", "stat"), (3 + len(contents.marker.scored),), "<f4"),
+        STATS: (("frame", "stat"), (len(file["stat"]),), "<f4"),  # pyright: ignore[reportArgumentType]
     }
     for name, (dims, shape, dtype) in shapes.items():
         array = file.create_dataset(

@@ -54,7 +54,7 @@ def verify_cache(config: VerifyConfig) -> VerifyReport:
         problems += _changed_sources(cache, config)
     if problems:
         raise CacheError(
-            f"{config.cache} is damaged in {len(problems)} place(s) or out of date; each line says what to do.",
+            f"{config.cache} is damaged in {len(problems)} place(s) or out of date; each line says more.",
             problems,
         )
     missing = len(cache.missing())

@@ -125,7 +125,7 @@ def test_the_commands_on_a_cache_do_what_its_page_says(tcam, small_cache, tmp_pa
     (tmp_path / "cache").symlink_to(small_cache)
     calls = documented_commands((ROOT / "docs/cache.md").read_text())
     here = [words for words in calls if words[0] in ("inspect", "verify", "export")]
-    assert len(here) == 7
+    assert len(here) == 8
     for words in here:
         result = tcam(*words)
         assert result.exit_code == 0, result.output

@@ -147,8 +147,8 @@ def test_a_layout_has_its_reader(tmp_path):
 
     since = {"orientation": "upright", "times": "from the first frame"}
     assert source("videos", **since) == VideoFrames(tmp_path)
-    assert source("folders", orientation="upright") == ImageFrames(tmp_path)
-    assert source("ytov1", orientation="stored") == ImageFrames(tmp_path, upright=False)
+    assert source("folders", orientation="upright") == ImageFrames(tmp_path, depth=16)
+    assert source("ytov1", orientation="stored") == ImageFrames(tmp_path, upright=False, depth=16)
     assert VideoFrames(tmp_path) != ImageFrames(tmp_path)
 
 
@@ -156,7 +156,7 @@ def test_headers_of_before_mean_stored_pixels_and_the_container_s_clock(tmp_path
     assert frame_source(Scan(tmp_path, "videos", (), ())) == VideoFrames(
         tmp_path, upright=False, absolute=True
     )
-    assert frame_source(Scan(tmp_path, "folders", (), ())) == ImageFrames(tmp_path, upright=False)
+    assert frame_source(Scan(tmp_path, "folders", (), ())) == ImageFrames(tmp_path, upright=False, depth=16)
 
 
 def test_times_are_names_and_back():

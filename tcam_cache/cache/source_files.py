@@ -15,14 +15,16 @@ class SourceChanges(NamedTuple):
     """What comparing finished shots with their files found.
 
     Attributes:
-        changed: shots whose files hold other bytes now, or are gone.
+        changed: shots whose files hold other bytes now.
         touched: shots whose files have other times, but the same bytes, with their new stamp.
         unrecorded: shots whose records, made by an earlier version, do not tell their files.
+        gone: shots of which a file is gone or cannot be read: nobody could compute them again.
     """
 
     changed: tuple[Shot, ...]
     touched: dict[int, str]
     unrecorded: tuple[Shot, ...]
+    gone: tuple[Shot, ...]
 
 
 def stamp_of(paths: Sequence[Path]) -> str:
@@ -51,7 +53,7 @@ def source_changes(log: CommitLog, shots: Iterable[tuple[int, Shot]], source: Fr
         source: tells which files a shot's frames are read from.
     """
     commits = log.all()
-    changed, touched, unrecorded = [], {}, []
+    changed, touched, unrecorded, gone = [], {}, [], []
     for position, shot in shots:
         commit = commits.get(position)
         if commit is None:
@@ -63,11 +65,14 @@ def source_changes(log: CommitLog, shots: Iterable[tuple[int, Shot]], source: Fr
         stamp = stamp_of(paths)
         if stamp == commit.stamp:
             continue
-        if stamp and content_of(paths) == commit.content:
+        content = stamp and content_of(paths)
+        if not content:
+            gone.append(shot)
+        elif content == commit.content:
             touched[position] = stamp
         else:
             changed.append(shot)
-    return SourceChanges(tuple(changed), touched, tuple(unrecorded))
+    return SourceChanges(tuple(changed), touched, tuple(unrecorded), tuple(gone))
 
 
 # A video file holds many shots: its bytes are read once, as long as its size and time stay.

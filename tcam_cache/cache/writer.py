@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from tcam_cache.errors import CacheError, ConfigError
 from tcam_cache.place import Place
 from tcam_cache.provenance import differences
 from tcam_cache.records import FrameSource, Shot, ShotCams
+
+logger = logging.getLogger(__name__)
 
 STALE_SECONDS = 3600
 
@@ -101,7 +104,7 @@ class CamWriter:
         """Make finished shots whose files have changed since pending again, and return them.
 
         Files with other times but the same bytes count as unchanged; shots whose records do not tell their
-        files stay as they are.
+        files, and those of which a file is gone, stay as they are.
 
         Args:
             source: tells which files a shot's frames are read from.
@@ -115,6 +118,12 @@ class CamWriter:
         found = source_changes(self._log, shots, source)
         for position, stamp in found.touched.items():
             self._log.put(position, replace(self._log.all()[position], stamp=stamp))
+        if found.gone:
+            logger.warning(
+                "%d finished shot(s) are kept, though files of theirs are gone, such as %s",
+                len(found.gone),
+                found.gone[0].id,
+            )
         for shot in found.changed:
             self._log.remove(self._index.position(shot.id))
             self._frames.remove(shot.id)

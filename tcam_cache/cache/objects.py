@@ -53,6 +53,11 @@ class Objects(ABC):
     def names(self, folder: str = "") -> tuple[str, ...]:
         """Return the names right below a folder, sorted, without unfinished writes and what systems leave."""
 
+    def present(self, folder: str, names: Iterable[str]) -> list[str]:
+        """Return those of some names that are right below a folder, or may be where nothing is listed."""
+        found = set(self.names(folder))
+        return [name for name in names if name in found]
+
     @abstractmethod
     def size(self) -> tuple[int | None, int]:
         """Return the bytes, None where the store does not tell them, and the number of all objects."""

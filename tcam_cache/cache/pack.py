@@ -80,9 +80,10 @@ class PackedCams:
         return self.path.exists()
 
     def is_whole(self, map_size: tuple[int, int]) -> bool:
-        """Tell whether the file is there with every map of the index in it."""
+        """Tell whether the file is there, no link to another, with every map of the index in it."""
         try:
-            return _mapped(self.path).shape == (sum(self.index.lengths), *map_size)
+            shape = _mapped(self.path).shape
+            return not self.path.is_symlink() and shape == (sum(self.index.lengths), *map_size)
         except CacheError:
             return False
 
@@ -164,7 +165,8 @@ def _mapped(path: Path) -> np.ndarray:
     try:
         # A plain array over the same pages: slicing a memmap object costs more than copying a window.
         return np.asarray(np.load(path, mmap_mode="r"))
-    except (OSError, ValueError, EOFError) as error:
+    # A damaged header surfaces as whatever its bytes happen to spell.
+    except Exception as error:
         raise CacheError(
             f"the pack {path} is gone or cut short ({error}). Open the cache and call pack() again."
         ) from error

@@ -121,8 +121,9 @@ class RemoteObjects(WritableObjects):
                 if not (self._on_the_web or isinstance(error, ABSENT)):
                     raise
                 sizes = []
-        # A plain web server may tell the sizes of none, or of some.
-        return (None if None in sizes or not sizes else sum(sizes)), len(sizes)
+        # A plain web server may tell the sizes of none, or of some, or list nothing.
+        untold = None in sizes or (self._on_the_web and not sizes)
+        return None if untold else sum(sizes), len(sizes)
 
     def zarr_store(self, folder: str, *, read_only: bool) -> FsspecStore:
         """Return the Zarr store of a folder."""

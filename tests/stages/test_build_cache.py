@@ -6,14 +6,13 @@ import torch
 from PIL import Image
 
 from tcam_cache.cache import CamCache
-from tcam_cache.cache_config import METHODS, VerifyConfig, parse_shard
+from tcam_cache.cache_config import METHODS, parse_shard
 from tcam_cache.cams import read_classifier_file
 from tcam_cache.config import ManifestConfig
 from tcam_cache.datasets import read_manifest
 from tcam_cache.errors import CacheError, ConfigError, FrameError
 from tcam_cache.stages.build_cache import build_cache
 from tcam_cache.stages.index_dataset import index_dataset
-from tcam_cache.stages.verify_cache import verify_cache
 
 
 def layercam_by_gradient(classifier, path, tag):
@@ -271,19 +270,3 @@ def test_another_batch_size_is_another_setting(build_config):
     with pytest.raises(CacheError) as caught:
         build_cache(build_config(batch_size=3))
     assert caught.value.offenders == ("numerics.batch_size: 3, not 32",)
-
-
-def test_finished_shots_stay_when_their_frames_are_gone(build_config, data_copy, caplog):
-    config = build_config(root=data_copy)
-    build_cache(config)
-    before = CamCache.open(config.out).digest()
-    (data_copy / "bird/0003/frame0002.jpg").unlink()
-    report = build_cache(config)
-    assert (report.built_frames, report.rebuilt_shots) == (0, 0)
-    assert "are kept, though files of theirs are gone, such as bird/0003" in caplog.text
-    assert CamCache.open(config.out).digest() == before
-    with pytest.raises(CacheError) as caught:
-        verify_cache(VerifyConfig(cache=config.out, sources=True, root=data_copy))
-    assert caught.value.offenders == (
-        "bird/0003: files that it was built from are gone; put them back, its CAMs stay",
-    )

@@ -132,8 +132,8 @@ class CommitLog:
 
     def all(self) -> dict[int, Commit]:
         """Return every record of this cache by its shot's position, in order."""
-        names = set(self._objects.names(FOLDER))
-        listed = [position for position in range(len(self._ids)) if f"{position:06d}.json" in names]
+        files = {f"{position:06d}.json": position for position in range(len(self._ids))}
+        listed = [files[file] for file in self._objects.present(FOLDER, files)]
         unread = {self.name(position): position for position in listed if position not in self._seen}
         for name, data in self._objects.get_all(unread).items():
             self._keep(unread[name], data)

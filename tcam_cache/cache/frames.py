@@ -104,12 +104,12 @@ class FrameFolder:
 
     def problems(self) -> list[str]:
         """Read all stored frames, and return one line per damage."""
-        names = set(self._objects.names(FOLDER))
+        shots = {self.name(shot_id).removeprefix(f"{FOLDER}/"): shot_id for shot_id in self._index.ids}
         return [
             f"{name}: is damaged; delete it and run `tcam-cache build --frames` again"
-            for shot_id in self._index.ids
-            if (name := self.name(shot_id)).removeprefix(f"{FOLDER}/") in names
-            and not self._is_whole(shot_id)
+            for file in self._objects.present(FOLDER, shots)
+            if not self._is_whole(shots[file])
+            and self._objects.get_range(name := f"{FOLDER}/{file}", 0, 1) is not None
         ]
 
     def name(self, shot_id: str) -> str:

@@ -79,9 +79,10 @@ class PackedCams:
         return self.path.exists()
 
     def is_whole(self, map_size: tuple[int, int]) -> bool:
-        """Return whether the file exists and has a map for every row of the index."""
+        """Return whether the file exists, is no link, and has a map for every row of the index."""
         try:
-            return _mapped(self.path).shape == (sum(self.index.lengths), *map_size)
+            shape = _mapped(self.path).shape
+            return not self.path.is_symlink() and shape == (sum(self.index.lengths), *map_size)
         except CacheError:
             return False
 
@@ -163,7 +164,8 @@ def _mapped(path: Path) -> np.ndarray:
     try:
         # As a plain array over the same pages: slicing a memmap object costs more than copying a window.
         return np.asarray(np.load(path, mmap_mode="r"))
-    except (OSError, ValueError, EOFError) as error:
+    # A damaged header can raise any exception.
+    except Exception as error:
         raise CacheError(
             f"the pack {path} is gone or cut short ({error}). Open the cache and call pack() again."
         ) from error

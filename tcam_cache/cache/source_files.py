@@ -15,14 +15,16 @@ class SourceChanges(NamedTuple):
     """The result of comparing finished shots with their source files.
 
     Attributes:
-        changed: shots whose files have other bytes now, or are missing.
+        changed: shots whose files have other bytes now.
         touched: new stamps of shots whose files have new times but the same bytes.
         unrecorded: shots whose commit records, from an earlier version, have no digest of their files.
+        gone: shots with a file that is missing or unreadable, so that they cannot be computed again.
     """
 
     changed: tuple[Shot, ...]
     touched: dict[int, str]
     unrecorded: tuple[Shot, ...]
+    gone: tuple[Shot, ...]
 
 
 def stamp_of(paths: Sequence[Path]) -> str:
@@ -51,7 +53,7 @@ def source_changes(log: CommitLog, shots: Iterable[tuple[int, Shot]], source: Fr
         source: tells which files a shot's frames are read from.
     """
     commits = log.all()
-    changed, touched, unrecorded = [], {}, []
+    changed, touched, unrecorded, gone = [], {}, [], []
     for position, shot in shots:
         commit = commits.get(position)
         if commit is None:
@@ -63,11 +65,14 @@ def source_changes(log: CommitLog, shots: Iterable[tuple[int, Shot]], source: Fr
         stamp = stamp_of(paths)
         if stamp == commit.stamp:
             continue
-        if stamp and content_of(paths) == commit.content:
+        content = stamp and content_of(paths)
+        if not content:
+            gone.append(shot)
+        elif content == commit.content:
             touched[position] = stamp
         else:
             changed.append(shot)
-    return SourceChanges(tuple(changed), touched, tuple(unrecorded))
+    return SourceChanges(tuple(changed), touched, tuple(unrecorded), tuple(gone))
 
 
 # A video file holds many shots: it is read once, unless its size or time changes.

@@ -69,7 +69,7 @@ class CacheInfo:
             f"  shots        {total.committed:,} of {total.shots:,} finished ({state})",
             f"  frames       {total.frames:,}, {total.flat:,} of them flat",
             f"  maps         {height} x {width}, float16",
-            f"  disk         {_size(self.bytes)} in {self.files:,} files",
+            f"  disk         {_size(self.bytes)}" + (f" in {self.files:,} files" if self.files else ""),
             f"  fingerprint  {self.fingerprint}",
             *(f"  {name:<12} {value}" for name, value in self.settings.items()),
             "",

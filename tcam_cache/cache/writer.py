@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from tcam_cache.errors import CacheError, ConfigError
 from tcam_cache.files import Place
 from tcam_cache.provenance import differences
 from tcam_cache.records import FrameSource, Shot, ShotCams
+
+logger = logging.getLogger(__name__)
 
 STALE_SECONDS = 3600
 
@@ -103,8 +106,8 @@ class CamWriter:
     def reopen_changed(self, source: FrameSource, shard: tuple[int, int] = (0, 1)) -> tuple[Shot, ...]:
         """Mark finished shots whose source files have changed as pending, and return them.
 
-        Files with a new time but the same bytes count as unchanged; shots whose commit records have no digest
-        of their files stay as they are.
+        Files with other times but the same bytes count as unchanged; shots whose commit records have no
+        digest of their files, and those with a missing file, stay as they are.
 
         Args:
             source: tells which files a shot's frames are read from.
@@ -118,6 +121,12 @@ class CamWriter:
         changes = source_changes(self._log, shots, source)
         for position, stamp in changes.touched.items():
             self._log.put(position, replace(self._log.all()[position], stamp=stamp))
+        if changes.gone:
+            logger.warning(
+                "%d finished shot(s) are kept, though files of theirs are gone, such as %s",
+                len(changes.gone),
+                changes.gone[0].id,
+            )
         for shot in changes.changed:
             self._log.remove(self._index.position(shot.id))
             self._frames.remove(shot.id)

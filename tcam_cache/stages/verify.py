@@ -70,5 +70,7 @@ def _changed_sources(cache: CamCache, config: VerifyConfig) -> Iterator[str]:
             len(changes.unrecorded),
             changes.unrecorded[0].id,
         )
+    for shot in changes.gone:
+        yield f"{shot.id}: files that it was built from are gone; put them back, its CAMs stay"
     for shot in changes.changed:
         yield f"{shot.id}: its files have changed since it was built; run the same `tcam-cache build` again"

@@ -154,3 +154,14 @@ def test_a_pack_that_another_process_reads_stays_until_it_ends(path, plan, build
         assert reader.stdout.readline() == "5\n"
     CamCache.open(path).pack()
     assert not old.exists()
+
+
+def test_a_pack_with_a_damaged_header_is_made_anew(cache):
+    path = cache.pack().path
+    sound = path.read_bytes()
+    for at in range(10, 128):
+        path.write_bytes(sound[:at] + bytes([sound[at] ^ 8]) + sound[at + 1 :])
+        problems = CamCache.open(cache.path).verify()
+        assert problems == () or "is cut short" in problems[0] or "differs" in problems[0], at
+    path.write_bytes(sound.replace(b"'shape': (", b"'shape': [("))
+    assert CamCache.open(cache.path).pack().path.read_bytes() == sound

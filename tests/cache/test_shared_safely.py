@@ -83,3 +83,50 @@ def test_a_folder_with_nothing_but_what_systems_leave_is_empty(path, plan, build
     (path / ".DS_Store").write_bytes(b"litter")
     build_all(path, plan)
     assert CamCache.open(path).verify() == ()
+
+
+LINKED = [
+    "cache.json", "classifier.pt", "commits", "commits/000000.json", "frames", "pack",
+    "cams.zarr", "cams.zarr/cam", "cams.zarr/cam/zarr.json", "cams.zarr/cam/c.0.0.0",
+]  # fmt: skip
+
+
+def use(path, plan, build_all):
+    """Do everything that reads from a cache or writes into it."""
+    build_all(path, plan)
+    cache = CamCache.open(path)
+    cache.attachment("classifier.pt")
+    cache.cams(plan.shots[0].id)
+    cache.frames(None, [])._folder.side(plan.shots[0].id)
+    cache.pack()
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_a_link_that_leads_out_is_neither_read_nor_written_through(name, path, plan, build_all, tmp_path):
+    build_all(path, plan, {"classifier.pt": b"data"}, limit=2)
+    for folder in ("frames", "pack"):
+        (path / folder).mkdir(exist_ok=True)
+    outside = tmp_path / "outside"
+    (path / name).rename(outside)
+    (path / name).symlink_to(outside)
+    if outside.is_dir():
+        (outside / "mine.npy").write_bytes(b"mine")
+    before = sorted(file.name for file in outside.rglob("*"))
+    with pytest.raises(CacheError, match="leads out of the cache"):
+        use(path, plan, build_all)
+    assert sorted(file.name for file in outside.rglob("*")) == before
+
+
+def test_links_within_a_cache_and_to_a_cache_are_followed(cache, plan, build_all, tmp_path):
+    (cache.path / "commits").rename(cache.path / "records")
+    (cache.path / "commits").symlink_to("records")
+    (tmp_path / "link").symlink_to(cache.path)
+    use(tmp_path / "link", plan, build_all)
+    assert CamCache.open(tmp_path / "link").missing() == ()
+
+
+def test_a_pack_that_is_a_link_is_made_anew(cache, tmp_path):
+    path = cache.pack().path
+    path.rename(tmp_path / "other.npy")
+    path.symlink_to(tmp_path / "other.npy")
+    assert CamCache.open(cache.path).pack().path == path and not path.is_symlink()

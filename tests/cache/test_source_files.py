@@ -79,9 +79,12 @@ def test_a_copied_data_set_with_other_times_is_the_same(writer, source, plan, pa
     assert CamCache.open(path).verify() == ()
 
 
-def test_a_file_that_is_gone_is_a_change(writer, source, plan):
+def test_what_was_finished_stays_when_files_are_gone(writer, source, plan, path, caplog):
     source.files(plan.shots[1])[0].unlink()
-    assert writer.reopen_changed(source) == (plan.shots[1],)
+    assert writer.reopen_changed(source) == writer.pending() == ()
+    assert "1 finished shot(s) are kept, though files of theirs are gone" in caplog.text
+    found = CamCache.open(path).source_changes(source, plan.shots)
+    assert (found.changed, found.gone) == ((), (plan.shots[1],))
 
 
 def test_a_shard_looks_at_its_own_shots(writer, source, plan):

@@ -76,3 +76,19 @@ def test_a_cache_of_before_tells_no_files_which_is_said(small_cache, cache_copy,
         )
     verify_cache(VerifyConfig(cache=cache_copy, sources=True))
     assert "11 shot(s) were built by a version that kept nothing of their files" in caplog.text
+
+
+def test_finished_shots_stay_when_their_frames_are_gone(build_config, data_copy, caplog):
+    config = build_config(root=data_copy)
+    build_cache(config)
+    before = {record.name: record.read_bytes() for record in (config.out / "commits").iterdir()}
+    (data_copy / "bird/0003/frame0002.jpg").unlink()
+    report = build_cache(config)
+    assert (report.built_frames, report.rebuilt_shots) == (0, 0)
+    assert "are kept, though files of theirs are gone, such as bird/0003" in caplog.text
+    assert {record.name: record.read_bytes() for record in (config.out / "commits").iterdir()} == before
+    with pytest.raises(CacheError) as caught:
+        verify_cache(VerifyConfig(cache=config.out, sources=True, root=data_copy))
+    assert caught.value.offenders == (
+        "bird/0003: files that it was built from are gone; put them back, its CAMs stay",
+    )

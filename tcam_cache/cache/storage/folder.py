@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zarr.storage import LocalStore
 
@@ -46,25 +46,22 @@ class FolderObjects(WritableObjects):
 
     def put(self, name: str, data: bytes) -> None:
         """Write one file atomically."""
-        files.write_bytes(self.root / name, data)
+        files.write_bytes(self._inside(name), data)
 
     def remove(self, name: str) -> None:
         """Remove one file, if it exists."""
-        with files.storage_errors(self.root / name):
-            (self.root / name).unlink(missing_ok=True)
+        path = self._inside(name)
+        with files.storage_errors(path):
+            path.unlink(missing_ok=True)
 
     @contextmanager
     def exclusive(self, name: str) -> Iterator[None]:
         """Hold an exclusive lock on a file across processes; a killed process releases it."""
-        path = self.root / name
+        path = self._inside(name)
         files.make_folder(path.parent)
         lock = path.with_name(f".{path.name}.lock{PARTIAL}")
-        with files.storage_errors(lock):
-            descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT, 0o666)
+        descriptor = _locked(lock)
         try:
-            # Some network disks have no locks.
-            with suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
             lock.unlink(missing_ok=True)
         finally:
@@ -73,7 +70,7 @@ class FolderObjects(WritableObjects):
     def get(self, name: str) -> bytes | None:
         """Return the content of one file, or None when there is none."""
         try:
-            return (self.root / name).read_bytes()
+            return self._inside(name).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -82,7 +79,7 @@ class FolderObjects(WritableObjects):
     def get_range(self, name: str, start: int, stop: int | None) -> bytes | None:
         """Return bytes start to stop (None: the end) of one file, or None when there is no such file."""
         try:
-            with (self.root / name).open("rb") as file:
+            with self._inside(name).open("rb") as file:
                 file.seek(start)
                 return file.read(-1 if stop is None else stop - start)
         except (FileNotFoundError, NotADirectoryError):
@@ -93,7 +90,7 @@ class FolderObjects(WritableObjects):
     def names(self, folder: str = "") -> tuple[str, ...]:
         """Return the sorted names in a folder, without unfinished writes and operating systems' files."""
         try:
-            entries = [entry.name for entry in (self.root / folder).iterdir()]
+            entries = [entry.name for entry in self._inside(folder).iterdir()]
         except (FileNotFoundError, NotADirectoryError):
             return ()
         except OSError as error:
@@ -114,11 +111,19 @@ class FolderObjects(WritableObjects):
 
     def zarr_store(self, folder: str, *, read_only: bool) -> LocalStore:
         """Return the Zarr store of a folder."""
-        return _DurableStore(self.root / folder, read_only=read_only)
+        return _DurableStore(self._inside(folder), read_only=read_only)
 
     def derived(self, folder: str) -> Path:
         """Return a folder beside the objects."""
-        return self.root / folder
+        return self._inside(folder)
+
+    def _inside(self, name: str) -> Path:
+        """Return the path of a file or folder, which no link of a cache from elsewhere leads away."""
+        path = self.root
+        for part in Path(name).parts:
+            path /= part
+            _refuse_link_out(path, self.root)
+        return path
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
         for folder, _, names in os.walk(self.root):
@@ -133,8 +138,41 @@ def _unreadable(path: Path, error: OSError) -> CacheError:
     return CacheError(f"cannot read {path}: {error.strerror}. Mend that, or name another cache.")
 
 
+def _refuse_link_out(path: Path, root: Path) -> None:
+    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+        raise CacheError(
+            f"{path} is a link that leads out of the cache. Replace it by what it leads to, if you trust it."
+        )
+
+
+def _locked(lock: Path) -> int:
+    """Return the descriptor of a lock file once it is locked, and is still the one that others will open."""
+    while True:
+        with files.storage_errors(lock):
+            descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT, 0o666)
+        # Some network disks have no locks.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(lock.stat(), os.fstat(descriptor)):
+                # That of a writer killed long ago would be swept away from under this one.
+                os.utime(descriptor)
+                return descriptor
+        os.close(descriptor)
+
+
 class _DurableStore(LocalStore):
     """A local Zarr store that syncs every chunk to disk before its commit record is written."""
+
+    def get_sync(self, key: str, *args: Any, **kwargs: Any) -> "Buffer | None":
+        """Return one chunk, or None where there is none."""
+        _refuse_link_out(self.root / key, self.root)
+        return super().get_sync(key, *args, **kwargs)
+
+    async def get(self, key: str, *args: Any, **kwargs: Any) -> "Buffer | None":
+        """Return one chunk, or None where there is none."""
+        _refuse_link_out(self.root / key, self.root)
+        return await super().get(key, *args, **kwargs)
 
     def set_sync(self, key: str, value: "Buffer") -> None:
         """Write one chunk atomically."""

@@ -159,14 +159,17 @@ def _open(path: Path) -> "h5py.File":
     try:
         try:
             file = h5py.File(path, "r")
-        except BlockingIOError:
-            # Another program holds a lock, or the disk supports none: reading an exported file needs no lock.
+        except OSError:
+            # Another program holds a lock, or the disk knows none: an exported file needs none to be read.
             file = h5py.File(path, "r", locking=False)
         form = file.attrs.get("format")
     except OSError as error:
-        if _is_held(path):
+        if isinstance(error, PermissionError):
+            raise CacheError(f"there is no permission to read {path}. Get that, then try again.") from error
+        if _is_held(path) or "lock file" in str(error):
             raise CacheError(
-                f"{path} is open for writing in another program ({error}). Close it there, then try again."
+                f"{path} is open for writing in another program, or its disk knows no locks ({error}). "
+                "Close it there, or set HDF5_USE_FILE_LOCKING=FALSE, then try again."
             ) from error
         raise CacheError(
             f"{path} is not a CAM cache: it is neither a cache's folder nor a whole HDF5 file ({error}). "

@@ -53,6 +53,11 @@ class Objects(ABC):
     def names(self, folder: str = "") -> tuple[str, ...]:
         """Return the sorted names in a folder, without unfinished writes and operating systems' files."""
 
+    def present(self, folder: str, names: Iterable[str]) -> list[str]:
+        """Return those of some names that are right below a folder, or may be where nothing is listed."""
+        found = set(self.names(folder))
+        return [name for name in names if name in found]
+
     @abstractmethod
     def size(self) -> tuple[int | None, int]:
         """Return the total bytes (None if the store does not report them) and the number of objects."""

@@ -94,9 +94,20 @@ class RemoteObjects(WritableObjects):
                 listed = system.ls(path, detail=False)
             except ABSENT:
                 return ()
-        # Some stores list a file, or a folder itself, among the folder's content.
-        below = {name.rstrip("/").removeprefix(f"{path}/") for name in listed if name.startswith(f"{path}/")}
-        return tuple(sorted(name for name in below if name and not left_behind(name)))
+            except Exception:
+                if not self._on_the_web:
+                    raise
+                return ()
+        # Some stores list a file, a folder's own name, or the links of a page, as what lies in it.
+        below = {name.removeprefix(f"{path}/").rstrip("/") for name in listed if name.startswith(f"{path}/")}
+        plain = {name for name in below if name and not (self._on_the_web and set("/?#") & set(name))}
+        return tuple(sorted(name for name in plain if not left_behind(name)))
+
+    def present(self, folder: str, names: Iterable[str]) -> list[str]:
+        """Return those of some names that are right below a folder; all, where a web server lists none."""
+        names = list(names)
+        found = super().present(folder, names)
+        return names if self._on_the_web and not found else found
 
     def sweep(self, older_than: float) -> None:
         """Do nothing: an interrupted write leaves nothing behind."""
@@ -105,11 +116,14 @@ class RemoteObjects(WritableObjects):
         """Return the total bytes (None if the store does not report them) and the number of objects."""
         with self._connected("read") as (system, root):
             try:
-                sizes: list[Any] = [facts.get("size") for facts in system.find(root, detail=True).values()]
-            except ABSENT:
-                sizes = [None]
-        # A plain web server may report no sizes, or only some.
-        return None if None in sizes else sum(sizes), len(sizes)
+                sizes = [facts.get("size") for facts in system.find(root, detail=True).values()]
+            except Exception as error:
+                if not (self._on_the_web or isinstance(error, ABSENT)):
+                    raise
+                sizes = []
+        # A plain web server may tell the sizes of none, or of some, or list nothing.
+        untold = None in sizes or (self._on_the_web and not sizes)
+        return None if untold else sum(sizes), len(sizes)
 
     def zarr_store(self, folder: str, *, read_only: bool) -> FsspecStore:
         """Return the Zarr store of a folder."""
@@ -118,6 +132,11 @@ class RemoteObjects(WritableObjects):
 
             wrapped = AsyncFileSystemWrapper(system, asynchronous=True)
         return _NamedStore(wrapped, read_only, f"{root}/{folder}")
+
+    @property
+    def _on_the_web(self) -> bool:
+        """Whether a web server may be asked, of which many list no folder."""
+        return self.url.startswith(("http:", "https:"))
 
     @contextmanager
     def _connected(self, deed: str, name: str = "") -> Iterator[tuple[Any, str]]:

@@ -1,6 +1,8 @@
 """Tests of the objects of a folder."""
 
+import fcntl
 import os
+import threading
 import time
 
 import pytest
@@ -48,3 +50,36 @@ def test_unfinished_writes_are_never_listed_and_swept_only_when_old(objects):
     assert objects.names("deep/er") == ()
     objects.sweep(3600)
     assert [entry.name for entry in (objects.root / "deep/er").iterdir()] == ["young.partial"]
+
+
+def test_who_waits_for_a_lock_file_that_is_gone_waits_for_the_next(objects, tmp_path):
+    lock, turns = tmp_path / "commits/.a.lock.partial", []
+    lock.parent.mkdir()
+
+    def take():
+        with objects.exclusive("commits/a"):
+            turns.append("taken")
+
+    first = lock.open("w")
+    fcntl.flock(first, fcntl.LOCK_EX)
+    waiting = threading.Thread(target=take)
+    waiting.start()
+    time.sleep(0.2)
+    lock.unlink()
+    with lock.open("w") as second:
+        fcntl.flock(second, fcntl.LOCK_EX)
+        first.close()
+        waiting.join(timeout=0.3)
+        assert turns == []
+    waiting.join(timeout=10)
+    assert turns == ["taken"] and not lock.exists()
+
+
+def test_the_lock_file_of_a_killed_writer_is_young_again_once_it_is_taken(objects, tmp_path):
+    lock = tmp_path / "commits/.a.lock.partial"
+    lock.parent.mkdir()
+    lock.touch()
+    os.utime(lock, (0, 0))
+    with objects.exclusive("commits/a"):
+        objects.sweep(3600)
+        assert lock.exists()

@@ -1,5 +1,6 @@
 """Tests of an HDF5 file as a cache: what is damaged or another program's, and processes that share one."""
 
+import errno
 import os
 import pickle
 import subprocess
@@ -168,3 +169,45 @@ def test_a_file_that_a_writer_left_open_is_told_apart_from_no_cache(file):
     file.with_name("y.h5").write_bytes(data)
     with pytest.raises(CacheError, match=r"y\.h5 is open for writing in another program"):
         CamCache.open(file.with_name("y.h5"))
+
+
+def test_a_file_that_another_program_has_open_is_verified_while_this_one_reads_it(file):
+    script = f"import fcntl; held = open({str(file)!r}); fcntl.flock(held, 2); print(1, flush=True); input()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout.readline() == "1\n"
+        cache = CamCache.open(file)
+        assert cache.verify() == ()
+        holder.communicate("\n")
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EACCES, errno.EAGAIN])
+def test_a_disk_without_locks_is_read_all_the_same(number, file, monkeypatch):
+    opened = h5py.File
+
+    def without_locks(path, mode, **options):
+        if options.get("locking") is not False:
+            raise OSError(number, "unable to lock file")
+        return opened(path, mode, **options)
+
+    monkeypatch.setattr(h5py, "File", without_locks)
+    assert CamCache.open(file).verify() == ()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (BlockingIOError(errno.EAGAIN, "unable to lock file"), "set HDF5_USE_FILE_LOCKING=FALSE"),
+        (PermissionError(errno.EACCES, "Permission denied"), "no permission to read"),
+    ],
+)
+def test_a_sound_file_that_cannot_be_opened_is_told_apart_from_no_cache(error, message, file, monkeypatch):
+    def refused(*args, **options):
+        raise error
+
+    monkeypatch.setattr(h5py, "File", refused)
+    with pytest.raises(CacheError, match=message) as caught:
+        CamCache.open(file)
+    assert "export" not in caught.value.message

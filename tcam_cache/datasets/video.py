@@ -1,5 +1,6 @@
 """Random access to the frames of video files by time, from the nearest keyframe: a `FrameSource`."""
 
+import gc
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -18,6 +19,9 @@ from tcam_cache.records import Frame, Shot
 _OPEN_FILES = 4
 _NEAR_MS = 1000
 _LEFT_TO_THE_PARENT: list[Any] = []
+# Frames hold threads of FFmpeg, which exist only in the parent: a fork that collected one as garbage would
+# wait for them for ever.
+os.register_at_fork(after_in_child=gc.freeze)
 
 
 def resampling(interpolation: str) -> Image.Resampling:

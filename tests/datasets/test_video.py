@@ -1,3 +1,4 @@
+import gc
 import multiprocessing
 import pickle
 import sys
@@ -85,6 +86,26 @@ _SHARED = None
 
 def _read_shared(place):
     return _SHARED[0].read(_SHARED[1][place[0]], place[1]).pixels
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_does_not_wait_for_threads_of_frames_that_are_garbage():
+    frame = av.VideoFrame.from_ndarray(np.zeros((720, 1280, 3), np.uint8)).reformat(format="yuv420p")
+    frame.reformat(format="rgb24")
+    gc.disable()
+    try:
+        cycle = [frame]
+        cycle.append(cycle)
+        del cycle, frame
+        child = multiprocessing.get_context("fork").Process(target=gc.collect)
+        child.start()
+        child.join(20)
+        child.kill()
+        child.join()
+    finally:
+        gc.enable()
+    assert child.exitcode == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")

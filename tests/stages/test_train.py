@@ -366,7 +366,7 @@ def test_an_encoder_at_full_resolution_such_as_vgg_is_trained_on_too(
                 layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, 2)]
             self.features = nn.Sequential(*layers)
 
-    monkeypatch.setattr("tcam_cache.models.classifier.torchvision_network", lambda arch: SmallVgg())
+    monkeypatch.setattr("tcam_cache.models.chain.torchvision_network", lambda arch: SmallVgg())
     fit_classifier(classifier_config(arch="vgg16"))
     given = {"classifier": tmp_path / "g.pt"}
     assert build_cache(build_config(**given)).frames == 35

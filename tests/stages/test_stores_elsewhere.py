@@ -58,7 +58,7 @@ def test_inspect_and_verify_read_there(built, tcam, tmp_path):
 def test_verify_names_what_is_damaged_there(built, fails):
     memory.MemoryFileSystem().rm_file("/videos/cams/cams.zarr/cam/c.0.0.0")
     said = fails("verify", URL)
-    assert f"{URL} is not as it should be in 1 point(s)" in said
+    assert f"{URL} is damaged in 1 place(s)" in said
     assert "bird/0001/001: a chunk is missing" in said
 
 

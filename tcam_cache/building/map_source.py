@@ -172,7 +172,7 @@ def _run_source(config: BuildConfig) -> MapSource:
     localizer = Localizer.open(cast(Path, config.run), config.device)
     image_size = localizer.config.image_size
     # Cells smaller than a pixel would repeat values.
-    maps = DecoderMaps(localizer, min(config.map_size, image_size))
+    maps = DecoderMaps(localizer, min(config.map_size, image_size // localizer.config.decoder_stride))
     settings = {
         "method": "decoder",
         "decoder": {"weights": weights_hash(localizer.decoder.state_dict())},

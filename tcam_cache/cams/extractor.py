@@ -89,6 +89,7 @@ class CamExtractor:
         fuse: str = "max",
         compiled: bool = False,
         amp: torch.dtype | None = None,
+        taps: bool = False,
     ) -> None:
         """Choose method and layers.
 
@@ -100,6 +101,7 @@ class CamExtractor:
             compiled: run what comes before the first of the layers through `torch.compile`.
             amp: the precision of the network's forward pass, such as `torch.bfloat16`; the arithmetic of the
                 CAMs themselves stays in single precision.
+            taps: keep what a decoder taps of each pass; see `with_features`. Excludes `compiled`.
 
         Raises:
             ConfigError: an unknown method or layer, a method that has no form at that layer, nothing to
@@ -121,6 +123,7 @@ class CamExtractor:
             )
         shallow = classifier.stages.before(DEEP_STAGES) if len(self.layers) > 1 else ()
         self._shallow = [name in shallow for name in self.layers]
+        self._tapped = _Tapped(classifier.stages) if taps else None
         self._before, self._behind = self._cut(compiled)
 
     def __call__(self, images: torch.Tensor, targets: Targets) -> tuple[Cams, torch.Tensor]:
@@ -139,9 +142,29 @@ class CamExtractor:
         maps, logits = self._maps(values, checked)
         return normalise(maps if checked == ALL else maps[:, 0]), logits
 
+    def with_features(
+        self, images: torch.Tensor, targets: Targets
+    ) -> tuple[list[torch.Tensor], Cams, torch.Tensor]:
+        """Return the features that a decoder taps, shallow to deep, CAMs and logits of one forward pass.
+
+        Args:
+            images: (B, 3, H, W) RGB in [0, 1].
+            targets: as in a call.
+
+        Raises:
+            ConfigError: the extractor was made without `taps`, or as a call raises it.
+        """
+        if self._tapped is None:
+            raise ConfigError("the extractor keeps no features. Make it with taps=True.")
+        self._tapped.features = []
+        cams, logits = self(images, targets)
+        return self._tapped.features, cams, logits
+
     def _cut(self, compiled: bool) -> tuple[nn.Module, nn.Module]:
         """Return what runs before the layers' activations are of interest, and the rest of the backbone."""
         stages, name = self.classifier.stages, self.layers[0]
+        if self._tapped is not None:
+            return (self._tapped, nn.Identity()) if self.is_closed else (nn.Identity(), self._tapped)
         before, behind = (_Deepest(stages), nn.Identity()) if self.is_closed else stages.cut(name)
         if not compiled:
             return before, behind
@@ -252,6 +275,22 @@ class CamExtractor:
 
     def _autocast(self, values: torch.Tensor) -> torch.autocast:
         return torch.autocast(values.device.type, self._amp, enabled=self._amp is not None)
+
+
+class _Tapped(nn.Module):
+    """The whole backbone, which keeps what a decoder taps of its first pass."""
+
+    def __init__(self, stages: Any) -> None:
+        super().__init__()
+        self.stages: Any = stages
+        self.features: list[torch.Tensor] = []
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the deepest features (B, K, h, w) of standardised frames."""
+        taps, deepest = self.stages(values)
+        # Smooth Grad-CAM++ runs again, on noise.
+        self.features = self.features or [one.detach() for one in taps]
+        return deepest
 
 
 class _Deepest(nn.Module):

@@ -54,6 +54,9 @@ def setting(
     return field(default=default, metadata=facts)
 
 
+PRESET_NAMES = ("recommended", "paper", "authors")
+
+
 @dataclass(frozen=True)
 class ByPreset:
     """A default that depends on the preset.
@@ -73,9 +76,16 @@ class ByPreset:
         return self.values.get(str(preset), next(iter(self.values.values())))
 
 
-def by_preset(**values: Any) -> ByPreset:
-    """Declare a default that depends on the preset; the first preset is the usual one."""
-    return ByPreset(values)
+def by_preset(*, recommended: Any, paper: Any, authors: Any) -> Any:
+    """Declare a default that depends on the preset; `recommended` is the usual one."""
+    return ByPreset({"recommended": recommended, "paper": paper, "authors": authors})
+
+
+def preset_values(kind: Any, preset: str) -> dict[str, Any]:
+    """Return the settings of a config class that depend on the preset, with their values under one."""
+    return {
+        spec.name: spec.default.under(preset) for spec in fields(kind) if isinstance(spec.default, ByPreset)
+    }
 
 
 def usual_default(spec: Field) -> Any:
@@ -94,6 +104,9 @@ class Settings:
     """Validated settings of a stage; paths may be given as text."""
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, ByPreset):
+                object.__setattr__(self, name, value.under(vars(self)["preset"]))
         for spec in fields(self):
             value, kinds = getattr(self, spec.name), _kinds(spec)
             if Path in kinds and isinstance(value, Path | str):

@@ -4,6 +4,7 @@ from tcam_cache.config.base import Config, OptionalPathSetting, PathSetting, con
 from tcam_cache.errors import ConfigError
 
 LAYOUTS = ("ytov1", "ytov2.2", "folders", "videos", "wsol")
+SCHEDULES = ("steps", "one-cycle")
 SPLIT_CHOICES = ("train", "val", "test", "all")
 
 
@@ -101,6 +102,11 @@ class FitConfig(DataConfig):
     )
     momentum: float = setting(default=0.9, help="Nesterov momentum", minimum=0, maximum=1)
     weight_decay: float = setting(default=1e-4, help="L2 penalty", minimum=0)
+    schedule: str = setting(
+        default="steps",
+        help="steps: decays by --lr-step (published); one-cycle: rises, then falls to 0 as a cosine",
+        choices=SCHEDULES,
+    )
     lr_step: int = setting(default=15, help="epochs between two decays of the learning rate", minimum=1)
     lr_decay: float = setting(default=0.9, help="factor of each decay", minimum=0, maximum=1)
     lr_floor: float = setting(default=1e-7, help="the learning rate never falls below this", minimum=0)

@@ -2,6 +2,7 @@
 
 from tcam_cache.config.base import Config, OptionalPathSetting, PathSetting, config, setting
 from tcam_cache.config.data import SPLIT_CHOICES, DataConfig
+from tcam_cache.config.train import MIXES
 from tcam_cache.errors import ConfigError
 from tcam_cache.files import Place
 
@@ -24,6 +25,11 @@ class EvaluateConfig(DataConfig):
     val_split: str = setting(
         default="val", help="for --cache: the split whose boxes choose tau", choices=SPLIT_CHOICES
     )
+    mix: str | None = setting(
+        default=None,
+        help="for --run: the decoder's maps alone, or their mean with CAMs; default: as it was trained",
+        choices=MIXES,
+    )
     threshold: str = setting(default="val", help="val, oracle, oracle-per-class, otsu, or a number in [0, 1)")
     boxes: str = setting(
         default="components",
@@ -39,6 +45,8 @@ class EvaluateConfig(DataConfig):
         super().__post_init__()
         if (self.run is None) == (self.cache is None):
             raise ConfigError("give exactly one of --run and --cache.")
+        if self.mix and self.run is None:
+            raise ConfigError("--mix is of a decoder's maps: leave it out, or give --run.")
         if self.threshold not in THRESHOLDS:
             fixed_threshold(self.threshold)
 
@@ -63,7 +71,14 @@ class PredictConfig(Config):
     run: PathSetting = setting(help="run folder written by `tcam-cache train`")
     source: PathSetting = setting(help="a picture, a folder of pictures, or a video file", metavar="INPUT")
     out: PathSetting = setting(help="the folder to write")
-    threshold: float | None = setting(default=None, help="tau in [0, 1); default: the run's own, from val")
+    threshold: float | None = setting(
+        default=None, help="tau in [0, 1); default: the run's own, from val, else 0.5"
+    )
+    mix: str | None = setting(
+        default=None,
+        help="the decoder's maps alone, or their mean with CAMs; default: as the run was trained",
+        choices=MIXES,
+    )
     batch_size: int = setting(default=32, help="frames in a forward pass", minimum=1)
     overlays: bool = setting(default=True, help="draw each box into a copy of its frame")
     overwrite: bool = setting(

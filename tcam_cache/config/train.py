@@ -1,17 +1,24 @@
 """Settings of stage 2, the decoder, its presets, and the search over them."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, Self
 
-from tcam_cache.config.base import ByPreset, PathSetting, by_preset, config, setting
-from tcam_cache.config.data import FitConfig
+from tcam_cache.config.base import (
+    PRESET_NAMES,
+    ByPreset,
+    PathSetting,
+    by_preset,
+    config,
+    preset_values,
+    setting,
+)
+from tcam_cache.config.data import SCHEDULES, FitConfig
 from tcam_cache.errors import ConfigError
 from tcam_cache.files import Place
 from tcam_cache.window import MODES
 
 PRECISIONS = ("none", "bf16")
-PRESET_NAMES = ("recommended", "paper", "authors")
+MIXES = ("none", "mean", "geometric")
 
 # What may change between an interrupted run and the one that goes on: where things lie and how long it lasts.
 FREE_ON_RESUME = frozenset(
@@ -30,6 +37,14 @@ FREE_ON_RESUME = frozenset(
 )
 # Upstream's permutohedral lattice returns about 0.6 of the exact Gaussian sum; lambda = 2e-9 was tuned to it.
 LATTICE_GAIN = 0.6
+# What runs did before these settings existed: their config.json lacks them.
+BEFORE: Mapping[str, Any] = {
+    "steps": 0,
+    "schedule": "steps",
+    "decoder_stride": 1,
+    "dropout": 0.0,
+    "mix": "none",
+}
 
 
 @config
@@ -43,11 +58,51 @@ class TrainConfig(FitConfig):
     out: PathSetting = setting(help="the run folder to write")
     preset: str = setting(
         default="recommended",
-        help="recommended: best on real video here; paper: its text; authors: their command. "
-        "Sets --fg-top, --bg-low, --pixels, --dilate, --cross-entropy",
+        help="recommended: best on real video here; paper: its text; authors: their command. Sets how seeds "
+        "are drawn, how long and by what schedule is fitted, and how maps are read",
         choices=PRESET_NAMES,
     )
-    lr: float = setting(default=0.01, help="learning rate at the start", minimum=0)
+    steps: int = setting(
+        default=by_preset(recommended=400, paper=0, authors=0),
+        help="where --epochs is 0: take at least so many steps",
+        minimum=0,
+    )
+    epochs: int = setting(
+        default=by_preset(recommended=0, paper=100, authors=100),
+        help="passes over the shots; 0: as many as --steps needs, and 10 at least",
+        minimum=0,
+    )
+    frames_per_shot: int = setting(
+        default=by_preset(recommended=0, paper=1, authors=1),
+        help="random frames of each shot an epoch draws (paper: 1); 0: enough for 25 steps an epoch",
+        minimum=0,
+    )
+    batch_size: int = setting(
+        default=by_preset(recommended=16, paper=32, authors=32), help="frames a step", minimum=1
+    )
+    optimiser: str = setting(
+        default=by_preset(recommended="adamw", paper="sgd", authors="sgd"),
+        help="sgd is published; adamw suits few steps",
+        choices=("sgd", "adamw"),
+    )
+    lr: float = setting(
+        default=by_preset(recommended=0.003, paper=0.01, authors=0.01),
+        help="learning rate at the start, or at its highest",
+        minimum=0,
+    )
+    schedule: str = setting(
+        default=by_preset(recommended="one-cycle", paper="steps", authors="steps"),
+        help="steps: decays by --lr-step (published); one-cycle: rises, then falls to 0 as a cosine",
+        choices=SCHEDULES,
+    )
+    select: str = setting(
+        default=by_preset(recommended="last", paper="val", authors="val"),
+        help="keep the epoch best on val, or the last one",
+        choices=("val", "last"),
+    )
+    validate_every: int = setting(
+        default=by_preset(recommended=5, paper=1, authors=1), help="epochs between two validations", minimum=1
+    )
     neighbours: int = setting(default=1, help="n of S(C_t, n), Eq. 1 (paper: 1)", minimum=0)
     window: str = setting(
         default="before",
@@ -107,7 +162,28 @@ class TrainConfig(FitConfig):
     barrier_t: float = setting(default=1.0, help="t of the log barrier in the first epoch", minimum=0)
     barrier_growth: float = setting(default=1.01, help="t grows by this factor every epoch", minimum=1)
     barrier_cap: float = setting(default=10.0, help="t never exceeds this", minimum=0)
-    decoder_width: float = setting(default=1.0, help="factor on the decoder's channels", minimum=0)
+    decoder_width: float = setting(
+        default=by_preset(recommended=0.25, paper=1.0, authors=1.0),
+        help="factor on the decoder's channels",
+        minimum=0,
+    )
+    decoder_stride: int = setting(
+        default=by_preset(recommended=2, paper=1, authors=1),
+        help="the decoder's maps are so many times smaller than frames: a power of 2, published: 1",
+        minimum=1,
+        maximum=16,
+    )
+    dropout: float = setting(
+        default=by_preset(recommended=0.3, paper=0.0, authors=0.0),
+        help="share of the encoder's channels that a step hides from the decoder",
+        minimum=0,
+        maximum=0.9,
+    )
+    mix: str = setting(
+        default=by_preset(recommended="geometric", paper="none", authors="none"),
+        help="a frame's map: the decoder's alone (published), or its mean with the CAM of the same pass",
+        choices=MIXES,
+    )
     amp: str = setting(
         default="auto",
         help="precision of encoder and decoder in a step: auto is bf16 on CUDA, none elsewhere",
@@ -116,16 +192,16 @@ class TrainConfig(FitConfig):
     compile: bool = setting(default=False, help="run encoder and decoder through torch.compile")
 
     def __post_init__(self) -> None:
-        left = {name: default for name, default in vars(self).items() if isinstance(default, ByPreset)}
-        for name, default in left.items():
-            object.__setattr__(self, name, default.under(self.preset))
+        by_preset_alone = any(isinstance(value, ByPreset) for value in vars(self).values())
         super().__post_init__()
         # All of them are given where another preset's name was put on a finished config by `replace`.
-        if not left and (preset := preset_of(vars(self))) != self.preset:
+        if not by_preset_alone and (preset := preset_of(vars(self))) != self.preset:
             raise ConfigError(
                 f"got the preset {self.preset!r} with all the settings of {preset!r}. Give those that differ "
                 f"from {self.preset!r} alone, or {preset!r}."
             )
+        if self.decoder_stride & (self.decoder_stride - 1):
+            raise ConfigError(f"got decoder stride {self.decoder_stride}; expected a power of 2: 1, 2, 4 ...")
         if self.batch_size % self.frames_together:
             raise ConfigError(
                 f"got batches of {self.batch_size} frames, {self.frames_together} of a shot together; "
@@ -141,8 +217,11 @@ class TrainConfig(FitConfig):
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Return the config that `to_json` wrote; see `Config.from_json`.
 
-        Earlier versions could write one preset's name beside another's settings: the settings are right.
+        Earlier versions could write one preset's name beside another's settings: the settings are right. And
+        they wrote all settings that they had.
         """
+        if "lr" in values:
+            values = {**BEFORE, **values}
         return super().from_json({**values, "preset": preset_of(values)} if "preset" in values else values)
 
 
@@ -152,16 +231,16 @@ def preset_of(values: Mapping[str, Any]) -> Any:
     >>> preset_of({"preset": "paper", "pixels": 5})
     'paper'
     """
-    decided = {spec.name: spec.default for spec in fields(TrainConfig) if isinstance(spec.default, ByPreset)}
-
-    def fits(preset: str) -> bool:
-        """Return whether all settings that presets decide are equal to this preset's."""
-        return all(
-            name in values and values[name] == default.under(preset) for name, default in decided.items()
-        )
-
     named = values["preset"]
-    return next((preset for preset in (named, *PRESET_NAMES) if fits(preset)), named)
+    fitting = (
+        preset
+        for preset in (named, *PRESET_NAMES)
+        if all(
+            name in values and values[name] == value
+            for name, value in preset_values(TrainConfig, preset).items()
+        )
+    )
+    return next(fitting, named)
 
 
 @config
@@ -178,12 +257,7 @@ class SearchConfig(TrainConfig):
 
 # The values of every preset; the numbers are declared in the fields of `TrainConfig`.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    preset: {
-        spec.name: spec.default.under(preset)
-        for spec in fields(TrainConfig)
-        if isinstance(spec.default, ByPreset)
-    }
-    for preset in PRESET_NAMES
+    preset: preset_values(TrainConfig, preset) for preset in PRESET_NAMES
 }
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self, overload
@@ -10,7 +10,10 @@ from typing import Any, NamedTuple, Self, overload
 import numpy as np
 import torch
 
+from tcam_cache.cams import AUTO, CamExtractor, find_layers
+from tcam_cache.cams.extractor import PREDICTION, Targets
 from tcam_cache.config import TrainConfig
+from tcam_cache.config.build import METHODS
 from tcam_cache.config.evaluate import MAP_SIZE, fixed_threshold
 from tcam_cache.datasets.batches import ShotFrame, in_batches, load_batches, only_readable, readable_parts
 from tcam_cache.datasets.frames import squashed
@@ -18,7 +21,7 @@ from tcam_cache.datasets.manifest_file import CLASSIFIER_NAME
 from tcam_cache.devices import as_images, find_device, resize_maps, to_device
 from tcam_cache.errors import ConfigError, FrameError, RunError
 from tcam_cache.inference.maps import FrameMap, box_of, frame_maps
-from tcam_cache.models import Classifier, ClassifierFile, Decoder, read_classifier_file
+from tcam_cache.models import Classifier, ClassifierFile, Decoder, fold_batch_norm, read_classifier_file
 from tcam_cache.records import Box, FrameSource
 from tcam_cache.training import RunFolder
 
@@ -26,11 +29,28 @@ THRESHOLD_NAME = "threshold.json"
 BEST = "best"
 
 
+class Located(NamedTuple):
+    """The maps of a batch of frames, from one forward pass.
+
+    Attributes:
+        scores: (B, h, w) float32 in [0, 1], the map that boxes are taken from, as `mix` says.
+        decoder: (B, h, w) float32 in [0, 1], the decoder's foreground probability S1.
+        cam: (B, h, w) float32 in [0, 1], the CAM of the same pass; None where nothing is mixed.
+        logits: (B, C) float32.
+    """
+
+    scores: torch.Tensor
+    decoder: torch.Tensor
+    cam: torch.Tensor | None
+    logits: torch.Tensor
+
+
 class Localization(NamedTuple):
     """The localization of one frame by a run.
 
     Attributes:
-        map: (H, W) float32 in [0, 1], the foreground probability S1 at the frame's size.
+        map: (H, W) float32 in [0, 1] at the frame's size: the foreground probability S1, or its mean with the
+            CAM of the tag.
         box: of the largest region above tau x the map's maximum, in pixels of the frame; None without one.
         tag: the class of the highest logit.
         logits: (C,) float32, in the classifier's order of classes.
@@ -49,6 +69,7 @@ class Localizer:
     Attributes:
         classifier: frozen; the checkpoint best at classification, whose features the decoder reads.
         decoder: predicts the foreground map.
+        extractor: makes the CAM of a forward pass.
         config: settings of the training, with the present path of its cache.
         classifier_file: g.pt, as stored in the run.
         threshold: the tau chosen on the validation split for this checkpoint, and how; or None.
@@ -57,6 +78,7 @@ class Localizer:
 
     classifier: Classifier
     decoder: Decoder
+    extractor: CamExtractor
     config: TrainConfig
     classifier_file: ClassifierFile
     threshold: dict[str, Any] | None = None
@@ -79,23 +101,19 @@ class Localizer:
         folder = RunFolder.open(Path(run))
         config = moved_with(folder.path, TrainConfig.from_json(folder.config()))
         file = read_classifier_file(folder.path / CLASSIFIER_NAME)
-        classifier, decoder = new_networks(file, config)
+        inputs = folder.inputs()
+        networks = new_networks(file, config, inputs.get("cache", {}), device)
         best = folder.load(BEST)
         try:
-            decoder.load_state_dict(best["model"])
+            networks[1].load_state_dict(best["model"])
         except (KeyError, RuntimeError) as error:
             raise RunError(
                 f"{run}/{BEST}.pt is no decoder on the encoder in {CLASSIFIER_NAME}: the files of two runs "
                 "were mixed. Restore them, or train anew in another folder."
             ) from error
-        return cls(
-            to_device(classifier, device),
-            to_device(decoder.eval().requires_grad_(False), device),
-            config,
-            file,
-            _threshold(folder.path / THRESHOLD_NAME, best.get("epoch")),
-            folder.inputs(),
-        )
+        networks[1].eval().requires_grad_(False)
+        threshold = _threshold(folder.path / THRESHOLD_NAME, best.get("epoch"))
+        return cls(*networks, config, file, threshold, inputs)
 
     @property
     def device(self) -> torch.device:
@@ -107,14 +125,38 @@ class Localizer:
         """The threshold for boxes: the run's own, or 0.5 if it has none."""
         return float(self.threshold["value"]) if self.threshold else 0.5
 
+    def mixing(self, mix: str | None) -> Self:
+        """Return the run with its maps mixed in another way, without a tau; None changes nothing."""
+        if mix in (None, self.config.mix):
+            return self
+        return replace(self, config=replace(self.config, mix=mix), threshold=None)
+
     def foreground(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the decoder's foreground probability S1 (B, S, S) of images, and the (B, C) logits.
+        """Return the decoder's foreground probability S1 (B, h, w) of images, and the (B, C) logits.
 
         Args:
             images: (B, 3, S, S) RGB in [0, 1], of the size the decoder was trained at.
         """
         features, logits = self.classifier.features_and_logits(images)
         return self.decoder(features, images).float().softmax(1)[:, 1], logits
+
+    def locate(self, images: torch.Tensor, targets: Targets = PREDICTION) -> Located:
+        """Return the maps of images and what they are made of, as the run's `mix` says.
+
+        Args:
+            images: as `foreground` takes them.
+            targets: the classes whose CAMs are mixed in, as `CamExtractor` takes them.
+        """
+        if self.config.mix == "none":
+            decoded, logits = self.foreground(images)
+            return Located(decoded, decoded, None, logits)
+        features, cams, logits = self.extractor.with_features(images, targets)
+        decoded = self.decoder(features, images).float().softmax(1)[:, 1]
+        cam = resize_maps(cams.maps, (decoded.shape[-2], decoded.shape[-1]))
+        mixed = mixed_maps(decoded, cam, self.config.mix)
+        # A flat CAM says nothing of where the object is: the decoder's map stands alone.
+        scores = torch.where(cams.flat[:, None, None], decoded, mixed)
+        return Located(scores, decoded, cam, logits)
 
     def maps(
         self,
@@ -125,8 +167,9 @@ class Localizer:
         batch_size: int,
         workers: int,
         faults: list[str] | None = None,
+        tagged: bool = False,
     ) -> Iterator[FrameMap]:
-        """Yield the foreground probability S1 of each frame (paper, Sec. 3), in order.
+        """Yield the map of each frame, in order: the foreground probability S1 (paper, Sec. 3), or a mix.
 
         Args:
             frames: squashed to the size that the decoder was trained at.
@@ -135,16 +178,21 @@ class Localizer:
             batch_size: frames per forward pass.
             workers: processes that decode; 0 decodes in this one.
             faults: frames that cannot be read are added to it, one text each; None raises an error instead.
+            tagged: mix the CAM of each shot's tag in, which is known, not that of the predicted class.
 
         Raises:
             FrameError: frames cannot be read; all are named, after the last of those that can.
         """
         batches = load_batches(in_batches(frames, batch_size), source, self.config.image_size, workers)
         for batch in only_readable(batches) if faults is None else readable_parts(batches, faults):
+            tags = [self.classifier.classes.index(shot.tag) for shot, _ in batch.frames] if tagged else None
             with torch.inference_mode():
-                foreground, logits = self.foreground(as_images(batch.rgb, self.device))
-                scores = resize_maps(foreground, map_size).cpu().numpy()
-            yield from frame_maps(batch.frames, scores, logits.cpu().numpy(), batch.sizes)
+                located = self.locate(as_images(batch.rgb, self.device), PREDICTION if tags is None else tags)
+                kinds = {"": located.scores}
+                if located.cam is not None:
+                    kinds |= {"decoder": located.decoder, "CAM": located.cam}
+                sized = {name: resize_maps(maps, map_size).cpu().numpy() for name, maps in kinds.items()}
+            yield from frame_maps(batch.frames, sized, located.logits.cpu().numpy(), batch.sizes)
 
     @overload
     def predict(self, frames: np.ndarray, threshold: float | None = None) -> Localization: ...
@@ -177,10 +225,10 @@ class Localizer:
         how = self.classifier.preprocessing.interpolation
         pixels = torch.from_numpy(squashed(frame, self.config.image_size, how)).permute(2, 0, 1)[None]
         with torch.inference_mode():
-            foreground, logits = self.foreground(as_images(pixels, self.device))
-            scores = resize_maps(foreground, MAP_SIZE).cpu().numpy()[0]
-            full = resize_maps(foreground, (height, width)).cpu().numpy()[0]
-        known = logits[0].float().cpu().numpy()
+            located = self.locate(as_images(pixels, self.device))
+            scores = resize_maps(located.scores, MAP_SIZE).cpu().numpy()[0]
+            full = resize_maps(located.scores, (height, width)).cpu().numpy()[0]
+        known = located.logits[0].float().cpu().numpy()
         box = box_of(scores, (width, height), self.tau if threshold is None else threshold)
         return Localization(full, box, self.classifier.classes[int(known.argmax())], known)
 
@@ -200,12 +248,47 @@ def moved_with(run: Path, config: TrainConfig) -> TrainConfig:
     return replace(config, cache=next((place for place in places if place.exists()), places[0]))
 
 
-def new_networks(file: ClassifierFile, config: TrainConfig) -> tuple[Classifier, Decoder]:
-    """Return the frozen encoder of a classifier file, and a new decoder for it, seeded by the run's seed."""
+def mixed_maps(decoded: torch.Tensor, cam: torch.Tensor, mix: str) -> torch.Tensor:
+    """Return the mean of the decoder's maps, each in units of its maximum, and CAMs.
+
+    Args:
+        decoded: (B, h, w) foreground probability S1 in [0, 1].
+        cam: (B, h, w) in [0, 1].
+        mix: "mean" or "geometric".
+
+    >>> maps = torch.tensor([[[0.2, 0.4]]]), torch.tensor([[[1.0, 0.25]]])
+    >>> mixed_maps(*maps, "mean").tolist(), mixed_maps(*maps, "geometric")[0, 0, 1].item()
+    ([[[0.75, 0.625]]], 0.5)
+    """
+    unit = decoded / decoded.amax((-2, -1), keepdim=True).clamp(min=torch.finfo(decoded.dtype).tiny)
+    return (unit + cam) / 2 if mix == "mean" else (unit * cam).sqrt()
+
+
+def new_networks(
+    file: ClassifierFile, config: TrainConfig, cache: Mapping[str, Any], device: torch.device
+) -> tuple[Classifier, Decoder, CamExtractor]:
+    """Return the frozen encoder of a classifier file, a new decoder for it, and its CAMs, on a device.
+
+    Args:
+        file: g.pt.
+        config: the run's settings; its seed alone decides the decoder's weights.
+        cache: settings of the run's cache, whose layers are those of the CAMs; of a cache of other maps than
+            a classifier's CAMs they are the known good ones.
+        device: of the networks.
+    """
     classifier = file.classifier("best_classification")
+    known = cache.get("method") in METHODS and "layers" in cache
+    method, layers = (cache["method"], cache["layers"]) if known else ("layercam", [AUTO])
+    layers = find_layers(classifier, layers)
+    classifier = to_device(fold_batch_norm(classifier, spared=layers), device)
+    fuse = cache.get("fuse", "max") if known else "geometric"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return classifier, Decoder(classifier.channels, config.decoder_width, classifier.strides)
+        decoder = Decoder(
+            classifier.channels, config.decoder_width, classifier.strides, config.decoder_stride
+        )
+    extractor = CamExtractor(classifier, method, layers, fuse=fuse, taps=True)
+    return classifier, to_device(decoder, device), extractor
 
 
 def _threshold(path: Path, epoch: int | None) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """Localization maps of frames, from a classifier's CAMs or from a cache, and the box of a map."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ class FrameMap(NamedTuple):
         logits: (C,) float32 of the classifier, in its order of classes; (0,) without a classifier.
         width: of the original frame, in pixels.
         height: of the original frame, in pixels.
+        parts: name and map, alike, of each that `scores` is mixed from; none where it is not mixed.
     """
 
     shot: Shot
@@ -33,6 +34,7 @@ class FrameMap(NamedTuple):
     logits: np.ndarray
     width: int
     height: int
+    parts: tuple[tuple[str, np.ndarray], ...] = ()
 
 
 def annotated_frames(shots: Iterable[Shot]) -> list[ShotFrame]:
@@ -57,7 +59,7 @@ def classifier_maps(
         with torch.inference_mode():
             cams, logits = extractor(as_images(batch.rgb, device), tags)
         scores = resize_maps(cams.maps, map_size).cpu().numpy()
-        yield from frame_maps(batch.frames, scores, logits.cpu().numpy(), batch.sizes)
+        yield from frame_maps(batch.frames, {"": scores}, logits.cpu().numpy(), batch.sizes)
 
 
 def cached_maps(
@@ -71,23 +73,24 @@ def cached_maps(
             loaded = {shot.id: (cache.cams(shot.id), cache.stats(shot.id).logits)}
         cams, logits = loaded[shot.id]
         scores = resize_maps(torch.from_numpy(cams[t : t + 1]), map_size).numpy()
-        yield from frame_maps(batch.frames, scores, logits[t : t + 1], batch.sizes)
+        yield from frame_maps(batch.frames, {"": scores}, logits[t : t + 1], batch.sizes)
 
 
 def frame_maps(
-    frames: Sequence[ShotFrame], scores: np.ndarray, logits: np.ndarray, sizes: torch.Tensor
+    frames: Sequence[ShotFrame], maps: Mapping[str, np.ndarray], logits: np.ndarray, sizes: torch.Tensor
 ) -> Iterator[FrameMap]:
     """Yield the map and logits of each frame of a batch.
 
     Args:
         frames: the B frames.
-        scores: (B, S, S) float32 in [0, 1].
+        maps: (B, S, S) float32 in [0, 1] of each kind; "" is the one that boxes are taken from.
         logits: (B, C) float32.
         sizes: (B, 2), width and height of the original frames in pixels.
     """
     for row, (shot, t) in enumerate(frames):
         width, height = sizes[row].tolist()
-        yield FrameMap(shot, t, scores[row], logits[row], width, height)
+        parts = tuple((name, of_kind[row]) for name, of_kind in maps.items() if name)
+        yield FrameMap(shot, t, maps[""][row], logits[row], width, height, parts)
 
 
 def box_of(scores: np.ndarray, size: tuple[int, int], tau: float) -> Box | None:

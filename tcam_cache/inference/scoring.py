@@ -1,6 +1,6 @@
 """Score maps against true boxes in worker processes; the validation used by both fits."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 
@@ -19,7 +19,7 @@ VALIDATION_GRID = GRID[::4]
 
 def sweep_maps(
     maps: Iterable[FrameMap], classes: Sequence[str], mode: str, taus: np.ndarray, workers: int
-) -> list[FrameSweep]:
+) -> dict[str, list[FrameSweep]]:
     """Return each map's boxes at every threshold, computed while later maps are still being made.
 
     Args:
@@ -28,21 +28,27 @@ def sweep_maps(
         mode: "components" or "wsol".
         taus: (K,) rising thresholds in [0, 1).
         workers: processes; 0 or 1 works in this one.
+
+    Returns:
+        In the order of the frames: under "" the boxes of the maps, and of each of their parts under its name.
     """
-    calls = (
-        partial(
-            sweep_frame,
-            item.scores,
-            item.shot,
-            item.t,
-            (item.width, item.height),
-            predicted_tag=classes[int(item.logits.argmax())] if item.logits.size else None,
-            mode=mode,
-            taus=taus,
-        )
-        for item in maps
-    )
-    return list(in_processes(calls, workers))
+    names: list[str] = []
+
+    def calls() -> Iterator[Callable[[], FrameSweep]]:
+        """Yield the work on each map and each of its parts."""
+        for item in maps:
+            tag = classes[int(item.logits.argmax())] if item.logits.size else None
+            for name, scores in (("", item.scores), *item.parts):
+                names.append(name)
+                size = (item.width, item.height)
+                yield partial(
+                    sweep_frame, scores, item.shot, item.t, size, predicted_tag=tag, mode=mode, taus=taus
+                )
+
+    sweeps: dict[str, list[FrameSweep]] = {"": []}
+    for name, sweep in zip(names, list(in_processes(calls(), workers)), strict=True):
+        sweeps.setdefault(name, []).append(sweep)
+    return sweeps
 
 
 class Validation:
@@ -73,29 +79,33 @@ class Validation:
 
     def __call__(self) -> dict[str, float]:
         """Return "cl_accuracy", "corloc" (percentages) and "tau"."""
-        sweeps = self.sweeps(VALIDATION_GRID)
+        sweeps = self.sweeps(VALIDATION_GRID)[""]
         return {
             "cl_accuracy": 100 * float(np.mean([sweep.predicted_tag == sweep.tag for sweep in sweeps])),
             "corloc": float(corloc_curve(sweeps).max()),
             "tau": choose_tau(sweeps, VALIDATION_GRID),
         }
 
-    def sweeps(self, taus: np.ndarray) -> list[FrameSweep]:
-        """Return every frame's boxes at (K,) rising thresholds in [0, 1), in the order of the frames.
+    def sweeps(self, taus: np.ndarray, parts: bool = False) -> dict[str, list[FrameSweep]]:
+        """Return every frame's boxes as `sweep_maps` does, with or without those of the maps' parts.
 
         Raises:
             FrameError: frames cannot be read; every rank names the frames of all ranks.
         """
-        parts = self.ranks.gather(self._share(taus))
-        if faults := [text for _, unread in parts for text in unread]:
+        shares = self.ranks.gather(self._share(taus, parts))
+        if faults := [text for _, unread in shares for text in unread]:
             raise unreadable(faults)
-        swept = {(sweep.shot, sweep.t): sweep for part, _ in parts for sweep in part}
-        return [swept[shot.id, t] for shot, t in self.frames]
+        swept: dict[str, dict[tuple[str, int], FrameSweep]] = {}
+        for share, _ in shares:
+            for name, sweeps in share.items():
+                swept.setdefault(name, {}).update({(sweep.shot, sweep.t): sweep for sweep in sweeps})
+        return {name: [found[shot.id, t] for shot, t in self.frames] for name, found in swept.items()}
 
-    def _share(self, taus: np.ndarray) -> tuple[list[FrameSweep], tuple[str, ...]]:
+    def _share(self, taus: np.ndarray, parts: bool) -> tuple[dict[str, list[FrameSweep]], tuple[str, ...]]:
         """Return the boxes of this rank's frames, and its unreadable frames."""
         share = chain.from_iterable(self.ranks.share(in_batches(self.frames, self.batch_size)))
+        maps = (item if parts else item._replace(parts=()) for item in self.maps(list(share)))
         try:
-            return sweep_maps(self.maps(list(share)), self.classes, "components", taus, self.workers), ()
+            return sweep_maps(maps, self.classes, "components", taus, self.workers), ()
         except FrameError as error:
-            return [], error.offenders or (error.message,)
+            return {}, error.offenders or (error.message,)

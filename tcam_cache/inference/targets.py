@@ -145,7 +145,7 @@ def _cache_target(
 def _run_target(
     config: EvaluateConfig, manifest: Manifest, source: FrameSource, workers: int
 ) -> tuple[EvaluationTarget, Manifest]:
-    localizer = Localizer.open(cast(Path, config.run), config.device)
+    localizer = Localizer.open(cast(Path, config.run), config.device).mixing(config.mix)
     source = squashing(source, localizer.classifier.preprocessing.interpolation)
     trained, carried = localizer.config, localizer.threshold or {}
     fits = (carried.get("boxes"), carried.get("map_size")) == (config.boxes, config.map_size)
@@ -163,6 +163,7 @@ def _run_target(
             map_size=config.map_size,
             batch_size=config.batch_size,
             workers=workers,
+            tagged=True,
         ),
         val_split=trained.val_split,
         val_tau=carried["value"] if fits else None,

@@ -33,6 +33,8 @@ from tcam_cache.records import FrameSource, Shot
 logger = logging.getLogger(__name__)
 
 PANEL_WIDTH = 480
+# What a report calls the maps that a run's own are mixed from.
+PARTS = {"decoder": "decoder alone", "CAM": "CAM of the same pass"}
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,12 @@ class EvaluateReport:
     Attributes:
         report: the folder with metrics.json, frames.csv, table.md and index.html.
         evaluation: the numbers.
+        parts: those of what the maps are mixed from, by name: decoder and CAM.
     """
 
     report: str
     evaluation: Evaluation
+    parts: Mapping[str, Evaluation]
 
     @property
     def metrics(self) -> Metrics:
@@ -54,7 +58,8 @@ class EvaluateReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of metrics.json, and where the report is."""
-        return {**self.metrics.to_json(), "report": self.report}
+        parts = {name: part.metrics.to_json() for name, part in self.parts.items()}
+        return {**self.metrics.to_json(), "report": self.report, **({"parts": parts} if parts else {})}
 
     def to_text(self) -> str:
         """Return the report as a few lines."""
@@ -65,6 +70,11 @@ class EvaluateReport:
             headline = "  <- chosen" if name == metrics.threshold["policy"] else ""
             overlap = f"mean IoU {policy['mean_iou']:.3f}"
             lines.append(f"  {name:16} {tau:10} CorLoc {policy['corloc']:5.1f}  {overlap}{headline}")
+        for label, part in self.parts.items():
+            scores = ", ".join(
+                f"{policy['corloc']:.1f} ({name})" for name, policy in part.metrics.policies.items()
+            )
+            lines.append(f"  {label}: CorLoc {scores}")
         known = "no logits, so no CL" if metrics.cl_accuracy is None else f"CL {metrics.cl_accuracy:.1f}"
         lines.append(f"  {known}, flat maps {metrics.flat_maps:.1f} %")
         return "\n".join([*lines, f"  {self.report}/index.html"])
@@ -94,38 +104,48 @@ def evaluate(config: EvaluateConfig, beside: Mapping[str, Evaluation] | None = N
     maps = _keeping(target.maps(frames), {(shot.id, t) for shot, t in shown}, kept, len(frames))
     sweeps = sweep_maps(maps, target.classes, config.boxes, GRID, workers)
     seconds = time.perf_counter() - began
-    evaluation = score(
-        sweeps,
-        config.threshold,
-        _val_tau(config, target, val, sweeps, workers),
-        split=config.split,
-        method=target.method,
-        classes=manifest.classes,
-        ms_per_frame=round(1000 * seconds / max(1, len(frames)), 3),
-        provenance=provenance(config=config.to_json(), **target.facts),
-    )
+    taus = _val_taus(config, target, val, sweeps, workers)
+    evaluations = {
+        name: score(
+            of_kind,
+            config.threshold,
+            taus.get(name),
+            split=config.split,
+            method=name or target.method,
+            classes=manifest.classes,
+            ms_per_frame=round(1000 * seconds / max(1, len(frames)), 3),
+            provenance=provenance(config=config.to_json(), **target.facts),
+        )
+        for name, of_kind in sweeps.items()
+    }
+    evaluation = evaluations.pop("")
+    parts = {PARTS[name]: part for name, part in evaluations.items()}
     panels = _panels(evaluation, shown, kept, target, source)
     if unshown := target.unshown([shot for shot, _ in shown]) if shown else "":
         logger.warning("%s", unshown)
-    write_report(config.out, evaluation, panels, beside, unshown=unshown)
-    return EvaluateReport(str(Path(config.out)), evaluation)
+    write_report(config.out, evaluation, panels, {**(beside or {}), **parts}, unshown=unshown)
+    return EvaluateReport(str(Path(config.out)), evaluation, parts)
 
 
-def _val_tau(
+def _val_taus(
     config: EvaluateConfig,
     target: EvaluationTarget,
     frames: Sequence[tuple[Shot, int]],
-    sweeps: Sequence[FrameSweep],
+    sweeps: Mapping[str, Sequence[FrameSweep]],
     workers: int,
-) -> float | None:
-    if target.val_tau is not None:
-        return target.val_tau
-    known = {(sweep.shot, sweep.t): sweep for sweep in sweeps}
-    if not frames:
-        return None
-    if all((shot.id, t) in known for shot, t in frames):
-        return choose_tau([known[shot.id, t] for shot, t in frames])
-    return choose_tau(sweep_maps(target.maps(frames), target.classes, config.boxes, GRID, workers))
+) -> dict[str, float]:
+    """Return the tau that val chooses for each kind of maps; none without boxes there."""
+    stored = {} if target.val_tau is None else {"": target.val_tau}
+    if not frames or set(sweeps) == set(stored):
+        return stored
+    known = {(sweep.shot, sweep.t) for sweep in sweeps[""]}
+    wanted = {(shot.id, t) for shot, t in frames}
+    on_val: Mapping[str, Sequence[FrameSweep]] = (
+        {name: [one for one in swept if (one.shot, one.t) in wanted] for name, swept in sweeps.items()}
+        if wanted <= known
+        else sweep_maps(target.maps(frames), target.classes, config.boxes, GRID, workers)
+    )
+    return {name: choose_tau(swept) for name, swept in on_val.items()} | stored
 
 
 def _spread(frames: Sequence[tuple[Shot, int]], count: int) -> list[tuple[Shot, int]]:

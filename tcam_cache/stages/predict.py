@@ -1,5 +1,6 @@
 """After training: predict boxes for new frames, each independently and without a tag."""
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +14,7 @@ from tcam_cache.config import PredictConfig
 from tcam_cache.datasets import ImageFrames, VideoFrames, data_depth, frame_times, image_names, is_moving
 from tcam_cache.datasets.frames import squashing
 from tcam_cache.devices import worker_count
-from tcam_cache.errors import ConfigError, FrameError
+from tcam_cache.errors import FrameError
 from tcam_cache.evaluation.report.pictures import draw_boxes, overlay_cam, save_image
 from tcam_cache.inference import Localizer
 from tcam_cache.inference.boxes_folder import OVERLAYS, ROWS, BoxesFolder, Row
@@ -21,6 +22,8 @@ from tcam_cache.inference.maps import FrameMap, box_of
 from tcam_cache.models import weights_hash
 from tcam_cache.progress import progress_bar
 from tcam_cache.records import Box, FrameSource, Shot
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = ("frame", "predicted_class", "probability", "x0", "y0", "x1", "y1", "score")
 
@@ -63,10 +66,9 @@ def predict(config: PredictConfig) -> PredictReport:
     Raises:
         FrameError: there is no image, or frames cannot be read: all are listed, after the rows of all other
             frames are written.
-        ConfigError: no threshold is given and the run has none.
         RunError: the folder holds boxes of another input, run or setting, and `overwrite` is not set.
     """
-    localizer = Localizer.open(config.run, config.device)
+    localizer = Localizer.open(config.run, config.device).mixing(config.mix)
     tau = _threshold(config, localizer)
     source, shot = _input(config)
     source = squashing(source, localizer.classifier.preprocessing.interpolation)
@@ -106,6 +108,7 @@ def _settings(config: PredictConfig, localizer: Localizer, tau: float) -> dict[s
         "encoder": localizer.classifier_file.hashes()["best_classification"],
         "threshold": tau,
         "batch_size": config.batch_size,
+        "mix": localizer.config.mix,
         "overlays": config.overlays,
     }
 
@@ -121,8 +124,8 @@ def _threshold(config: PredictConfig, localizer: Localizer) -> float:
     if config.threshold is not None:
         return config.threshold
     if localizer.threshold is None:
-        raise ConfigError(f"{config.run} carries no threshold from val. Give one, such as --threshold 0.5.")
-    return float(localizer.threshold["value"])
+        logger.info("%s has no threshold from val: boxes are taken at tau %g", config.run, localizer.tau)
+    return localizer.tau
 
 
 def _input(config: PredictConfig) -> tuple[FrameSource, Shot]:
@@ -149,7 +152,8 @@ def _row(item: FrameMap, box: Box | None, classes: Sequence[str]) -> Row:
     corners: Row = ["", "", "", ""] if box is None else [round(value, 2) for value in box]
     probability = round(float(exponents[best] / exponents.sum()), 4)
     path = item.shot.frames[item.t]
-    return [path, classes[best], probability, *corners, round(float(item.scores.max()), 4)]
+    decoded = dict(item.parts).get("decoder", item.scores)
+    return [path, classes[best], probability, *corners, round(float(decoded.max()), 4)]
 
 
 def _draw(source: FrameSource, item: FrameMap, box: Box | None, path: Path) -> None:

@@ -14,7 +14,7 @@ from tcam_cache.datasets.frames import open_data
 from tcam_cache.datasets.manifest_file import CLASSIFIER_NAME
 from tcam_cache.devices import find_device, worker_count
 from tcam_cache.errors import ConfigError, ManifestError
-from tcam_cache.evaluation import GRID, choose_tau
+from tcam_cache.evaluation import GRID, FrameSweep, choose_tau, corloc_curve
 from tcam_cache.files import write_json
 from tcam_cache.inference.localizer import BEST, THRESHOLD_NAME, Localizer, new_networks
 from tcam_cache.inference.maps import FrameMap, annotated_frames
@@ -33,6 +33,7 @@ from tcam_cache.training import (
     ValidationLoss,
     fit,
     joined_ranks,
+    planned,
     require_board,
 )
 from tcam_cache.training.run_folder import split_hashes
@@ -106,7 +107,8 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
         source = cache.frames(source, [shot.id for shot in shots])
     device = find_device(config.device, ranks.local_rank, ranks.local_size)
     workers = worker_count(config.workers, ranks.local_size)
-    classifier, decoder = new_networks(file, config)
+    config = _planned(config, shots)
+    classifier, decoder, extractor = new_networks(file, config, cache.settings, device)
     inputs = {
         "cache": dict(cache.settings),
         "encoder": file.hashes()["best_classification"],
@@ -123,12 +125,12 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
 
     task = DecoderTask(classifier, decoder, config, device, ranks)
     if val := annotated_frames(manifest.split(config.val_split)):
-        localizer = Localizer(classifier, decoder, config, file)
+        localizer = Localizer(classifier, decoder, extractor, config, file)
 
         def maps(frames: Sequence[ShotFrame]) -> Iterator[FrameMap]:
             """Yield the current decoder's maps of frames."""
             decoder.eval()
-            return localizer.maps(frames, source, batch_size=config.batch_size, workers=workers)
+            return localizer.maps(frames, source, batch_size=config.batch_size, workers=workers, tagged=True)
 
         validation = Validation(maps, val, file.classes, config.batch_size, workers, ranks)
     else:
@@ -149,6 +151,20 @@ def _begin(config: TrainConfig, inputs: Mapping[str, Any], cache: CamCache, rank
     run = RunFolder(config.out, writes=ranks.is_first)
     run.write(CLASSIFIER_NAME, cache.attachment(CLASSIFIER_NAME))
     return run
+
+
+def _planned(config: TrainConfig, shots: Sequence[Shot]) -> TrainConfig:
+    """Return the settings with the length of the fit, and log it where it was chosen here."""
+    chosen = planned(config, [len(shot) for shot in shots])
+    if chosen != config:
+        logger.info(
+            "%d shots: %d frames of each an epoch, %d epochs (--frames-per-shot, --epochs; --steps %d)",
+            len(shots),
+            chosen.frames_per_shot,
+            chosen.epochs,
+            config.steps,
+        )
+    return chosen
 
 
 def _check_shots(shots: Sequence[Shot], config: TrainConfig) -> None:
@@ -173,11 +189,27 @@ def _with_cams(cache: CamCache, shots: Sequence[Shot], split: str) -> list[Shot]
     return []
 
 
+def _compare(sweeps: Mapping[str, Sequence[FrameSweep]]) -> None:
+    """Log what val says of the decoder and of the CAMs that it learned from."""
+    if "CAM" not in sweeps:
+        return
+    decoder, cam = (float(corloc_curve(sweeps[name]).max()) for name in ("decoder", "CAM"))
+    logger.info("on val, each at its best tau: CorLoc %.1f of the decoder alone, %.1f of CAMs", decoder, cam)
+    if cam > decoder:
+        logger.warning(
+            "the CAMs are ahead of the decoder on val: it has learned too little, or from too few videos. "
+            "Their mean is what boxes are taken from; `evaluate` shows all three."
+        )
+
+
 def _keep_threshold(task: DecoderTask, validation: Validation, run: RunFolder) -> float:
     # The run's folder may exist only on the machine of rank 0.
     best = task.ranks.from_first(lambda: run.load(BEST))
     task.decoder.load_state_dict(best["model"])
-    tau = choose_tau(validation.sweeps(GRID), GRID)
+    sweeps = validation.sweeps(GRID, parts=True)
+    tau = choose_tau(sweeps[""], GRID)
+    if run.writes:
+        _compare(sweeps)
     if run.writes:
         write_json(
             run.path / THRESHOLD_NAME,

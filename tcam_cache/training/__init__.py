@@ -5,6 +5,7 @@ from tcam_cache.training.plots import draw_search, require_board
 from tcam_cache.training.ranks import SINGLE_PROCESS, Ranks, joined_ranks
 from tcam_cache.training.run_folder import VAL_LOSS, RunFolder
 from tcam_cache.training.samples import EpochBatches, TrainingSamples
+from tcam_cache.training.schedule import planned
 from tcam_cache.training.tasks import ClassifierTask, DecoderTask, ValidationLoss
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "draw_search",
     "fit",
     "joined_ranks",
+    "planned",
     "require_board",
 ]

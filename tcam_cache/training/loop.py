@@ -18,6 +18,7 @@ from tcam_cache.training.plots import draw_curves, open_board
 from tcam_cache.training.ranks import SINGLE_PROCESS, EpochSums, Ranks, require_finite
 from tcam_cache.training.run_folder import VAL_LOSS, RunFolder
 from tcam_cache.training.samples import Sample
+from tcam_cache.training.schedule import learning_rate, make_optimiser
 
 logger = logging.getLogger(__name__)
 
@@ -132,21 +133,6 @@ def fit(
     return FitReport(len(loop.log), loop.best, tuple(loop.log))
 
 
-def make_optimiser(groups: list[dict[str, Any]], config: FitConfig) -> torch.optim.Optimizer:
-    """Return SGD with Nesterov momentum (published), or AdamW."""
-    if config.optimiser == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
-    nesterov = config.momentum > 0
-    return torch.optim.SGD(
-        groups, config.lr, config.momentum, weight_decay=config.weight_decay, nesterov=nesterov
-    )
-
-
-def learning_rate(config: FitConfig, epoch: int) -> float:
-    """Return the learning rate of an epoch, counted from 0: decayed in steps, never below the floor."""
-    return max(config.lr_floor, config.lr * config.lr_decay ** (epoch // config.lr_step))
-
-
 def step_generator(seed: int, epoch: int, step: int) -> torch.Generator:
     """Return the random generator that all samples of a step share."""
     mixed = np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)[0]
@@ -236,8 +222,6 @@ class _Loop:
     def run_epoch(self, epoch: int, on_step: Callable[[], Any]) -> dict[str, Any]:
         """Take the remaining steps of an epoch, and return its line of the log."""
         rate = learning_rate(self.config, epoch)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["scale"]
         schedule = self.task.start_epoch(epoch)
         self.sums.restore_counts(self.task.counts)
         with held_interrupts() as interrupted:
@@ -263,6 +247,9 @@ class _Loop:
         return {"epoch": epoch + 1, "lr": rate, **schedule, **self.whole.line()}
 
     def _take_step(self, batch: Sample, epoch: int) -> None:
+        rate = learning_rate(self.config, epoch, self.sums.step / len(self.batches))
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["scale"]
         terms = self.task.losses(batch, step_generator(self.config.seed, epoch, self.sums.step))
         self.optimiser.zero_grad(set_to_none=True)
         if terms:

@@ -1,11 +1,13 @@
 """The two tasks that are fitted: the classifier g on tags, and the decoder f on pseudo-labels."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch._dynamo.exc import TorchDynamoException
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
+from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 from tcam_cache.config import ClassifierConfig, TrainConfig
 from tcam_cache.devices import as_images, on_device, to_device
@@ -127,10 +129,14 @@ class DecoderTask:
         So the terms of two epochs can be compared.
         """
         self.decoder.eval()
-        return self._terms(batch, self.config.barrier_t, generator)[0]
+        return self._terms(batch, self.config.barrier_t, generator, drops=False)[0]
 
-    def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the decoder's (B, 2, H, W) logits of (B, 3, H, W) images in [0, 1].
+    def logits(self, images: torch.Tensor, seeds: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the decoder's (B, 2, h, w) logits of (B, 3, H, W) images in [0, 1].
+
+        Args:
+            images: the frames.
+            seeds: (B,) of each frame's feature dropout; None for none.
 
         Raises:
             ConfigError: the networks should be compiled, but that fails.
@@ -139,6 +145,8 @@ class DecoderTask:
             # Inference tensors are safe for the decoder: each is concatenated first, so autograd saves none.
             with torch.inference_mode():
                 features = self._features(images)
+                if seeds is not None and self.config.dropout:
+                    features = without_channels(features, self.config.dropout, seeds)
             return self._decode(features, images)
         except TorchDynamoException as error:
             reason = " ".join(str(error).strip().split("\n")[:2])  # the first line names only the backend
@@ -148,12 +156,15 @@ class DecoderTask:
             ) from error
 
     def _terms(
-        self, batch: Sample, t: float, generator: torch.Generator
+        self, batch: Sample, t: float, generator: torch.Generator, drops: bool = True
     ) -> tuple[dict[str, torch.Tensor], PseudoLabels]:
         config = self.config
         images = as_images(batch.rgb, self.device)
+        with autocast(self.device, config.amp):
+            logits = self.logits(images, batch.seed if drops else None).float()
+        stride = config.decoder_stride
         drawn = draw_pseudo_labels(
-            on_device(batch.cam, self.device),
+            _pooled(on_device(batch.cam, self.device)[:, None], stride)[:, 0],
             batch.seed,
             fg_top=config.fg_top,
             bg_low=config.bg_low,
@@ -161,10 +172,35 @@ class DecoderTask:
             dilate=config.dilate,
             fg_level=config.fg_level,
         )
-        with autocast(self.device, config.amp):
-            logits = self.logits(images)
-        terms = tcam_terms(logits.float(), drawn.labels, images * 255, batch.clip, config, t, generator)
-        return terms, drawn
+        rgb = _pooled(images, stride) * 255
+        return tcam_terms(logits, drawn.labels, rgb, batch.clip, config, t, generator), drawn
+
+
+def without_channels(
+    features: Sequence[torch.Tensor], share: float, seeds: torch.Tensor
+) -> list[torch.Tensor]:
+    """Return each stage's features with a random share of the channels zero, the others scaled up for it.
+
+    Args:
+        features: (B, K, h, w) of each stage.
+        share: in [0, 1): the probability of each channel to be hidden.
+        seeds: (B,) int64 on the CPU: the draws of a frame depend neither on its batch nor on the device.
+
+    >>> kept = without_channels([torch.ones(1, 1000, 1, 1)], 0.3, torch.tensor([0]))[0]
+    >>> sorted(set(kept.flatten().tolist())), round((kept > 0).float().mean().item(), 1)
+    ([0.0, 1.4285714626312256], 0.7)
+    """
+    channels = [stage.shape[1] for stage in features]
+    # Apart from the frame's pseudo-labels, which begin with its seed.
+    rows = [np.random.default_rng([seed, 1]).random(sum(channels)) >= share for seed in seeds.tolist()]
+    masks = torch.from_numpy(np.stack(rows)).to(features[0].device, features[0].dtype) / (1 - share)
+    parts = masks.split(channels, 1)
+    return [stage * part[:, :, None, None] for stage, part in zip(features, parts, strict=True)]
+
+
+def _pooled(maps: torch.Tensor, stride: int) -> torch.Tensor:
+    """Return (B, C, H, W) maps so many times smaller, each pixel the mean of those that it covers."""
+    return maps if stride == 1 else avg_pool2d(maps, stride, ceil_mode=True)
 
 
 def autocast(device: torch.device, amp: str = "auto") -> torch.autocast:

@@ -1,4 +1,4 @@
-"""CorLoc and related metrics, computed only from the rows of frames.csv."""
+"""CorLoc and related metrics: the row of each frame, and the means over the rows."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -9,19 +9,22 @@ from typing import Any
 import numpy as np
 
 from tcam_cache.evaluation.boxes import GRID, hits, iou
-from tcam_cache.evaluation.rows import OVERLAPS, FrameRow, frame_rows
+from tcam_cache.evaluation.rows import FrameRow
 from tcam_cache.evaluation.thresholds import (
     FrameSweep,
     Threshold,
     by_class,
     corloc_curve,
+    frame_hits,
     require_frames,
     thresholds,
 )
+from tcam_cache.records import Box
 
 logger = logging.getLogger(__name__)
 
 DECIMALS = 6
+OVERLAPS = (0.3, 0.5, 0.7)
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,16 @@ def score(
     return Evaluation(metrics, rows, taus, corloc_curve(sweeps))
 
 
+def frame_rows(
+    sweeps: Sequence[FrameSweep], policies: Mapping[str, Threshold], taus: np.ndarray = GRID
+) -> tuple[FrameRow, ...]:
+    """Return one row per frame; the first of `policies` is the chosen one."""
+    chosen, *_ = policies.values()
+    best = {at: int(frame_hits(sweeps, at, regions="any").mean(axis=0).argmax()) for at in OVERLAPS}
+    largest = int(frame_hits(sweeps).mean(axis=0).argmax())
+    return tuple(_row(sweep, chosen, policies, best, largest, taus) for sweep in sweeps)
+
+
 def measure(
     rows: Sequence[FrameRow],
     policies: Mapping[str, Threshold],
@@ -185,6 +198,34 @@ def measure(
         classes_without_frames=absent,
         ms_per_frame=ms_per_frame,
         provenance=dict(provenance or {}),
+    )
+
+
+def _row(
+    sweep: FrameSweep,
+    chosen: Threshold,
+    policies: Mapping[str, Threshold],
+    best: Mapping[float, int],
+    largest: int,
+    taus: np.ndarray,
+) -> FrameRow:
+    box, overlap = chosen.pick(sweep, taus)
+    ious = {name: policy.pick(sweep, taus)[1] for name, policy in policies.items()}
+    ious |= {f"best_{at:g}": float(sweep.any_ious[index]) for at, index in best.items()}
+    ious["largest_0.5"] = float(sweep.ious[largest])
+    return FrameRow(
+        path=sweep.path,
+        tag=sweep.tag,
+        predicted_tag=sweep.predicted_tag,
+        box=None if np.isnan(box).any() else Box(*map(float, box)),
+        iou=overlap,
+        hit=bool(hits(overlap, sweep.mode)),
+        flat=sweep.flat,
+        video=sweep.video,
+        shot=sweep.shot,
+        t=sweep.t,
+        true_boxes=sweep.true_boxes,
+        ious=ious,
     )
 
 

@@ -5,13 +5,13 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from torch._dynamo.exc import TorchDynamoException
 
 from tcam_cache.cams.fusion import DEEP_STAGES, Cams, fused, normalise
 from tcam_cache.cams.layers import LAST, check_spatial, find_layers
 from tcam_cache.cams.methods import ACTIVATION, GRADIENT_FORMS, closed_form, mean_activation
 from tcam_cache.cams.recording import recorded
 from tcam_cache.config.build import METHODS
+from tcam_cache.devices import compile_errors
 from tcam_cache.errors import ConfigError
 from tcam_cache.models import Classifier
 
@@ -240,15 +240,8 @@ class CamExtractor:
         return [values + one.to(values) for one in noise]
 
     def _entered(self, values: torch.Tensor) -> torch.Tensor:
-        try:
-            with self._autocast(values):
-                return self._before(values).to(values.dtype)
-        except TorchDynamoException as error:
-            reason = str(error).strip().split("\n")[0]
-            raise ConfigError(
-                f"torch.compile cannot compile the classifier here ({reason}). Leave compiling out, "
-                "or install a C++ compiler."
-            ) from error
+        with compile_errors("the classifier"), self._autocast(values):
+            return self._before(values).to(values.dtype)
 
     def _autocast(self, values: torch.Tensor) -> torch.autocast:
         return torch.autocast(values.device.type, self._amp, enabled=self._amp is not None)

@@ -4,15 +4,14 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING, Any
 
 from tcam_cache.extras import optional
 from tcam_cache.training.run_folder import VAL_LOSS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 BOARD_NAME = "tensorboard"
 EXTRA = "tensorboard"
@@ -90,8 +89,9 @@ def draw_curves(log: Log) -> bytes:
     Args:
         log: the lines of `log.jsonl`, at least one.
     """
-    figure = Figure(figsize=(10, 6.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    from matplotlib.ticker import MaxNLocator
+
+    figure = _figure(10, 6.4)
     losses, scores, schedule, seconds = figure.subplots(2, 2, sharex=True).flat
     _draw_losses(losses, log)
     _draw_scores(scores, log)
@@ -117,8 +117,7 @@ def draw_search(points: Sequence[tuple[Mapping[str, Any], float]], label: str) -
     for settings, score in points:
         rest = ", ".join(f"{name} {value}" for name, value in settings.items() if name != along)
         lines.setdefault(rest, []).append((values[along].index(settings[along]), score))
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(7, 4.2)
     axes = figure.subplots()
     _title(axes, label)
     for number, (rest, line) in enumerate(lines.items()):
@@ -133,13 +132,23 @@ def draw_search(points: Sequence[tuple[Mapping[str, Any], float]], label: str) -
     return _png(figure)
 
 
-def _png(figure: Figure) -> bytes:
+def _figure(width: float, height: float) -> "Figure":
+    """Return an empty figure; matplotlib is slow to import, so that it loads with the first one."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _png(figure: "Figure") -> bytes:
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=100, metadata={"Software": None})
     return picture.getvalue()
 
 
-def _draw_losses(axes: Axes, log: Log) -> None:
+def _draw_losses(axes: "Axes", log: Log) -> None:
     """Draw the loss and its terms."""
     _title(axes, "Loss on the training split")
     names: list[str] = list(log[-1]["losses"])
@@ -152,7 +161,7 @@ def _draw_losses(axes: Axes, log: Log) -> None:
     _legend(axes)
 
 
-def _draw_scores(axes: Axes, log: Log) -> None:
+def _draw_scores(axes: "Axes", log: Log) -> None:
     """Draw the scores on the validation split, with the best epoch marked."""
     shown = [name for name in _SCORES if any(name in line for line in log)]
     for name, colour in zip(shown, _COLOURS, strict=False):
@@ -174,7 +183,7 @@ def _draw_scores(axes: Axes, log: Log) -> None:
     _legend(axes)
 
 
-def _draw_schedule(axes: Axes, log: Log) -> None:
+def _draw_schedule(axes: "Axes", log: Log) -> None:
     """Draw the learning rate, and the barrier's t on an axis of its own."""
     _title(axes, "Schedule")
     _line(axes, log, lambda line: line["lr"], "learning rate", _COLOURS[0], drawstyle="steps-mid")
@@ -188,7 +197,7 @@ def _draw_schedule(axes: Axes, log: Log) -> None:
         twin_axes.set_ylabel("t of the log barrier", color=_COLOURS[1], fontsize=9)
 
 
-def _draw_seconds(axes: Axes, log: Log) -> None:
+def _draw_seconds(axes: "Axes", log: Log) -> None:
     """Draw the seconds of each epoch, stacked: steps below, waiting for data above."""
     waited, spent = (sum(line[f"seconds_{part}"] for line in log) for part in ("data", "compute"))
     share = 100 * waited / (waited + spent or 1)
@@ -202,25 +211,25 @@ def _draw_seconds(axes: Axes, log: Log) -> None:
     _legend(axes)
 
 
-def _line(axes: Axes, log: Log, value: Any, label: str, colour: str, drawstyle: str = "default") -> None:
+def _line(axes: "Axes", log: Log, value: Any, label: str, colour: str, drawstyle: str = "default") -> None:
     points = [(line["epoch"], value(line)) for line in log if value(line) is not None]
     marker = "o" if len(points) <= 30 else None
     style = {"marker": marker, "markersize": 3.5, "linewidth": 1.5, "drawstyle": drawstyle}
     axes.plot(*zip(*points, strict=True), color=colour, label=label, **style)
 
 
-def _title(axes: Axes, text: str) -> None:
+def _title(axes: "Axes", text: str) -> None:
     axes.set_title(text, loc="left", fontsize=10, color=_INK)
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.7)
     axes.set_axisbelow(True)
     _bare(axes)
 
 
-def _bare(axes: Axes) -> None:
+def _bare(axes: "Axes") -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(_FAINT)
     axes.tick_params(colors=_INK, labelsize=8, length=0)
 
 
-def _legend(axes: Axes) -> None:
+def _legend(axes: "Axes") -> None:
     axes.legend(frameon=False, fontsize=8, loc="best", ncols=2)

@@ -111,9 +111,8 @@ def fit(
     loop.restore()
     always = config.select == "last" or validate is None
     draw = Timer(_SECONDS_BETWEEN_CURVES)
-    steps = config.epochs * len(batches)
     with (
-        progress_bar(steps, run.path.name, "step", done=loop.steps_done()) as bar,
+        progress_bar(config.epochs * len(batches), run.path.name, "step", done=loop.steps_done()) as bar,
         open_board(run.path, config.tensorboard and run.writes, len(loop.log)) as board,
     ):
         for epoch in range(len(loop.log), config.epochs):

@@ -8,12 +8,10 @@ from itertools import product
 from typing import Any
 
 from tcam_cache.config.base import REMOVED
-from tcam_cache.config.train import FREE_ON_RESUME, SearchConfig, TrainConfig, preset_of, with_preset
+from tcam_cache.config.train import NOT_LEARNED, SearchConfig, TrainConfig, preset_of, with_preset
 from tcam_cache.errors import ConfigError
 
 RUNS_NAME = "runs"
-# What decides where and how a run is done, not what it learns.
-_FIXED = FREE_ON_RESUME - {"epochs"}
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
@@ -32,7 +30,7 @@ def parse_grid(text: str) -> dict[str, tuple[Any, ...]]:
     for word in text.split():
         option, _, values = word.partition("=")
         name = option.replace("-", "_")
-        if name not in hints or name in _FIXED or name in grid or not values:
+        if name not in hints or name in NOT_LEARNED or name in grid or not values:
             wrong.append(f"{word}: {_reason(name, name in hints, name in grid)}")
             continue
         try:
@@ -82,7 +80,7 @@ def _reason(name: str, known: bool, again: bool) -> str:
         return f"`train` has no option {name!r}"
     if again:
         return "named twice"
-    return "it changes nothing that is learned" if name in _FIXED else "expected NAME=VALUE,VALUE"
+    return "it changes nothing that is learned" if name in NOT_LEARNED else "expected NAME=VALUE,VALUE"
 
 
 def _spread(values: str) -> list[str]:

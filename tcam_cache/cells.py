@@ -64,12 +64,10 @@ def markdown_line(cells: Sequence[str]) -> str:
 def latex_text(text: str) -> str:
     """Return a text as a cell of a LaTeX table, on one line, with all commands escaped.
 
-    >>> latex_text("n_1 & 50%"), latex_text("67.3 ± 1.2"), latex_text("[40.1, 52.0]")
-    ('n\\\\_1 \\\\& 50\\\\%', '67.3 $\\\\pm$ 1.2', '{}[40.1, 52.0]')
+    >>> latex_text("n_1 & 50%"), latex_text("67.3 ± 1.2")
+    ('n\\\\_1 \\\\& 50\\\\%', '67.3 $\\\\pm$ 1.2')
     """
-    escaped = " ".join(text.split()).translate(_LATEX)
-    # At the start of a row a bracket or star would be an option of the line break before it.
-    return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped
+    return " ".join(text.split()).translate(_LATEX)
 
 
 def file_names(names: Iterable[str], suffix: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import re
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import fields
 from itertools import product
 from typing import Any
@@ -59,7 +60,7 @@ def grid_runs(config: SearchConfig) -> dict[str, tuple[dict[str, Any], TrainConf
     base = {spec.name: getattr(config, spec.name) for spec in fields(TrainConfig)}
     for values in product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
-        name = ",".join(f"{key}={value}" for key, value in point.items())
+        name = point_name(point)
         around = with_preset(base, point["preset"]) if "preset" in point else base
         try:
             settings = {**around, **point, "out": config.out / RUNS_NAME / name, "resume": False}
@@ -71,6 +72,15 @@ def grid_runs(config: SearchConfig) -> dict[str, tuple[dict[str, Any], TrainConf
     if wrong:
         raise ConfigError("the grid has values out of range.", wrong)
     return runs
+
+
+def point_name(settings: Mapping[str, Any]) -> str:
+    """Return the name of a point's run.
+
+    >>> point_name({"lr": 0.1, "neighbours": 2})
+    'lr=0.1,neighbours=2'
+    """
+    return ",".join(f"{key}={value}" for key, value in settings.items())
 
 
 def _reason(name: str, known: bool, again: bool) -> str:

@@ -106,27 +106,28 @@ def draw_curves(log: Log) -> bytes:
     return png_bytes(figure)
 
 
-def draw_search(points: Sequence[tuple[Mapping[str, Any], float]], label: str) -> bytes:
+def draw_search(points: Sequence[tuple[Mapping[str, Any], float, float | None]], label: str) -> bytes:
     """Return the scores of a search as a PNG: its longest axis is x, every other combination is a line.
 
     Args:
-        points: (settings, score) of every run that has a score.
+        points: (settings, score, standard deviation over seeds or None) of every point that has a score.
         label: name of the score.
     """
-    values = {name: list(dict.fromkeys(settings[name] for settings, _ in points)) for name in points[0][0]}
+    settings_of = [settings or {"point": ""} for settings, *_ in points]
+    values = {name: list(dict.fromkeys(one[name] for one in settings_of)) for name in settings_of[0]}
     along = max(values, key=lambda name: len(values[name]))
-    lines: dict[str, list[tuple[int, float]]] = {}
-    for settings, score in points:
+    lines: dict[str, list[tuple[int, float, float]]] = {}
+    for settings, (_, score, spread) in zip(settings_of, points, strict=True):
         rest = ", ".join(f"{name} {value}" for name, value in settings.items() if name != along)
-        lines.setdefault(rest, []).append((values[along].index(settings[along]), score))
+        lines.setdefault(rest, []).append((values[along].index(settings[along]), score, spread or 0.0))
     figure = new_figure(7, 4.2)
     axes = figure.subplots()
-    title_axes(axes, label)
+    over_seeds = any(spread is not None for *_, spread in points)
+    title_axes(axes, f"{label}, mean and standard deviation over seeds" if over_seeds else label)
     for number, (rest, line) in enumerate(lines.items()):
-        colour = COLOURS[number % len(COLOURS)]
-        axes.plot(
-            *zip(*sorted(line), strict=True), color=colour, marker="o", markersize=4, label=rest or None
-        )
+        x, y, reach = zip(*sorted(line), strict=True)
+        style = {"color": COLOURS[number % len(COLOURS)], "marker": "o", "markersize": 4, "capsize": 3}
+        axes.errorbar(x, y, yerr=reach if over_seeds else None, label=rest or None, **style)
     axes.set_xticks(range(len(values[along])), [str(value) for value in values[along]])
     axes.set_xlabel(along.replace("_", " "), color=INK)
     if len(values) > 1:

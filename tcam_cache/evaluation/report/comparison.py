@@ -27,7 +27,7 @@ FIELDS = (
     "difference_low", "difference_high", "outside_chance",
 )  # fmt: skip
 FEW_VIDEOS = 10
-_LONGEST_LABEL = 40
+_LONGEST_LABEL = 30
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
@@ -72,7 +72,7 @@ def draw_comparison(comparison: Comparison) -> bytes:
     figure = new_figure(10 if paired else 7, 1.5 + 0.42 * len(systems))
     axes = figure.subplots(1, 1 + paired, sharey=True, squeeze=False)[0]
     _draw_values(axes[0], comparison)
-    axes[0].set_yticks(range(len(systems)), [_label(system) for system in systems])
+    axes[0].set_yticks(range(len(systems)), [_label(one.name, len(one.reports)) for one in systems])
     axes[0].set_ylim(len(systems) - 0.4, -0.6)
     if paired:
         _draw_differences(axes[1], comparison)
@@ -219,31 +219,33 @@ def _plain(cell: str | float) -> str | float:
     return f"{cell:.6f}" if isinstance(cell, float) else cell
 
 
-def _label(system: SystemScores) -> str:
-    name = system.name if len(system.name) <= _LONGEST_LABEL else f"{system.name[: _LONGEST_LABEL - 1]}…"
-    return f"{name} ({len(system.reports)} runs)" if len(system.reports) > 1 else name
+def _label(name: str, runs: int = 1) -> str:
+    name = name if len(name) <= _LONGEST_LABEL else f"{name[: _LONGEST_LABEL - 1]}…"
+    return f"{name} ({runs} runs)" if runs > 1 else name
 
 
 def _draw_values(axes: "Axes", comparison: Comparison) -> None:
     from tcam_cache.figures import COLOURS, title_axes
 
-    interval = f", {LEVEL} % interval over {comparison.videos} videos" if comparison.videos > 1 else ""
-    title_axes(axes, f"CorLoc at IoU 0.5, %{interval}", grid="x")
+    interval = f" with {LEVEL} % interval over {comparison.videos} videos" if comparison.videos > 1 else ""
+    title_axes(axes, f"CorLoc at IoU 0.5{interval}", grid="x")
     for row, system in enumerate(comparison.systems):
         estimate = system.measures[HEADLINE]
         _draw_bar(axes, row, estimate.value.mean, estimate.interval, COLOURS[0], "{:.1f}")
 
 
 def _draw_differences(axes: "Axes", comparison: Comparison) -> None:
-    from tcam_cache.figures import COLOURS, FAINT, title_axes
+    from tcam_cache.figures import COLOURS, FAINT, INK, title_axes
 
-    title_axes(axes, f"Difference from {comparison.baseline}, paired (grey: within chance)", grid="x")
-    axes.axvline(0, color=FAINT, linewidth=0.8, zorder=0)
+    title_axes(axes, f"Difference from {_label(str(comparison.baseline))} (grey: within chance)", grid="x")
+    axes.axvline(0, color=INK, linewidth=0.8, zorder=0)
     for row, system in enumerate(comparison.systems):
         estimate = system.measures[HEADLINE]
         if estimate.difference is not None:
             colour = COLOURS[1] if estimate.outside_chance else FAINT
             _draw_bar(axes, row, estimate.difference, estimate.difference_interval, colour, "{:+.1f}")
+        else:
+            axes.annotate("baseline", (0, row), (6, -3), textcoords="offset points", fontsize=8, color=FAINT)
 
 
 def _draw_bar(

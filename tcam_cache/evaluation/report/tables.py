@@ -244,7 +244,9 @@ def _by(rows: Sequence[FrameRow], attribute: str) -> tuple[dict[str, int], dict[
 
 def _latex(table: Table) -> str:
     rows = [[latex_text(text_of(cell)) for cell in row] for row in table.rows]
-    head, *body = [f"{' & '.join(cells)} \\\\" for cells in ([*map(latex_text, table.header)], *rows)]
+    # At the start of a row a bracket or star would be an option of the line break before it.
+    lines = [" & ".join(cells) for cells in ([*map(latex_text, table.header)], *rows)]
+    head, *body = [f"{'{}' if line.startswith(('[', '*')) else ''}{line} \\\\" for line in lines]
     if table.last_is_mean:
         body.insert(-1, "\\midrule")
     caption = latex_text(f"{table.title}. {table.note}".strip())

@@ -184,12 +184,12 @@ def test_a_report_given_twice_is_refused(config, layercam, copied):
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda text: text[: len(text) // 2], "frames.csv"),
-        (lambda text: "\n".join(text.splitlines()[:-1]) + "\n", "do not belong together"),
+        (lambda text: text[: text.rindex(",") - 9], "frames.csv is damaged"),
+        (lambda text: "\n".join(text.splitlines()[:-1]) + "\n", "do not give the numbers of metrics.json"),
         (lambda text: text.replace("iou_best_0.5", "iou_worst_0.5"), "frames.csv is damaged"),
-        (lambda text: text.replace("true_boxes", "boxes"), "frames.csv is damaged"),
-        (lambda text: "", "do not belong together"),
-        (lambda text: "\x00" + text, "frames.csv"),
+        (lambda text: text.replace("true_boxes", "boxes"), "frames.csv is damaged: it lacks 'true_boxes'"),
+        (lambda text: "", "do not give the numbers of metrics.json"),
+        (lambda text: "\x00" + text, "frames.csv is damaged: it lacks 'frame'"),
     ],
     ids=["cut", "a row less", "a policy gone", "a column gone", "empty", "a null"],
 )
@@ -204,12 +204,13 @@ def test_damaged_rows_are_named(config, copied, damage, said):
 def test_rows_of_another_report_are_told(config, copied, tcam_report):
     assert to_csv(tcam_report.evaluation.rows) != (copied / "frames.csv").read_text()
     shutil.copy(f"{tcam_report.report}/frames.csv", copied / "frames.csv")
-    with pytest.raises(EvaluationError, match="do not belong together"):
+    with pytest.raises(EvaluationError, match="do not give the numbers of metrics"):
         compare(config(reports=(str(copied),)))
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [("{", "is damaged"), ("[]", "is damaged"), ('{"split": "test"}', "lacks entries")]
+    ("content", "said"),
+    [("{", "is damaged"), ("[]", "lacks entries"), ('{"split": "test"}', "lacks entries")],
 )
 def test_damaged_metrics_are_named(config, copied, content, said):
     (copied / "metrics.json").write_text(content)

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -74,13 +74,7 @@ def read_report(folder: Path | str) -> tuple[Metrics, tuple[FrameRow, ...]]:
             f"Make one with `tcam-cache evaluate --out {folder}`."
         )
     metrics = _parsed(folder / METRICS_NAME, lambda text: Metrics.from_json(json.loads(text)))
-    rows = _parsed(folder / ROWS_NAME, from_csv)
-    if len({row.path for row in rows}) != len(rows) or not _agree(metrics, rows):
-        raise EvaluationError(
-            f"{folder} holds metrics.json and frames.csv that do not belong together. "
-            "Run `tcam-cache evaluate` again."
-        )
-    return metrics, rows
+    return metrics, _parsed(folder / ROWS_NAME, lambda text: _rows_of(metrics, text))
 
 
 def _parsed(path: Path, parse: Callable[[str], T]) -> T:
@@ -88,20 +82,32 @@ def _parsed(path: Path, parse: Callable[[str], T]) -> T:
         return parse(path.read_bytes().decode())
     except EvaluationError as error:
         raise EvaluationError(f"{path}: {error.message}", error.offenders) from error
-    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
-        raise EvaluationError(f"{path} is damaged: {error}. Run `tcam-cache evaluate` again.") from error
+    except OSError as error:
+        raise EvaluationError(f"cannot read {path}: {error.strerror}. Make it readable.") from error
+    except KeyError as error:
+        reason = f"it lacks {error}"
+    except (TypeError, AttributeError):
+        reason = "a line is cut"
+    except (ValueError, csv.Error) as error:
+        reason = str(error)
+    raise EvaluationError(f"{path} is damaged: {reason}. Run `tcam-cache evaluate` again.")
 
 
-def _agree(metrics: Metrics, rows: Sequence[FrameRow]) -> bool:
-    if len(rows) != metrics.frames:
-        return False
+def _rows_of(metrics: Metrics, text: str) -> tuple[FrameRow, ...]:
+    """Return the rows of frames.csv, which must give the numbers of metrics.json."""
+    rows = from_csv(text)
     values = frame_values(rows, metrics.boxes)
     told = {
         "corloc_0.5": metrics.corloc["mean_over_frames"] / 100,
         "max_box_acc_v2": metrics.max_box_acc_v2 / 100,
         "mean_iou": metrics.mean_iou,
     }
-    return all(abs(values[name].mean() - value) < _TOLERANCE for name, value in told.items())
+    alike = len(rows) == len({row.path for row in rows}) == metrics.frames > 0
+    if not alike or any(abs(values[name].mean() - value) > _TOLERANCE for name, value in told.items()):
+        raise EvaluationError(
+            "its rows do not give the numbers of metrics.json. Run `tcam-cache evaluate` again."
+        )
+    return rows
 
 
 def _require_same_frames(evaluation: Evaluation, beside: Mapping[str, Evaluation]) -> None:

@@ -26,6 +26,7 @@ WORDS = {
     "devices",
     "errors",
     "extras",
+    "figures",
     "files",
     "names",
     "processes",
@@ -186,7 +187,7 @@ def test_torchvision_is_imported_in_one_module_of_models_only():
     assert asking == ["tcam_cache/models/backbone.py"]
 
 
-TORCHLESS = ("export", "inspect", "manifest", "verify")
+TORCHLESS = ("compare", "export", "inspect", "manifest", "verify")
 LOADS_BATCHES = LIBRARY / "datasets" / "batches.py"
 WITHOUT_TORCH = [
     *(

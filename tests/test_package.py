@@ -19,6 +19,7 @@ TWINS = {
     "train": "train_decoder",
     "search": "search",
     "evaluate": "evaluate",
+    "compare": "compare",
     "predict": "predict",
     "inspect": "inspect_cache",
     "verify": "verify_cache",

@@ -8,8 +8,8 @@ import click
 from tcam_cache.version import __version__
 
 COMMANDS = (
-    "demo", "manifest", "classifier", "build", "train", "search", "evaluate", "predict", "inspect", "verify",
-    "export", "import",
+    "demo", "manifest", "classifier", "build", "train", "search", "evaluate", "compare", "predict", "inspect",
+    "verify", "export", "import",
 )  # fmt: skip
 
 

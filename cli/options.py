@@ -151,8 +151,15 @@ def _given(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
 def _argument(config_class: type[Settings], spec: Field) -> Callable:
     required = spec.default is MISSING
     name = spec.metadata["metavar"] or spec.name.upper()
-    metavar = name if required else f"[{name}]"
-    return click.argument(spec.name, type=_type_of(config_class, spec), metavar=metavar, required=required)
+    many = typing.get_origin(typing.get_type_hints(config_class)[spec.name]) is tuple
+    metavar = f"{name}..." if many else name
+    return click.argument(
+        spec.name,
+        type=_type_of(config_class, spec),
+        nargs=-1 if many else 1,
+        metavar=metavar if required else f"[{metavar}]",
+        required=required,
+    )
 
 
 def _option(config_class: type[Settings], spec: Field) -> Callable:
@@ -174,6 +181,8 @@ def _type_of(config_class: type[Settings], spec: Field) -> Any:
     if spec.metadata["choices"]:
         return click.Choice(spec.metadata["choices"])
     hint = typing.get_type_hints(config_class)[spec.name]
+    if typing.get_origin(hint) is tuple:
+        return _TextType()
     if set(typing.get_args(Place)) <= set(typing.get_args(hint)):
         return _PlaceType()
     if isinstance(hint, types.UnionType):
@@ -189,6 +198,13 @@ class _PathType(click.ParamType):
         if not str(value):
             self.fail(f"got nothing, as from a variable that is not set; expected a {self.name}.", param, ctx)
         return Path(value)
+
+
+class _TextType(_PathType):
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return str(value) if value else super().convert(value, param, ctx)
 
 
 class _PlaceType(_PathType):
@@ -228,7 +244,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
         )
         raise click.BadParameter(said, ctx, param)
     # As text, as if typed: click would convert 1.5 epochs to 1, and true to 1.
-    ctx.default_map = {given[key].name: str(value) for key, value in values.items()}
+    ctx.default_map = {given[key].name: _as_typed(value, given[key]) for key, value in values.items()}
 
 
 def _decoded(content: bytes) -> str:
@@ -238,7 +254,15 @@ def _decoded(content: bytes) -> str:
     return content.decode("utf-8-sig")
 
 
+def _as_typed(value: Any, option: click.Parameter) -> str | list[str]:
+    if option.nargs == 1:
+        return str(value)
+    return [str(one) for one in (value if isinstance(value, list) else [value])]
+
+
 def _may_be_typed(value: Any, option: click.Parameter) -> bool:
+    if isinstance(value, list) and option.nargs != 1:
+        return all(_may_be_typed(one, option) for one in value)
     if isinstance(value, bool):
         return isinstance(option, click.Option) and option.is_flag
     return isinstance(value, str | int | float)

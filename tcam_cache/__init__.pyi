@@ -3,6 +3,7 @@ from .cams import CamExtractor
 from .config import (
     BuildConfig,
     ClassifierConfig,
+    CompareConfig,
     DemoConfig,
     EvaluateConfig,
     ExportConfig,
@@ -36,6 +37,7 @@ from .models import read_classifier_file
 from .records import Box, Shot
 from .stages.build import build_cache
 from .stages.classifier import fit_classifier
+from .stages.compare import compare
 from .stages.demo import run_demo
 from .stages.evaluate import evaluate
 from .stages.export import export_cache
@@ -57,6 +59,7 @@ __all__ = [
     "CamCache",
     "CamExtractor",
     "ClassifierConfig",
+    "CompareConfig",
     "ConfigError",
     "DemoConfig",
     "DeviceError",
@@ -84,6 +87,7 @@ __all__ = [
     "__version__",
     "build_cache",
     "cam_tmp",
+    "compare",
     "evaluate",
     "export_cache",
     "fit_classifier",

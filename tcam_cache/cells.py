@@ -1,4 +1,4 @@
-"""Escape names for CSV, Markdown and file systems: no formulas, no mark-up, no clashing file names."""
+"""Escape names for CSV, Markdown, LaTeX and file systems: no formulas, mark-up or clashing file names."""
 
 import csv
 import hashlib
@@ -12,6 +12,11 @@ _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 # An underscore inside a word is plain text in Markdown; elsewhere it may start emphasis.
 _MARKDOWN = re.compile(r"[\\`*{}\[\]|#~]|(?<![^\W_])_|_(?![^\W_])")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"<": "$<$", ">": "$>$", "±": r"$\pm$", "–": "--"}
+)
 _LONGEST_NAME = 255
 
 
@@ -54,6 +59,15 @@ def markdown_text(text: str) -> str:
 def markdown_line(cells: Sequence[str]) -> str:
     """Return a row of a Markdown table; the cells must be escaped already."""
     return f"| {' | '.join(cells)} |"
+
+
+def latex_text(text: str) -> str:
+    """Return a text as a cell of a LaTeX table, on one line, with all commands escaped.
+
+    >>> latex_text("n_1 & 50%"), latex_text("67.3 ± 1.2")
+    ('n\\\\_1 \\\\& 50\\\\%', '67.3 $\\\\pm$ 1.2')
+    """
+    return " ".join(text.split()).translate(_LATEX)
 
 
 def file_names(names: Iterable[str], suffix: str) -> dict[str, str]:

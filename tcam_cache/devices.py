@@ -1,6 +1,7 @@
 """Devices, threads and worker processes, and the tensors that go to them."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from tcam_cache.errors import DeviceError
+from tcam_cache.errors import ConfigError, DeviceError
 from tcam_cache.processes import affordable
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -103,3 +104,27 @@ def computing_threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def compile_errors(what: str) -> Iterator[None]:
+    """Turn a failure of `torch.compile` inside the block into a named error.
+
+    Args:
+        what: the networks that are compiled.
+
+    Raises:
+        ConfigError: they cannot be compiled here.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # Looked up, not imported: importing it takes a second, and where it is not loaded nothing compiled.
+        dynamo = sys.modules.get("torch._dynamo.exc")
+        if dynamo is None or not isinstance(error, dynamo.TorchDynamoException):
+            raise
+        reason = " ".join(str(error).strip().split("\n")[:2])  # the first line names only the backend
+        raise ConfigError(
+            f"torch.compile cannot compile {what} here ({reason}). Leave --compile out, or "
+            "install a C++ compiler."
+        ) from error

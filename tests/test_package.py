@@ -19,6 +19,7 @@ TWINS = {
     "train": "train_decoder",
     "search": "search",
     "evaluate": "evaluate",
+    "compare": "compare",
     "predict": "predict",
     "inspect": "inspect_cache",
     "verify": "verify_cache",
@@ -63,6 +64,17 @@ def test_importing_the_package_and_listing_what_it_offers_loads_nothing():
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("True\n[]\n['tcam_cache.version']\n", "")
+
+
+def test_commands_load_neither_the_compiler_nor_the_plotting_library_before_they_need_them():
+    """`torch._dynamo` takes a second to import and matplotlib half of one."""
+    script = (
+        "import sys, tcam_cache_cli.main\n"
+        "import tcam_cache.stages.build, tcam_cache.stages.predict, tcam_cache.stages.train\n"
+        "print(sorted({'torch', 'torch._dynamo', 'matplotlib', 'timm', 'torchvision'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("['torch']\n", "")
 
 
 def test_what_it_has_not_is_an_attribute_error():

@@ -1,4 +1,4 @@
-"""The frozen classifier, its features, and the CAM methods. The only room that imports torchvision."""
+"""CAMs: from a frozen classifier's activations to normalised maps, over several layers and scales."""
 
 from tcam_cache.cams.extractor import CamExtractor
 from tcam_cache.cams.fusion import Cams, normalise

@@ -5,13 +5,13 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from torch._dynamo.exc import TorchDynamoException
 
 from tcam_cache.cams.fusion import DEEP_STAGES, Cams, fused, normalise
 from tcam_cache.cams.layers import LAST, check_spatial, find_layers
 from tcam_cache.cams.methods import ACTIVATION, GRADIENT_FORMS, closed_form, mean_activation
 from tcam_cache.cams.recording import recorded
 from tcam_cache.config.build import METHODS
+from tcam_cache.devices import compile_errors
 from tcam_cache.errors import ConfigError
 from tcam_cache.models import Classifier
 
@@ -61,7 +61,7 @@ def chosen_classes(targets: str | torch.Tensor, logits: torch.Tensor) -> torch.T
 SMOOTH = "smooth-gradcam++"
 SMOOTH_RUNS, SMOOTH_NOISE, SMOOTH_SEED = 4, 0.3, 0
 
-# The outputs of each chosen layer as it gives them, and the (B, C) logits, in one graph.
+# The raw output of each chosen layer, and the (B, C) logits, in one graph.
 Run = tuple[list[torch.Tensor], torch.Tensor]
 
 
@@ -69,10 +69,9 @@ class CamExtractor:
     """Turns frames into normalised CAMs and logits by one forward pass, and a partial backward where needed.
 
     At the last layer before a GAP + linear head every method has a closed form: one matrix product. At any
-    other module the frozen network runs to the shallowest layer without gradients, and only what lies behind
-    it is differentiated, for the whole batch at once; `activation` needs no gradient anywhere.
-    No hook stays, no weight gets a gradient, and it works under `torch.no_grad()` and
-    `torch.inference_mode()` alike.
+    other module the frozen network runs to the shallowest layer without gradients, and only what follows it
+    is differentiated, for the whole batch at once; `activation` needs no gradient at all. No hook is left
+    behind, no weight gets a gradient, and it also works under `torch.no_grad()` and `torch.inference_mode()`.
 
     >>> model = Classifier("squeezenet1_1", ("cat", "dog")).freeze()
     >>> cams, logits = CamExtractor(model, "layercam")(torch.rand(2, 3, 64, 64), [0, 1])
@@ -161,7 +160,7 @@ class CamExtractor:
         return self._tapped.features, cams, logits
 
     def _cut(self, compiled: bool) -> tuple[nn.Module, nn.Module]:
-        """Return what runs before the layers' activations are of interest, and the rest of the backbone."""
+        """Return the part of the backbone before the first of the layers, and the rest."""
         stages, name = self.classifier.stages, self.layers[0]
         if self._tapped is not None:
             return (self._tapped, nn.Identity()) if self.is_closed else (nn.Identity(), self._tapped)
@@ -177,13 +176,14 @@ class CamExtractor:
         return cast(nn.Module, torch.compile(before, dynamic=True)), behind
 
     def _maps(self, values: torch.Tensor, targets: str | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return raw maps (B, N, h, w) of N classes a frame, and the logits."""
+        """Return raw maps (B, N, h, w) of N classes a frame and (B, C) logits, of (B, 3, H, W) `values`."""
         if self.is_closed:
             return self._closed(values, targets)
         return (self._class_free if self.method == ACTIVATION else self._by_gradient)(values, targets)
 
     @torch.no_grad()
     def _closed(self, values: torch.Tensor, targets: str | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what `_maps` does by the closed form of the last layer."""
         activations = self._entered(values)
         check_spatial(self.classifier, self.layers[0], activations, len(values))
         logits = self.classifier.logits(activations)
@@ -196,16 +196,18 @@ class CamExtractor:
     def _class_free(
         self, values: torch.Tensor, targets: str | torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what `_maps` does by the mean activation, which is the same for every class."""
         kept, logits = self._run(values, gradients=False)
         maps = self._of_layers([mean_activation(one) for one in self._spatial(kept, values)])
         return maps[:, None].expand(-1, chosen_classes(targets, logits).shape[1], -1, -1), logits
 
-    # Inference mode forbids gradients for good, so it is left for what needs them.
+    # Tensors of inference mode can never be differentiated, so this leaves it.
     @torch.inference_mode(False)
     @torch.enable_grad()
     def _by_gradient(
         self, values: torch.Tensor, targets: str | torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what `_maps` does by one partial backward pass per class."""
         kept, logits = clean = self._run(values, gradients=True)
         activations = [one.detach() for one in self._spatial(kept, values)]
         classes = chosen_classes(targets, logits.detach()).clone()
@@ -234,9 +236,11 @@ class CamExtractor:
         return [torch.stack(of_layer) for of_layer in zip(*of_runs, strict=True)]
 
     def _of_layers(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the (B, h, w) maps of the layers as one."""
         return maps[0] if len(maps) == 1 else fused(maps, self._shallow, self._fuse)
 
     def _run(self, values: torch.Tensor, gradients: bool) -> Run:
+        """Run the network on standardised frames (B, 3, H, W), and record the outputs of the layers."""
         with torch.no_grad():
             entered = self._entered(values)
         named = self.classifier.stages.named()
@@ -247,7 +251,7 @@ class CamExtractor:
             return kept, self.classifier.logits(deepest)
 
     def _spatial(self, kept: Sequence[torch.Tensor], values: torch.Tensor) -> list[torch.Tensor]:
-        """Return what the layers gave as maps (B, K, h, w)."""
+        """Return the layers' outputs as maps (B, K, h, w)."""
         stages, size = self.classifier.stages, (values.shape[-2], values.shape[-1])
         named = stages.named()
         found = []
@@ -258,20 +262,15 @@ class CamExtractor:
         return found
 
     def _noisy(self, values: torch.Tensor) -> list[torch.Tensor]:
+        """Return copies of standardised frames (B, 3, H, W), each with its own noise."""
         generator = torch.Generator().manual_seed(SMOOTH_SEED)
         noise = SMOOTH_NOISE * torch.randn(SMOOTH_RUNS, *values.shape[1:], generator=generator)
         return [values + one.to(values) for one in noise]
 
     def _entered(self, values: torch.Tensor) -> torch.Tensor:
-        try:
-            with self._autocast(values):
-                return self._before(values).to(values.dtype)
-        except TorchDynamoException as error:
-            reason = str(error).strip().split("\n")[0]
-            raise ConfigError(
-                f"torch.compile cannot compile the classifier here ({reason}). Leave compiling out, "
-                "or install a C++ compiler."
-            ) from error
+        """Return the input of the rest of the backbone; in the closed form, the deepest features."""
+        with compile_errors("the classifier"), self._autocast(values):
+            return self._before(values).to(values.dtype)
 
     def _autocast(self, values: torch.Tensor) -> torch.autocast:
         return torch.autocast(values.device.type, self._amp, enabled=self._amp is not None)
@@ -299,4 +298,5 @@ class _Deepest(nn.Module):
         self.stages: Any = stages
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the deepest features (B, K, h, w) of standardised frames (B, 3, H, W)."""
         return self.stages.deepest(values)

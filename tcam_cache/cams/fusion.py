@@ -49,15 +49,14 @@ DEEP_STAGES = 2
 
 
 def fused(maps: Sequence[torch.Tensor], shallow: Sequence[bool], fuse: str = "max") -> torch.Tensor:
-    """Return several layers' maps as one, at the finest resolution.
+    """Fuse the maps of several layers into one, at the finest resolution.
 
-    Their maximum is of maps in units of their own maximum; a shallow layer's map has few high values, so it
-    is scaled first: tanh(gamma M / max M). Their mean, arithmetic or geometric, is of maps in [0, 1].
+    For the maximum, each map M becomes M / max M; a shallow layer's map has few high values, and becomes
+    tanh(gamma M / max M) (LayerCAM, Jiang et al. 2021). For the means, each is first normalised to [0, 1].
 
     Args:
-        maps: (..., h, w) raw maps of one layer each, a maximum above 0 where they say something; resolutions
-            may differ.
-        shallow: which of them are of shallow layers.
+        maps: (..., h, w) raw maps, one per layer; resolutions may differ.
+        shallow: for each map, whether its layer is shallow.
         fuse: "max", "mean" or "geometric".
 
     >>> deep, shallow = torch.tensor([[[0.0, 4.0]]]), torch.tensor([[[1.0, 0.5]]])
@@ -75,13 +74,14 @@ def fused(maps: Sequence[torch.Tensor], shallow: Sequence[bool], fuse: str = "ma
 
 
 def _scaled(maps: torch.Tensor, shallow: bool) -> torch.Tensor:
+    """Return maps (..., h, w) over their own maxima, and the tanh of gamma times that for a shallow layer."""
     highest = maps.amax((-2, -1), keepdim=True)
     unit = maps / torch.where(highest > 0, highest, 1.0)
     return torch.tanh(GAMMA * unit) if shallow else unit
 
 
 def resized(maps: torch.Tensor, size: torch.Size) -> torch.Tensor:
-    """Return maps (..., h, w) at another size, interpolated linearly; at their own they stay as they are."""
+    """Resize maps (..., h, w), bilinear, align_corners=False; maps of that size already stay as they are."""
     if maps.shape[-2:] == size:
         return maps
     flat = maps.reshape(-1, 1, *maps.shape[-2:])

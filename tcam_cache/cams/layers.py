@@ -1,4 +1,4 @@
-"""The modules of a backbone that CAMs can be taken of, by its library's names, and those known to be good."""
+"""Find the modules that CAMs are taken of: by their library's names, or those known to localize well."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ from tcam_cache.models import Classifier
 from tcam_cache.models.tracing import Call
 
 LAST, AUTO = "last", "auto"
-# What comes after the features, by its names here and in torchvision: it has no position in the frame.
+# Modules behind the features, by their names here and in torchvision: their outputs are not spatial.
 NOT_SPATIAL = ("head", "fc", "classifier", "avgpool", "pool", "flatten")
-# Layers found good on real video, of networks that are of no family below.
+# Layers measured best on real video, of networks outside the family that `auto_layers` recognises.
 GOOD_LAYERS = {"squeezenet1_0": ("features.7", "features.12")}
 
 
@@ -63,12 +63,12 @@ def find_layers(classifier: Classifier, wanted: Sequence[str]) -> tuple[str, ...
 
 
 def auto_layers(classifier: Classifier) -> tuple[str, ...]:
-    """Return the layers whose LayerCAMs, averaged, find objects best, as far as is known.
+    """Return the layers whose averaged LayerCAMs localized best on real video.
 
-    Of inverted residuals (MobileNet, EfficientNet, MnasNet): the activation after the depthwise convolution
-    of the last block of stride 16, and of the last block of the stage behind it. The outputs of such blocks
-    are linear, of any sign, and their CAMs say little; those of the last layer are coarse. Of SqueezeNet 1.0
-    its first Fire module of stride 8 and its last. Of any other network the last layer.
+    Inverted residuals (MobileNet, EfficientNet, MnasNet): the activation after the depthwise convolution of
+    the last block at stride 16, and of the last block of the next stage. The outputs of such blocks are
+    linear, of either sign, and localize poorly; the maps of the last layer are coarse. SqueezeNet 1.0: its
+    first Fire module at stride 8, and its last. Any other network: the last layer.
 
     >>> from tcam_cache.models import Classifier
     >>> auto_layers(Classifier("mobilenet_v2", ("cat", "dog")))
@@ -95,10 +95,10 @@ def auto_layers(classifier: Classifier) -> tuple[str, ...]:
 
 
 def check_spatial(classifier: Classifier, name: str, activations: torch.Tensor | None, batch: int) -> None:
-    """Make sure that a layer's activations (B, K, h, w) tell one place from another.
+    """Make sure that a layer's activations (B, K, h, w) have more than one position.
 
     Raises:
-        ConfigError: they are no map, or have a single position; a map of it would be constant.
+        ConfigError: they are not spatial, or have a single position, whose map would be constant.
     """
     shape = () if activations is None else tuple(activations.shape)
     if len(shape) != 4 or shape[0] != batch or shape[-2] * shape[-1] < 2:
@@ -110,7 +110,7 @@ def check_spatial(classifier: Classifier, name: str, activations: torch.Tensor |
 
 
 def _runs(classifier: Classifier) -> dict[str, int]:
-    """Return how often each module runs, by name, in the order they first end; then those that never run."""
+    """Return how often each module runs, by name, in the order of their first calls; unused modules last."""
     calls = [id(call.module) for call in classifier.stages.trace().calls]
     named = classifier.stages.named()
     first = {module: place for place, module in reversed(list(enumerate(calls)))}
@@ -119,10 +119,9 @@ def _runs(classifier: Classifier) -> dict[str, int]:
 
 
 def _inverted_residuals(calls: Sequence[Call]) -> list[tuple[Call, int]]:
-    """Return, of each depthwise convolution that is normalised and activated, the activation.
+    """Return the activation behind each normalised depthwise convolution, and its projection's channels.
 
-    Beside it are the channels that the next convolution makes of it. A network that attends as well is of
-    another family: nothing.
+    Nothing is returned for a network with linear layers, such as attention: it is of another family.
     """
     found: list[tuple[Call, int]] = []
     if any(isinstance(call.module, nn.Linear) for call in calls):
@@ -141,13 +140,13 @@ def _inverted_residuals(calls: Sequence[Call]) -> list[tuple[Call, int]]:
 
 
 def _activation_of(call: Call, behind: Sequence[Call]) -> Call | None:
-    """Follow a convolution's output through its BatchNorm to what activates it."""
+    """Return the call that activates a convolution's output behind its BatchNorm, or None."""
     state, normalised, activation = call.given, False, None
     for one in behind:
         if one.taken != state or one.given in (None, one.taken):
             continue
         if isinstance(one.module, nn.BatchNorm2d) and not normalised:
-            # timm's have the activation in them.
+            # timm's norms contain the activation.
             normalised, state = True, one.given
             active = getattr(one.module, "act", None)
             activation = one if active is not None and not isinstance(active, nn.Identity) else None

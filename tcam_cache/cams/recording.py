@@ -1,4 +1,4 @@
-"""What modules inside a network give while it runs, kept without leaving a hook behind."""
+"""Record the outputs of modules inside a network during one forward pass."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,26 +11,28 @@ from tcam_cache.errors import ConfigError
 
 @contextmanager
 def recorded(modules: Sequence[nn.Module], dtype: torch.dtype, gradients: bool) -> Iterator[list[Tensor]]:
-    """Keep the output of each module, in the order they run, while the body runs the network.
+    """Record the output of each module, in the order they run, while the block runs the network.
 
-    Nothing before the first of them is differentiated: its output is where the graph begins, and every other
-    output hangs on it. What follows gets a copy, since it may work in place. Hooks and gradient mode are gone
-    or as before when the body ends, however it ends.
+    The graph begins at the first module's output, so that nothing before it is differentiated. Later modules
+    get a copy, since they may work in place. After the block, even if it fails, the hooks are removed and the
+    gradient mode is restored.
 
     Args:
         modules: of the network, each called once.
-        dtype: of what is kept.
-        gradients: whether the outputs shall be differentiable with respect to.
+        dtype: of the recorded outputs.
+        gradients: whether gradients with respect to the outputs will be taken.
 
     Raises:
-        ConfigError: the output of a module is no tensor.
+        ConfigError: the output of a module is not a tensor.
     """
     kept: list[Tensor] = []
 
     def keep(_module: nn.Module, _taken: tuple, given: Tensor) -> Tensor:
-        """Keep one output, and hand on a copy of it."""
+        """Record one output, and pass on a copy of it."""
         if not isinstance(given, Tensor):
-            raise ConfigError(f"the layer gives a {type(given).__name__}, no tensor. Take one inside it.")
+            raise ConfigError(
+                f"a layer returns a {type(given).__name__}; expected a tensor. Take one inside it."
+            )
         given = given.to(dtype)
         if not kept:
             torch.set_grad_enabled(gradients)
@@ -40,7 +42,7 @@ def recorded(modules: Sequence[nn.Module], dtype: torch.dtype, gradients: bool) 
 
     handles = [module.register_forward_hook(keep) for module in modules]
     try:
-        # Restored at the end, whatever the hook has set.
+        # Restores the mode at the end, which the hook changes.
         with torch.no_grad():
             yield kept
     finally:

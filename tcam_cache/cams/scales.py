@@ -1,4 +1,4 @@
-"""Maps averaged over several sizes of the same frame, and over its mirror image: paid once, when cached."""
+"""Average the CAMs of several sizes of a frame, and of its mirror image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,11 +39,11 @@ def sides_of(scales: Sequence[float], image_size: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class ScaledCams:
-    """Turns frames into the mean of their normalised CAMs at several sizes; a `CamExtractor` in its use.
+    """Turns frames into the mean of their normalised CAMs at several sizes; called like a `CamExtractor`.
 
     Attributes:
         extractor: makes the maps of each size.
-        sides: of frames in pixels; smaller ones are made of the largest, antialiased.
+        sides: of frames in pixels; smaller ones are resized from the largest, antialiased.
         flip: whether the mirror image's maps, mirrored back, are averaged as well.
         base: the side whose logits are kept, and whose prediction is the class of every size.
 
@@ -79,7 +79,7 @@ class ScaledCams:
             ConfigError: a map of one of the sizes is smaller than 4 x 4 cells.
         """
         maps = []
-        # The base comes first: its prediction is whose maps the other sizes give.
+        # The base comes first: the class that it predicts is that of every size.
         for side in sorted(self.sides, key=lambda side: side != self.base):
             frames = self._at(images, side)
             for mirrored in (False, True) if self.flip else (False,):
@@ -95,6 +95,7 @@ class ScaledCams:
         return normalise(torch.stack([resized(one, finest) for one in maps]).mean(0)), logits
 
     def _at(self, images: torch.Tensor, side: int) -> torch.Tensor:
+        """Return frames (B, 3, S, S) resized to (B, 3, side, side), in [0, 1]."""
         if images.shape[-1] == side:
             return images
         how = self.classifier.preprocessing.interpolation

@@ -2,6 +2,7 @@
 
 from tcam_cache.config.build import BuildConfig, ExportConfig, ImportConfig, InspectConfig, VerifyConfig
 from tcam_cache.config.classifier import ClassifierConfig
+from tcam_cache.config.compare import CompareConfig
 from tcam_cache.config.data import DataConfig, DemoConfig, FitConfig, ManifestConfig
 from tcam_cache.config.evaluate import EvaluateConfig, PredictConfig
 from tcam_cache.config.train import SearchConfig, TrainConfig, search_config, train_config
@@ -9,6 +10,7 @@ from tcam_cache.config.train import SearchConfig, TrainConfig, search_config, tr
 __all__ = [
     "BuildConfig",
     "ClassifierConfig",
+    "CompareConfig",
     "DataConfig",
     "DemoConfig",
     "EvaluateConfig",

@@ -196,6 +196,8 @@ def _fault(spec: Any, value: Any) -> str | None:
 
 
 def _kinds(spec: Any) -> tuple[type, ...]:
+    if typing.get_origin(spec.type) is tuple:
+        return (tuple,)
     return typing.get_args(spec.type) or (spec.type,)
 
 

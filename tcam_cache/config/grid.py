@@ -3,17 +3,16 @@
 import re
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import fields
 from itertools import product
 from typing import Any
 
 from tcam_cache.config.base import REMOVED
-from tcam_cache.config.train import FREE_ON_RESUME, SearchConfig, TrainConfig, preset_of, with_preset
+from tcam_cache.config.train import NOT_LEARNED, SearchConfig, TrainConfig, preset_of, with_preset
 from tcam_cache.errors import ConfigError
 
 RUNS_NAME = "runs"
-# What decides where and how a run is done, not what it learns.
-_FIXED = FREE_ON_RESUME - {"epochs"}
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
@@ -32,7 +31,7 @@ def parse_grid(text: str) -> dict[str, tuple[Any, ...]]:
     for word in text.split():
         option, _, values = word.partition("=")
         name = option.replace("-", "_")
-        if name not in hints or name in _FIXED or name in grid or not values:
+        if name not in hints or name in NOT_LEARNED or name in grid or not values:
             wrong.append(f"{word}: {_reason(name, name in hints, name in grid)}")
             continue
         try:
@@ -61,7 +60,7 @@ def grid_runs(config: SearchConfig) -> dict[str, tuple[dict[str, Any], TrainConf
     base = {spec.name: getattr(config, spec.name) for spec in fields(TrainConfig)}
     for values in product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
-        name = ",".join(f"{key}={value}" for key, value in point.items())
+        name = point_name(point)
         around = with_preset(base, point["preset"]) if "preset" in point else base
         try:
             settings = {**around, **point, "out": config.out / RUNS_NAME / name, "resume": False}
@@ -75,6 +74,15 @@ def grid_runs(config: SearchConfig) -> dict[str, tuple[dict[str, Any], TrainConf
     return runs
 
 
+def point_name(settings: Mapping[str, Any]) -> str:
+    """Return the name of a point's run.
+
+    >>> point_name({"lr": 0.1, "neighbours": 2})
+    'lr=0.1,neighbours=2'
+    """
+    return ",".join(f"{key}={value}" for key, value in settings.items())
+
+
 def _reason(name: str, known: bool, again: bool) -> str:
     if name in REMOVED:
         return f"the option {name!r} was removed"
@@ -82,7 +90,7 @@ def _reason(name: str, known: bool, again: bool) -> str:
         return f"`train` has no option {name!r}"
     if again:
         return "named twice"
-    return "it changes nothing that is learned" if name in _FIXED else "expected NAME=VALUE,VALUE"
+    return "it changes nothing that is learned" if name in NOT_LEARNED else "expected NAME=VALUE,VALUE"
 
 
 def _spread(values: str) -> list[str]:

@@ -35,6 +35,8 @@ FREE_ON_RESUME = frozenset(
         "tensorboard",
     }
 )
+# What decides where and how a run is done, not what it learns.
+NOT_LEARNED = FREE_ON_RESUME - {"epochs"}
 # Upstream's permutohedral lattice returns about 0.6 of the exact Gaussian sum; lambda = 2e-9 was tuned to it.
 LATTICE_GAIN = 0.6
 # What runs did before these settings existed: their config.json lacks them.

@@ -113,13 +113,7 @@ def attach(
     videos = {row.frame: places[row.frame][0] for row in rows}
     splits, split_faults = _video_splits(rows, videos)
     boxes, box_faults = _boxes(rows, sizes)
-    faults = [
-        *annotations.faults,
-        *absent,
-        *_class_faults(rows, videos),
-        *split_faults,
-        *box_faults,
-    ]
+    faults = [*annotations.faults, *absent, *_class_faults(rows, videos), *split_faults, *box_faults]
     if faults:
         how = f" A frame is named by its path below {root}{_example(shots)}." if absent else ""
         raise AnnotationError(

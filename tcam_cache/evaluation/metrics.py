@@ -1,27 +1,31 @@
-"""CorLoc and related metrics, computed only from the rows of frames.csv."""
+"""CorLoc and related metrics: the row of each frame, and the means over the rows."""
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
+from tcam_cache.errors import EvaluationError
 from tcam_cache.evaluation.boxes import GRID, hits, iou
-from tcam_cache.evaluation.rows import OVERLAPS, FrameRow, frame_rows
+from tcam_cache.evaluation.rows import FrameRow
 from tcam_cache.evaluation.thresholds import (
     FrameSweep,
     Threshold,
     by_class,
     corloc_curve,
+    frame_hits,
     require_frames,
     thresholds,
 )
+from tcam_cache.records import Box
 
 logger = logging.getLogger(__name__)
 
 DECIMALS = 6
+OVERLAPS = (0.3, 0.5, 0.7)
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,24 @@ class Metrics:
     def to_json(self) -> dict[str, Any]:
         """Return the content of metrics.json."""
         return {**asdict(self), "classes_without_frames": list(self.classes_without_frames)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the metrics that `to_json` wrote; what a later version adds is left out.
+
+        Raises:
+            EvaluationError: entries are missing (all named).
+        """
+        known = {spec.name: spec for spec in fields(cls)}
+        missing = [
+            name
+            for name, spec in known.items()
+            if name not in values and spec.default is MISSING and spec.default_factory is MISSING
+        ]
+        if missing:
+            raise EvaluationError("metrics.json lacks entries. Run `tcam-cache evaluate` again.", missing)
+        kept = {name: value for name, value in values.items() if name in known}
+        return cls(**{**kept, "classes_without_frames": tuple(kept.get("classes_without_frames", ()))})
 
 
 @dataclass(frozen=True)
@@ -142,6 +164,16 @@ def score(
     return Evaluation(metrics, rows, taus, corloc_curve(sweeps))
 
 
+def frame_rows(
+    sweeps: Sequence[FrameSweep], policies: Mapping[str, Threshold], taus: np.ndarray = GRID
+) -> tuple[FrameRow, ...]:
+    """Return one row per frame; the first of `policies` is the chosen one."""
+    chosen, *_ = policies.values()
+    best = {at: int(frame_hits(sweeps, at, regions="any").mean(axis=0).argmax()) for at in OVERLAPS}
+    largest = int(frame_hits(sweeps).mean(axis=0).argmax())
+    return tuple(_row(sweep, chosen, policies, best, largest, taus) for sweep in sweeps)
+
+
 def measure(
     rows: Sequence[FrameRow],
     policies: Mapping[str, Threshold],
@@ -159,7 +191,7 @@ def measure(
         EvaluationError: there is no row.
     """
     require_frames(rows, split)
-    tags, overlaps = [row.tag for row in rows], np.array([row.iou for row in rows])
+    tags, values = [row.tag for row in rows], frame_values(rows, mode)
     absent = tuple(sorted(set(classes) - set(tags)))
     if absent:
         logger.warning("no annotated frame of: %s. The means are over the other classes.", ", ".join(absent))
@@ -171,12 +203,13 @@ def measure(
         boxes=mode,
         threshold={"policy": chosen.policy, "value": chosen.value},
         corloc=_corloc(rows),
-        corloc_at={f"{at:g}": _class_mean(hits(overlaps, mode, at), tags) for at in OVERLAPS},
+        corloc_at={f"{at:g}": _class_mean(values[f"corloc_{at:g}"], tags) for at in OVERLAPS},
         max_box_acc=_percent(hits(np.array([row.ious["largest_0.5"] for row in rows]), mode)),
-        max_box_acc_v2=_max_box_acc_v2(rows, mode),
-        mean_iou=round(float(overlaps.mean()), DECIMALS),
-        mean_iou_over_classes=round(_class_mean(overlaps, tags) / 100, DECIMALS),
-        **_classification(rows),
+        max_box_acc_v2=_percent(values["max_box_acc_v2"]),
+        mean_iou=round(float(values["mean_iou"].mean()), DECIMALS),
+        mean_iou_over_classes=round(_class_mean(values["mean_iou"], tags) / 100, DECIMALS),
+        cl_accuracy=_percent(values["cl_accuracy"]) if "cl_accuracy" in values else None,
+        top1_localization=_percent(values["top1_localization"]) if "top1_localization" in values else None,
         stability=_stability(rows),
         flat_maps=_percent([row.flat for row in rows]),
         no_box=_percent([row.box is None for row in rows]),
@@ -186,6 +219,55 @@ def measure(
         ms_per_frame=ms_per_frame,
         provenance=dict(provenance or {}),
     )
+
+
+def _row(
+    sweep: FrameSweep,
+    chosen: Threshold,
+    policies: Mapping[str, Threshold],
+    best: Mapping[float, int],
+    largest: int,
+    taus: np.ndarray,
+) -> FrameRow:
+    box, overlap = chosen.pick(sweep, taus)
+    ious = {name: policy.pick(sweep, taus)[1] for name, policy in policies.items()}
+    ious |= {f"best_{at:g}": float(sweep.any_ious[index]) for at, index in best.items()}
+    ious["largest_0.5"] = float(sweep.ious[largest])
+    return FrameRow(
+        path=sweep.path,
+        tag=sweep.tag,
+        predicted_tag=sweep.predicted_tag,
+        box=None if np.isnan(box).any() else Box(*map(float, box)),
+        iou=overlap,
+        hit=bool(hits(overlap, sweep.mode)),
+        flat=sweep.flat,
+        video=sweep.video,
+        shot=sweep.shot,
+        t=sweep.t,
+        true_boxes=sweep.true_boxes,
+        ious=ious,
+    )
+
+
+def frame_values(rows: Sequence[FrameRow], mode: str) -> dict[str, np.ndarray]:
+    """Return the (F,) values in 0..1 whose mean over frames or classes is a metric, by its name.
+
+    Args:
+        rows: of frames.csv.
+        mode: how boxes are taken, "components" or "wsol".
+
+    Returns:
+        "corloc_0.3", "corloc_0.5", "corloc_0.7", "max_box_acc_v2" and "mean_iou"; "cl_accuracy" and
+        "top1_localization" only where every frame has a predicted class.
+    """
+    overlaps = np.array([row.iou for row in rows])
+    best = [hits([row.ious[f"best_{at:g}"] for row in rows], mode, at) for at in OVERLAPS]
+    values = {f"corloc_{at:g}": hits(overlaps, mode, at) for at in OVERLAPS}
+    values |= {"max_box_acc_v2": np.mean(best, axis=0), "mean_iou": overlaps}
+    if all(row.predicted_tag is not None for row in rows):
+        right = np.array([row.predicted_tag == row.tag for row in rows])
+        values |= {"cl_accuracy": right, "top1_localization": right & values["corloc_0.5"]}
+    return {name: np.asarray(value, float) for name, value in values.items()}
 
 
 def _corloc(rows: Sequence[FrameRow]) -> dict[str, Any]:
@@ -198,19 +280,6 @@ def _corloc(rows: Sequence[FrameRow]) -> dict[str, Any]:
         "per_class": {tag: _percent(share) for tag, share in per_class.items()},
         "per_video": {video: _percent(share) for video, share in per_video.items()},
     }
-
-
-def _max_box_acc_v2(rows: Sequence[FrameRow], mode: str) -> float:
-    best = [[row.ious[f"best_{at:g}"] for row in rows] for at in OVERLAPS]
-    return _percent([hits(ious, mode, at).mean() for ious, at in zip(best, OVERLAPS, strict=True)])
-
-
-def _classification(rows: Sequence[FrameRow]) -> dict[str, float | None]:
-    if any(row.predicted_tag is None for row in rows):
-        return {"cl_accuracy": None, "top1_localization": None}
-    right = np.array([row.predicted_tag == row.tag for row in rows])
-    correct = np.array([row.hit for row in rows])
-    return {"cl_accuracy": _percent(right), "top1_localization": _percent(right & correct)}
 
 
 def _stability(rows: Sequence[FrameRow]) -> float | None:

@@ -1,18 +1,13 @@
-"""frames.csv: one row a scored frame, with everything that metrics.json is computed from."""
+"""The format of frames.csv: one row per scored frame, with all that metrics.json is computed from."""
 
 import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from tcam_cache.cells import csv_line, from_csv_text
-from tcam_cache.evaluation.boxes import GRID, hits
-from tcam_cache.evaluation.thresholds import FrameSweep, Threshold, frame_hits
 from tcam_cache.records import Box
 
-OVERLAPS = (0.3, 0.5, 0.7)
 FIELDS = (
     "frame", "class", "predicted_class", "x0", "y0", "x1", "y1", "iou", "hit", "flat",
     "video", "shot", "t", "true_boxes",
@@ -53,16 +48,6 @@ class FrameRow:
     ious: Mapping[str, float]
 
 
-def frame_rows(
-    sweeps: Sequence[FrameSweep], policies: Mapping[str, Threshold], taus: np.ndarray = GRID
-) -> tuple[FrameRow, ...]:
-    """Return one row per frame; the first of `policies` is the chosen one."""
-    chosen, *_ = policies.values()
-    best = {at: int(frame_hits(sweeps, at, regions="any").mean(axis=0).argmax()) for at in OVERLAPS}
-    largest = int(frame_hits(sweeps).mean(axis=0).argmax())
-    return tuple(_row(sweep, chosen, policies, best, largest, taus) for sweep in sweeps)
-
-
 def to_csv(rows: Sequence[FrameRow]) -> str:
     """Return the rows as CSV text, numbers in full so that reading them back loses nothing.
 
@@ -78,34 +63,6 @@ def to_csv(rows: Sequence[FrameRow]) -> str:
 def from_csv(text: str) -> tuple[FrameRow, ...]:
     """Return the rows that `to_csv` wrote."""
     return tuple(_parsed(cells) for cells in csv.DictReader(io.StringIO(text)))
-
-
-def _row(
-    sweep: FrameSweep,
-    chosen: Threshold,
-    policies: Mapping[str, Threshold],
-    best: Mapping[float, int],
-    largest: int,
-    taus: np.ndarray,
-) -> FrameRow:
-    box, overlap = chosen.pick(sweep, taus)
-    ious = {name: policy.pick(sweep, taus)[1] for name, policy in policies.items()}
-    ious |= {f"best_{at:g}": float(sweep.any_ious[index]) for at, index in best.items()}
-    ious["largest_0.5"] = float(sweep.ious[largest])
-    return FrameRow(
-        path=sweep.path,
-        tag=sweep.tag,
-        predicted_tag=sweep.predicted_tag,
-        box=None if np.isnan(box).any() else Box(*map(float, box)),
-        iou=overlap,
-        hit=bool(hits(overlap, sweep.mode)),
-        flat=sweep.flat,
-        video=sweep.video,
-        shot=sweep.shot,
-        t=sweep.t,
-        true_boxes=sweep.true_boxes,
-        ious=ious,
-    )
 
 
 def _cells(row: FrameRow) -> list[str | int]:

@@ -14,10 +14,12 @@ from tcam_cache.config import EvaluateConfig
 from tcam_cache.datasets import Manifest
 from tcam_cache.datasets.batches import ShotFrame
 from tcam_cache.datasets.frames import squashing
-from tcam_cache.errors import CacheError, ExtraError, StorageError
+from tcam_cache.datasets.manifest_file import CLASSIFIER_NAME
+from tcam_cache.errors import CacheError, ExtraError, StorageError, WeightsError
 from tcam_cache.files import Place
 from tcam_cache.inference.localizer import Localizer
 from tcam_cache.inference.maps import FrameMap, cached_maps
+from tcam_cache.models import parse_classifier_file
 from tcam_cache.provenance import differences
 from tcam_cache.records import FrameSource, Shot
 from tcam_cache.window import cam_tmp
@@ -137,9 +139,22 @@ def _cache_target(
         out_of_reach="",
         neighbours=0,
         window="before",
-        facts={"cache": cache.fingerprint},
+        facts={
+            "cache": cache.fingerprint,
+            "inputs": {"cache": dict(cache.settings)},
+            "classifier": _classifier_settings(cache),
+        },
     )
     return target, manifest
+
+
+def _classifier_settings(cache: CamCache) -> dict[str, Any]:
+    """Return the settings of the fit whose classifier made a cache; empty where it does not say."""
+    try:
+        file = parse_classifier_file(cache.attachment(CLASSIFIER_NAME), f"{cache.path}/{CLASSIFIER_NAME}")
+    except (CacheError, WeightsError):
+        return {}
+    return dict(file.provenance.get("config", {}))
 
 
 def _run_target(
@@ -171,7 +186,11 @@ def _run_target(
         out_of_reach=out_of_reach,
         neighbours=trained.neighbours,
         window=trained.window,
-        facts={"run": trained.to_json()},
+        facts={
+            "run": trained.to_json(),
+            "inputs": localizer.inputs,
+            "classifier": dict(localizer.classifier_file.provenance.get("config", {})),
+        },
     )
     return target, manifest
 

@@ -46,7 +46,7 @@ def torchvision_models() -> ModuleType:
 TIMM = "timm:"
 PUBLISHED_OUTPUT_STRIDE = 8
 OTHERS_OUTPUT_STRIDE = 16
-# A child of a network of one of these kinds ends what comes before pooling.
+# The first child of one of these types ends the layers before pooling.
 _AFTER_FEATURES = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Linear, nn.Dropout, nn.Flatten)
 
 
@@ -60,15 +60,15 @@ def torchvision_network(arch: str, weights: str | None = None) -> nn.Module:
     known = models.list_models(module=models)
     if arch not in known:
         raise ConfigError(
-            f"got architecture {arch!r}, which torchvision has not. {near_names(arch, known)}Expected one "
-            f"such as {', '.join(ARCHITECTURES)}, or {TIMM}NAME for a network of timm's."
+            f"got architecture {arch!r}; torchvision has none of that name. {near_names(arch, known)}"
+            f"Expected one such as {', '.join(ARCHITECTURES)}, or {TIMM}NAME for a timm network."
         )
-    with warnings.catch_warnings(action="ignore"):  # Of two it says that its defaults will change.
+    with warnings.catch_warnings(action="ignore"):  # Defaults of two networks will change.
         return models.get_model(arch, weights=weights)
 
 
 def torchvision_preprocessing(arch: str) -> Preprocessing:
-    """Return what torchvision trained the first ImageNet weights of a network on."""
+    """Return the preprocessing that a network's first ImageNet weights of torchvision were trained with."""
     first = next(iter(torchvision_models().get_model_weights(arch))).transforms()
     return Preprocessing(
         tuple(first.mean), tuple(first.std), first.interpolation.value, int(first.crop_size[0])
@@ -86,7 +86,7 @@ def feature_layers(network: nn.Module) -> dict[str, nn.Module]:
         if isinstance(features[-1], nn.MaxPool2d):
             layers.popitem()
         if type(network).__name__ == "DenseNet":
-            layers["relu"] = nn.ReLU()  # It has no module of its own there.
+            layers["relu"] = nn.ReLU()  # torchvision calls the function, without a module.
         return layers
     layers = {}
     for name, child in network.named_children():
@@ -131,8 +131,8 @@ def limit_output_stride(
     """Remove strides of the deepest stages in place, so that features are `output_stride` times smaller.
 
     The published ResNet-50 has stride 1 in layer3 and layer4 and no dilation: output stride 8. None means
-    that stride. With `dilated` kernels are dilated instead, so that pretrained layers keep their receptive
-    fields: right for a backbone that stays frozen.
+    that stride. With `dilated`, kernels are dilated as well, so that pretrained layers keep their receptive
+    fields, which suits a backbone that stays frozen.
 
     Raises:
         ConfigError: the architecture has no such output stride.
@@ -170,10 +170,10 @@ def _stride(part: nn.Module) -> int:
 
 
 def _can_lose_its_stride(part: nn.Module) -> bool:
-    # A kernel of even size cannot keep the resolution, and a mean over 2 x 2 is part of what was learned.
+    # An even kernel cannot keep the resolution; average pooling cannot be taken out of trained weights.
     if isinstance(part, nn.Conv2d):
         return _stride(part) == 1 or all(side % 2 for side in part.kernel_size)
-    # Two blocks of Inception pool beside their convolutions, by no module of theirs.
+    # Two blocks of Inception pool beside their convolutions by a function, without a module.
     pools = isinstance(part, nn.AvgPool2d) and _stride(part) > 1
     return not pools and type(part).__name__ not in ("InceptionB", "InceptionD")
 

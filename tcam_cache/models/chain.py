@@ -22,13 +22,13 @@ class Chain(nn.ModuleList):
     """The stages of a torchvision network before pooling, shallow to deep.
 
     Attributes:
-        preprocessing: what its ImageNet weights were trained to see.
-        dilated: kernels spread where strides were removed.
+        preprocessing: that its ImageNet weights were trained with.
+        dilated: whether kernels are dilated where strides were removed.
         channels: of each stage's output, as traced.
         strides: of each stage's output against the frame, as traced.
         depth: channels of the deepest features, which the head pools.
         output_stride: of the deepest features.
-        side: of a frame in pixels that the network takes; any other does as well.
+        side: of the frames that are traced, in pixels; frames may have any size.
     """
 
     side = SIDES[0]
@@ -43,7 +43,7 @@ class Chain(nn.ModuleList):
         """Cut a network into stages, and take strides from the deepest ones.
 
         Raises:
-            ConfigError: there is no such architecture or output stride, or it is no chain of layers.
+            ConfigError: there is no such architecture or output stride, or its layers are not one chain.
         """
         network = network or torchvision_network(arch)
         layers = feature_layers(network)
@@ -65,7 +65,11 @@ class Chain(nn.ModuleList):
             raise _cannot_serve(arch, f"its features have the strides {self.strides}")
 
     def forward(self, values: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return each stage's output, shallow to deep, and the deepest features, for standardised frames."""
+        """Return each stage's output, shallow to deep, and the deepest features, each (B, K, h, w).
+
+        Args:
+            values: (B, 3, H, W) standardised frames.
+        """
         taps = []
         for stage in self:
             values = stage(values)
@@ -79,12 +83,12 @@ class Chain(nn.ModuleList):
         return values
 
     def layers(self) -> dict[str, nn.Module]:
-        """Return every layer by torchvision's name, in the order they run one after another."""
+        """Return every layer by torchvision's names, in the order they run."""
         in_order = (layer for stage in self for layer in cast(nn.Sequential, stage))
         return chained(dict(zip(self._names, in_order, strict=True)))
 
     def named(self) -> dict[str, nn.Module]:
-        """Return every layer and every module inside one by torchvision's name."""
+        """Return every layer and every module inside one by torchvision's names."""
         return {
             f"{name}.{inner}" if inner else name: module
             for name, layer in self.layers().items()
@@ -92,11 +96,11 @@ class Chain(nn.ModuleList):
         }
 
     def last(self) -> tuple[str, ...]:
-        """Return the names of what gives the deepest features, the usual one first."""
+        """Return the name of the layer whose output is the deepest features, as a tuple."""
         return (list(self.layers())[-1],)
 
     def trace(self) -> Trace:
-        """Return the calls of a forward pass to the deepest features."""
+        """Trace a forward pass to the deepest features."""
         return traced(self, self.side)
 
     def before(self, deep: int) -> frozenset[str]:
@@ -109,14 +113,14 @@ class Chain(nn.ModuleList):
         )
 
     def cut(self, name: str) -> tuple[nn.Module, nn.Module]:
-        """Return what runs before the layer that a module is in, and what runs from there to the features."""
+        """Return the layers before the one that contains a module, and those from there to the features."""
         layers = self.layers()
         place = next(at for at, one in enumerate(layers) if f"{name}.".startswith(f"{one}."))
         modules = list(layers.values())
         return nn.Sequential(*modules[:place]), nn.Sequential(*modules[place:])
 
     def as_map(self, values: Tensor, _module: nn.Module, _size: tuple[int, int]) -> Tensor | None:
-        """Return what a module gave as (B, K, h, w), or None where it is no map."""
+        """Return a module's output (B, K, h, w), or None where it is not spatial."""
         return values if values.ndim == 4 else None
 
     def halves(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -128,12 +132,12 @@ class Chain(nn.ModuleList):
 def _run(arch: str, network: nn.Module, side: int) -> Any:
     try:
         return traced(network, side).output
-    except Exception as error:  # A network that is run as it was not meant to be fails in any way it can.
+    except Exception as error:  # A network that is no chain raises any error when run as one.
         raise _cannot_serve(arch, str(error).split("\n")[0]) from error
 
 
 def _require_chain(arch: str, network: nn.Module, layers: dict[str, nn.Module]) -> None:
-    """Make sure that each layer takes what the one before it gives, and nothing else happens between them.
+    """Make sure that every layer takes the unchanged output of the layer before it.
 
     Raises:
         ConfigError: it does not.
@@ -142,15 +146,16 @@ def _require_chain(arch: str, network: nn.Module, layers: dict[str, nn.Module]) 
         calls = traced(network, SIDES[0]).calls
     except Exception as error:
         raise _cannot_serve(arch, str(error).split("\n")[0]) from error
-    given, of = None, {id(layer): name for name, layer in layers.items()}
-    ran = [(of[id(call.module)], call) for call in calls if id(call.module) in of]
-    missing = [name for name in layers if name not in dict(ran) and name != "relu"]
+    names = {id(layer): name for name, layer in layers.items()}
+    ran = [(names[id(call.module)], call) for call in calls if id(call.module) in names]
+    outside = [name for name in layers if name not in dict(ran) and name != "relu"]
+    previous = None
     for name, call in ran:
-        if given not in (None, call.taken):
-            missing.append(name)
-        given = call.given
-    if missing:
-        raise _cannot_serve(arch, f"{missing[0]} is no link of a chain of layers")
+        if previous not in (None, call.taken):
+            outside.append(name)
+        previous = call.given
+    if outside:
+        raise _cannot_serve(arch, f"{outside[0]} does not take the output of the layer before it")
 
 
 def _cannot_serve(arch: str, reason: str) -> ConfigError:

@@ -24,8 +24,8 @@ class Classifier(nn.Module):
         classes: tags, in the order of the logits.
         stages: the backbone, a `Chain` or a `TimmBackbone`.
         output_stride: how many times smaller the deepest features are than the frame.
-        dilated: kernels spread where strides were removed.
-        preprocessing: how the backbone wants its frames.
+        dilated: whether kernels are dilated where strides were removed.
+        preprocessing: of its frames, as the backbone was trained.
         head: the linear layer on the pooled features.
     """
 
@@ -50,7 +50,7 @@ class Classifier(nn.Module):
         self.output_stride, self.dilated = self.stages.output_stride, self.stages.dilated
         self.preprocessing = preprocessing or self.stages.preprocessing
         self.head = nn.Linear(self.stages.depth, len(self.classes))
-        # From zero, weights hold what the tags taught and nothing else: CAMs are made of them.
+        # CAMs are made of these weights: from zero, they hold nothing but what was learned.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.register_buffer("mean", torch.tensor(self.preprocessing.mean).view(1, 3, 1, 1))
@@ -69,7 +69,7 @@ class Classifier(nn.Module):
     def layers(self) -> dict[str, nn.Module]:
         """Return the layers of the backbone by its library's names, shallow to deep.
 
-        Of torchvision's networks it is every layer of the chain, of timm's what the decoder taps.
+        For torchvision's networks every layer of the chain, for timm's the modules that the decoder taps.
 
         >>> list(Classifier("squeezenet1_1", ("cat", "dog")).layers())[:3]
         ['features.0', 'features.1', 'features.2']
@@ -81,7 +81,7 @@ class Classifier(nn.Module):
         return (images - self.mean) / self.std
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Return what the decoder taps, shallow to deep, for (B, 3, H, W) RGB images in [0, 1]."""
+        """Return the features that the decoder taps, shallow to deep, of (B, 3, H, W) images in [0, 1]."""
         return self.stages(self.standardised(images))[0]
 
     def features_and_logits(self, images: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
@@ -125,7 +125,7 @@ def fold_batch_norm(classifier: Classifier, spared: Iterable[str] = ()) -> Class
 
     Args:
         classifier: in evaluation mode; it is left as it is.
-        spared: names of modules whose own output is wanted, before the BatchNorm.
+        spared: names of modules that CAMs are taken of; a convolution among them keeps its own output.
     """
     folded = copy.deepcopy(classifier)
     named = folded.stages.named()
@@ -141,9 +141,9 @@ def fold_batch_norm(classifier: Classifier, spared: Iterable[str] = ()) -> Class
 
 
 def _followed(classifier: Classifier) -> set[tuple[int, int]]:
-    """Return the pairs, by identity, of a BatchNorm and the convolution whose output it takes, that first."""
+    """Return (convolution, BatchNorm) pairs, by identity, where the norm takes the convolution's output."""
     calls = classifier.stages.trace().calls
-    # Subclasses may do more than their parents: what is not known is left alone.
+    # Only these exact types: a subclass may compute more than its parent.
     given = {call.given: call.module for call in calls if type(call.module).__name__ in _CONVOLUTIONS}
     return {
         (id(given[call.taken]), id(call.module))
@@ -157,6 +157,6 @@ _NORMS = ("BatchNorm2d", "BatchNormAct2d")
 
 
 def _without_norm(norm: nn.Module) -> nn.Module:
-    """Return what else a norm does, by the same names: timm's may have an activation in it."""
+    """Return a norm's other parts under the same names: timm's norms may contain an activation."""
     rest = OrderedDict((name, part) for name, part in norm.named_children())
     return nn.Sequential(rest) if rest else nn.Identity()

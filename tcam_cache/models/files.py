@@ -32,7 +32,7 @@ class ClassifierFile:
             "best_localization" (its CAMs are cached): state dicts.
         scores: of each checkpoint on the validation split.
         provenance: versions, settings, date.
-        preprocessing: how the backbone wants its frames, as far as it is not ImageNet's way.
+        preprocessing: of the backbone's frames, where it differs from ImageNet's defaults.
     """
 
     arch: str
@@ -63,7 +63,7 @@ class ClassifierFile:
         return model.freeze()
 
     def frames(self) -> Preprocessing:
-        """Return how the backbone wants its frames."""
+        """Return the preprocessing of the backbone's frames."""
         return Preprocessing.from_json(self.preprocessing)
 
     def require_classes(self, classes: Iterable[str]) -> None:
@@ -127,7 +127,7 @@ def _checked(values: Any, source: str) -> ClassifierFile:
             "that is known here. Install a newer tcam-cache."
         )
     known = [spec.name for spec in fields(ClassifierFile)]
-    # Files of before know no other preprocessing than ImageNet's.
+    # Files of earlier versions lack this entry: their preprocessing is ImageNet's.
     missing = [name for name in known if name not in values and name != "preprocessing"]
     if missing or version != VERSION:
         raise WeightsError(f"{source} is a damaged classifier file, it lacks entries. {_EXPECTED}", missing)

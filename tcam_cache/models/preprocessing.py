@@ -1,4 +1,4 @@
-"""How a backbone wants its frames: mean, standard deviation, interpolation and size."""
+"""The preprocessing of a backbone's frames: mean, standard deviation, interpolation and size."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,7 +7,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a backbone was trained to see; the defaults are ImageNet's, as every file of before means them.
+    """The preprocessing that a backbone was trained with; the defaults are torchvision's for ImageNet.
 
     Attributes:
         mean: of each channel, RGB in [0, 1].

@@ -1,4 +1,4 @@
-"""EfficientNet weights by the names that EfficientNet-PyTorch gave them, under timm's names."""
+"""Translate the parameter names of EfficientNet-PyTorch into timm's."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ _INSIDE = {
     "_project_conv": "conv_pwl",
     "_bn2": "bn3",
 }
-# A block that expands nothing begins with the depthwise convolution, and timm counts from there.
+# A block without expansion begins with the depthwise convolution, from which timm numbers its layers.
 _INSIDE_WITHOUT_EXPANSION = {
     **_INSIDE,
     "_bn1": "bn1",
@@ -33,11 +33,11 @@ _BLOCK = re.compile(r"_blocks\.(\d+)\.(\w+)\.(\w+)")
 
 
 def timm_names(values: Mapping[str, Tensor], wanted: Iterable[str]) -> dict[str, Tensor]:
-    """Return a state dict with EfficientNet-PyTorch's names put into timm's; other names stay.
+    """Return a state dict with EfficientNet-PyTorch's names translated into timm's; other names stay.
 
     Args:
         values: tensors by name.
-        wanted: the names of the network that shall load them: which blocks are in which stage.
+        wanted: parameter names of the timm network that loads them; they say which stage has which blocks.
     """
     stages = list(
         dict.fromkeys(".".join(name.split(".")[:3]) for name in wanted if name.startswith("blocks."))

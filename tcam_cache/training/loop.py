@@ -112,19 +112,15 @@ def fit(
     loop.restore()
     always = config.select == "last" or validate is None
     draw = Timer(_SECONDS_BETWEEN_CURVES)
-    steps = config.epochs * len(batches)
     with (
-        progress_bar(steps, run.path.name, "step", done=loop.steps_done()) as bar,
+        progress_bar(config.epochs * len(batches), run.path.name, "step", done=loop.steps_done()) as bar,
         open_board(run.path, config.tensorboard and run.writes, len(loop.log)) as board,
     ):
         for epoch in range(len(loop.log), config.epochs):
             line = loop.run_epoch(epoch, bar.update)
             if validate is not None and _is_validated(config, epoch):
                 line |= loop.validated(validate)
-            with held_interrupts():  # else Ctrl-C could leave the log an epoch ahead of `last.pt`
-                loop.finish_epoch(line, always)
-                board(line)
-                loop.save()
+            loop.finish_epoch(line, always, board)
             logger.info(_summary(line))
             if draw.is_due() and epoch + 1 < config.epochs:
                 run.write(CURVES_NAME, draw_curves(loop.log))
@@ -282,8 +278,19 @@ class _Loop:
                 f"{' or '.join(missing)} is chosen. Give --epochs {len(self.log) + 1} or more."
             )
 
-    def finish_epoch(self, line: dict[str, Any], always: bool) -> None:
-        """Store the checkpoints for which an epoch is the best, and write its line of the log."""
+    def finish_epoch(
+        self, line: dict[str, Any], always: bool, board: Callable[[Mapping[str, Any]], None]
+    ) -> None:
+        """Store the checkpoints for which an epoch is the best, its line of the log, and `last.pt`."""
+        with held_interrupts():  # else Ctrl-C could leave the log an epoch ahead of `last.pt`
+            self._keep_best(line, always)
+            self.log.append(line)
+            self.run.write_log(self.log)
+            self.sums, self.whole = EpochSums(), EpochSums()
+            board(line)
+            self.save()
+
+    def _keep_best(self, line: dict[str, Any], always: bool) -> None:
         for name, score in self.keep.items():
             sign = -1 if score == VAL_LOSS else 1
             beaten = self.best.get(name, {}).get(score, -sign * math.inf)
@@ -295,9 +302,6 @@ class _Loop:
                 state = self.task.model().state_dict()
                 kept = {"epoch": line["epoch"], "model": state, "scores": self.best[name]}
                 self.run.save(name, kept | before)
-        self.log.append(line)
-        self.run.write_log(self.log)
-        self.sums, self.whole = EpochSums(), EpochSums()
 
     def _before(self, name: str, epoch: int) -> dict[str, Any]:
         """Return the checkpoint that a new one replaces, stored in it for `_put_back`."""

@@ -1,18 +1,25 @@
 """Plots of a fit or a search: curves.png, search.png, TensorBoard."""
 
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING, Any
 
 from tcam_cache.extras import optional
+from tcam_cache.figures import (
+    COLOURS,
+    FAINT,
+    INK,
+    add_legend,
+    bare_axes,
+    new_figure,
+    png_bytes,
+    title_axes,
+)
 from tcam_cache.training.run_folder import VAL_LOSS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 BOARD_NAME = "tensorboard"
 EXTRA = "tensorboard"
@@ -77,10 +84,6 @@ _TERMS = {
     "colour_crf": "colour CRF",
     "one_vs_rest": "one against the rest",
 }
-# Blue, vermilion, green, purple, sky blue: safe for colour-blind readers (Okabe and Ito).
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
-_INK, _FAINT = "#222222", "#8A8A8A"
-
 Log = Sequence[Mapping[str, Any]]
 
 
@@ -90,137 +93,115 @@ def draw_curves(log: Log) -> bytes:
     Args:
         log: the lines of `log.jsonl`, at least one.
     """
-    figure = Figure(figsize=(10, 6.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    from matplotlib.ticker import MaxNLocator
+
+    figure = new_figure(10, 6.4)
     losses, scores, schedule, seconds = figure.subplots(2, 2, sharex=True).flat
     _draw_losses(losses, log)
     _draw_scores(scores, log)
     _draw_schedule(schedule, log)
     _draw_seconds(seconds, log)
     for axes in (schedule, seconds):
-        axes.set_xlabel("epoch", color=_INK)
+        axes.set_xlabel("epoch", color=INK)
         axes.set_xlim(log[0]["epoch"] - 0.6, log[-1]["epoch"] + 0.6)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    return _png(figure)
+    return png_bytes(figure)
 
 
-def draw_search(points: Sequence[tuple[Mapping[str, Any], float]], label: str) -> bytes:
+def draw_search(points: Sequence[tuple[Mapping[str, Any], float, float | None]], label: str) -> bytes:
     """Return the scores of a search as a PNG: its longest axis is x, every other combination is a line.
 
     Args:
-        points: (settings, score) of every run that has a score.
+        points: (settings, score, standard deviation over seeds or None) of every point that has a score.
         label: name of the score.
     """
-    values = {name: list(dict.fromkeys(settings[name] for settings, _ in points)) for name in points[0][0]}
+    settings_of = [settings or {"point": ""} for settings, *_ in points]
+    values = {name: list(dict.fromkeys(one[name] for one in settings_of)) for name in settings_of[0]}
     along = max(values, key=lambda name: len(values[name]))
-    lines: dict[str, list[tuple[int, float]]] = {}
-    for settings, score in points:
+    lines: dict[str, list[tuple[int, float, float]]] = {}
+    for settings, (_, score, spread) in zip(settings_of, points, strict=True):
         rest = ", ".join(f"{name} {value}" for name, value in settings.items() if name != along)
-        lines.setdefault(rest, []).append((values[along].index(settings[along]), score))
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+        lines.setdefault(rest, []).append((values[along].index(settings[along]), score, spread or 0.0))
+    figure = new_figure(7, 4.2)
     axes = figure.subplots()
-    _title(axes, label)
+    over_seeds = any(spread is not None for *_, spread in points)
+    title_axes(axes, f"{label}, mean and standard deviation over seeds" if over_seeds else label)
     for number, (rest, line) in enumerate(lines.items()):
-        colour = _COLOURS[number % len(_COLOURS)]
-        axes.plot(
-            *zip(*sorted(line), strict=True), color=colour, marker="o", markersize=4, label=rest or None
-        )
+        x, y, reach = zip(*sorted(line), strict=True)
+        style = {"color": COLOURS[number % len(COLOURS)], "marker": "o", "markersize": 4, "capsize": 3}
+        axes.errorbar(x, y, yerr=reach if over_seeds else None, label=rest or None, **style)
     axes.set_xticks(range(len(values[along])), [str(value) for value in values[along]])
-    axes.set_xlabel(along.replace("_", " "), color=_INK)
+    axes.set_xlabel(along.replace("_", " "), color=INK)
     if len(values) > 1:
-        _legend(axes)
-    return _png(figure)
+        add_legend(axes)
+    return png_bytes(figure)
 
 
-def _png(figure: Figure) -> bytes:
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=100, metadata={"Software": None})
-    return picture.getvalue()
-
-
-def _draw_losses(axes: Axes, log: Log) -> None:
+def _draw_losses(axes: "Axes", log: Log) -> None:
     """Draw the loss and its terms."""
-    _title(axes, "Loss on the training split")
+    title_axes(axes, "Loss on the training split")
     names: list[str] = list(log[-1]["losses"])
-    for name, colour in zip(names, _COLOURS, strict=False):
+    for name, colour in zip(names, COLOURS, strict=False):
         _line(axes, log, lambda line, name=name: line["losses"].get(name), _TERMS.get(name, name), colour)
     if len(names) > 1:
-        _line(axes, log, lambda line: line["loss"], "sum", _INK)
+        _line(axes, log, lambda line: line["loss"], "sum", INK)
     if any(value < 0 for line in log for value in line["losses"].values()):
-        axes.axhline(0, color=_FAINT, linewidth=0.6, zorder=0)
-    _legend(axes)
+        axes.axhline(0, color=FAINT, linewidth=0.6, zorder=0)
+    add_legend(axes)
 
 
-def _draw_scores(axes: Axes, log: Log) -> None:
+def _draw_scores(axes: "Axes", log: Log) -> None:
     """Draw the scores on the validation split, with the best epoch marked."""
     shown = [name for name in _SCORES if any(name in line for line in log)]
-    for name, colour in zip(shown, _COLOURS, strict=False):
+    for name, colour in zip(shown, COLOURS, strict=False):
         _line(axes, log, lambda line, name=name: line.get(name), f"{_SCORES[name]}, %", colour)
     if shown:
         axes.set_ylim(0, 100)
     elif any(VAL_LOSS in line for line in log):
-        _line(axes, log, lambda line: line.get(VAL_LOSS), "loss", _COLOURS[0])
+        _line(axes, log, lambda line: line.get(VAL_LOSS), "loss", COLOURS[0])
     else:
-        _title(axes, "Validation")
+        title_axes(axes, "Validation")
         axes.set_yticks([])
-        axes.text(0.5, 0.5, "no validation", transform=axes.transAxes, ha="center", color=_FAINT)
+        axes.text(0.5, 0.5, "no validation", transform=axes.transAxes, ha="center", color=FAINT)
         return
     score, sign = (shown[0], 1) if shown else (VAL_LOSS, -1)
     best = max((line for line in log if score in line), key=lambda line: sign * line[score])
-    axes.axvline(best["epoch"], color=_FAINT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    axes.axvline(best["epoch"], color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
     value = f"{_SCORES[score]} {best[score]:.1f}" if shown else f"loss {best[score]:.4g}"
-    _title(axes, f"Validation (best: {value} in epoch {best['epoch']})")
-    _legend(axes)
+    title_axes(axes, f"Validation (best: {value} in epoch {best['epoch']})")
+    add_legend(axes)
 
 
-def _draw_schedule(axes: Axes, log: Log) -> None:
+def _draw_schedule(axes: "Axes", log: Log) -> None:
     """Draw the learning rate, and the barrier's t on an axis of its own."""
-    _title(axes, "Schedule")
-    _line(axes, log, lambda line: line["lr"], "learning rate", _COLOURS[0], drawstyle="steps-mid")
+    title_axes(axes, "Schedule")
+    _line(axes, log, lambda line: line["lr"], "learning rate", COLOURS[0], drawstyle="steps-mid")
     axes.set_ylim(0, 1.15 * max(line["lr"] for line in log) or 1)
-    axes.set_ylabel("learning rate", color=_COLOURS[0], fontsize=9)
+    axes.set_ylabel("learning rate", color=COLOURS[0], fontsize=9)
     if "barrier_t" in log[-1]:
         twin_axes = axes.twinx()
-        _bare(twin_axes)
-        _line(twin_axes, log, lambda line: line.get("barrier_t"), "t of the barrier", _COLOURS[1])
+        bare_axes(twin_axes)
+        _line(twin_axes, log, lambda line: line.get("barrier_t"), "t of the barrier", COLOURS[1])
         twin_axes.set_ylim(0, 1.15 * max(line.get("barrier_t", 0) for line in log))
-        twin_axes.set_ylabel("t of the log barrier", color=_COLOURS[1], fontsize=9)
+        twin_axes.set_ylabel("t of the log barrier", color=COLOURS[1], fontsize=9)
 
 
-def _draw_seconds(axes: Axes, log: Log) -> None:
+def _draw_seconds(axes: "Axes", log: Log) -> None:
     """Draw the seconds of each epoch, stacked: steps below, waiting for data above."""
     waited, spent = (sum(line[f"seconds_{part}"] for line in log) for part in ("data", "compute"))
     share = 100 * waited / (waited + spent or 1)
-    _title(axes, f"Seconds an epoch ({share:.1f} % waiting for data)")
+    title_axes(axes, f"Seconds an epoch ({share:.1f} % waiting for data)")
     epochs = [line["epoch"] for line in log]
     compute = [line["seconds_compute"] for line in log]
-    axes.bar(epochs, compute, width=0.9, color=_COLOURS[0], label="steps")
+    axes.bar(epochs, compute, width=0.9, color=COLOURS[0], label="steps")
     data = [line["seconds_data"] for line in log]
-    axes.bar(epochs, data, width=0.9, bottom=compute, color=_COLOURS[1], label="waiting for data")
+    axes.bar(epochs, data, width=0.9, bottom=compute, color=COLOURS[1], label="waiting for data")
     axes.set_ylim(0, 1.25 * max(map(sum, zip(compute, data, strict=True))) or 1)
-    _legend(axes)
+    add_legend(axes)
 
 
-def _line(axes: Axes, log: Log, value: Any, label: str, colour: str, drawstyle: str = "default") -> None:
+def _line(axes: "Axes", log: Log, value: Any, label: str, colour: str, drawstyle: str = "default") -> None:
     points = [(line["epoch"], value(line)) for line in log if value(line) is not None]
     marker = "o" if len(points) <= 30 else None
     style = {"marker": marker, "markersize": 3.5, "linewidth": 1.5, "drawstyle": drawstyle}
     axes.plot(*zip(*points, strict=True), color=colour, label=label, **style)
-
-
-def _title(axes: Axes, text: str) -> None:
-    axes.set_title(text, loc="left", fontsize=10, color=_INK)
-    axes.grid(axis="y", color="#E6E6E6", linewidth=0.7)
-    axes.set_axisbelow(True)
-    _bare(axes)
-
-
-def _bare(axes: Axes) -> None:
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(_FAINT)
-    axes.tick_params(colors=_INK, labelsize=8, length=0)
-
-
-def _legend(axes: Axes) -> None:
-    axes.legend(frameon=False, fontsize=8, loc="best", ncols=2)

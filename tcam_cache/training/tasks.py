@@ -6,12 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch._dynamo.exc import TorchDynamoException
 from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 from tcam_cache.config import ClassifierConfig, TrainConfig
-from tcam_cache.devices import as_images, on_device, to_device
-from tcam_cache.errors import ConfigError
+from tcam_cache.devices import as_images, compile_errors, on_device, to_device
 from tcam_cache.models import Classifier, Decoder
 from tcam_cache.training.loop import step_generator
 from tcam_cache.training.losses import barrier_t, shared_terms, tcam_terms
@@ -141,19 +139,13 @@ class DecoderTask:
         Raises:
             ConfigError: the networks should be compiled, but that fails.
         """
-        try:
+        with compile_errors("encoder and decoder"):
             # Inference tensors are safe for the decoder: each is concatenated first, so autograd saves none.
             with torch.inference_mode():
                 features = self._features(images)
                 if seeds is not None and self.config.dropout:
                     features = without_channels(features, self.config.dropout, seeds)
             return self._decode(features, images)
-        except TorchDynamoException as error:
-            reason = " ".join(str(error).strip().split("\n")[:2])  # the first line names only the backend
-            raise ConfigError(
-                f"torch.compile cannot compile encoder and decoder here ({reason}). Leave --compile out, or "
-                "install a C++ compiler."
-            ) from error
 
     def _terms(
         self, batch: Sample, t: float, generator: torch.Generator, drops: bool = True

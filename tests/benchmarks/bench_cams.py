@@ -2,16 +2,16 @@
 
 python tests/benchmarks/bench_cams.py [ARCH] [DEVICE]     (default resnet50 cpu; 224 pixels)
 python tests/benchmarks/bench_cams.py inner [DEVICE]      (LayerCAM inside blocks: INNER below)
+python tests/benchmarks/bench_cams.py scales [DEVICE]     (the same, averaged over SCALES and mirror images)
 
 On a CPU a second is one of CPU time of one thread; on a device it is wall time, and bf16 and compiled
-networks are timed too.
+networks are timed too. Actions take turns, and the fastest turn of each counts.
 
 The plain forward pass is that of the network that our maps are made with: BatchNorm folded, channels last.
 Each peer is timed on the classifier as it comes (trainable weights, NCHW) and on that same network (frozen).
 """
 
 import copy
-import statistics
 import sys
 import time
 import warnings
@@ -19,7 +19,7 @@ from functools import partial
 
 import torch
 
-from tcam_cache.cams import CamExtractor
+from tcam_cache.cams import CamExtractor, ScaledCams, sides_of
 from tcam_cache.models import fold_batch_norm, seeded_classifier
 from tcam_cache.models.backbone import torchvision_models
 
@@ -32,7 +32,8 @@ with warnings.catch_warnings(action="ignore"):
 # A module inside a block, by the backbone and its output stride.
 INNER = {("resnet50", 32): "layer3.5.conv2", ("timm:tf_efficientnet_lite0", 16): "blocks.4.2.bn2"}
 CLASSES = tuple(f"c{number}" for number in range(10))
-ROUNDS = {8: 5, 32: 3}
+ROUNDS = {8: 7, 32: 4}
+SCALES, SIDE = (0.7, 1, 1.4, 1.9), 224
 FASTER = {
     "bf16": {"amp": torch.bfloat16},
     "compiled": {"compiled": True},
@@ -48,7 +49,7 @@ def clock(device):
 
 
 def rates_of(batch, actions, device):
-    """Median frames a second of each action; they take turns, so that load falls on all."""
+    """Frames a second of each action in its fastest turn; they take turns, so that load falls on all."""
     seconds = {name: [] for name in actions}
     for turn in range(ROUNDS[batch] + 1):
         for name, action in actions.items():
@@ -56,7 +57,7 @@ def rates_of(batch, actions, device):
             action()
             if turn:  # the first turn warms up
                 seconds[name].append(clock(device) - began)
-    return {name: batch / statistics.median(times) for name, times in seconds.items()}
+    return {name: batch / min(times) for name, times in seconds.items()}
 
 
 def forward(network, images):
@@ -136,11 +137,52 @@ def inner(device="cpu"):
                 print(f"  {action:<28} {rate:8.2f}  (layercam is {ratio:.2f} times this)", flush=True)
 
 
+def forward_and_backward(network, name, frames, tags):
+    """The least that maps at a module cost: forward passes whose graphs begin there, and back to it."""
+
+    def begin(_module, _taken, given):
+        torch.set_grad_enabled(True)
+        kept.append(given.detach().requires_grad_())
+        return kept[0].clone()
+
+    hook = network.stages.named()[name].register_forward_hook(begin)
+    for images in frames:
+        kept = []
+        with torch.no_grad():
+            scores = network(images)[torch.arange(len(images)), tags]
+            torch.autograd.grad(scores.sum(), kept)
+    hook.remove()
+
+
+def scales(device="cpu"):
+    """Print the rate of averaged maps, and how many times that of their forward and backward passes it is."""
+    sides, batch = sides_of(SCALES, SIDE), min(ROUNDS)
+    tags = [number % len(CLASSES) for number in range(batch)]
+    frames = [
+        torch.rand(batch, 3, side, side, device=device).to(memory_format=torch.channels_last)
+        for side in sides
+        for _mirrored in (False, True)
+    ]
+    for (arch, output_stride), name in INNER.items():
+        model = seeded_classifier(arch, CLASSES, output_stride, seed=0).eval().to(device)
+        torch.nn.init.normal_(model.head.weight)
+        frozen = fold_batch_norm(model, [name]).to(memory_format=torch.channels_last)
+        averaged = ScaledCams(CamExtractor(frozen, "layercam", [name]), sides, flip=True, base=SIDE)
+        actions = {
+            "averaged maps": partial(extract, averaged, frames[-1], tags),
+            "forward and backward passes": partial(forward_and_backward, frozen, name, frames, tags),
+        }
+        rates = rates_of(batch, actions, device)
+        ours, least = rates.values()
+        print(f"{name} of {arch}, frames of {', '.join(map(str, sides))} pixels and mirrored, batch {batch}")
+        print(f"  {ours:.2f} and {least:.2f} frames a second: {least / ours:.3f} of their time", flush=True)
+
+
 def main(arch="resnet50", device="cpu"):
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    if arch == "inner":
-        inner(device)
+    if arch in ("inner", "scales"):
+        {"inner": inner, "scales": scales}[arch](device)
         return
     unit = "CPU second, one thread" if device == "cpu" else f"second, {torch.cuda.get_device_name(device)}"
     print(f"{arch}, 224 pixels, frames a {unit} (ratio to the plain forward pass)")

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from tcam_cache.cams import CamExtractor, normalise
-from tcam_cache.cams.extractor import SMOOTH_NOISE, SMOOTH_RUNS, SMOOTH_SEED
 from tcam_cache.cams.fusion import fused
 from tcam_cache.cams.methods import ACTIVATION, CLOSED_FORMS, GRADIENT_FORMS, closed_form
 from tcam_cache.config.build import METHODS
@@ -19,111 +18,61 @@ EARLIER = {"resnet18": ("conv1", "layer1.0", "layer2.1", "layer4.0"),
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
 
 
-def stopped_at(model, name, values):
-    """Return the activations of a layer and the logits, by a hook on the layer itself."""
-    kept = []
-
-    def keep(_module, _inputs, output):
-        kept.append(output.detach().requires_grad_())
-        return kept[0].clone()
-
-    hook = model.layers()[name].register_forward_hook(keep)
-    for stage in model.stages:
-        values = stage(values)
-    hook.remove()
-    return kept[0], model.logits(values)
-
-
-def gradient(model, name, values, tag):
-    activations, logits = stopped_at(model, name, values)
-    (found,) = torch.autograd.grad(logits[0, tag], activations)
-    return activations.detach()[0], found[0]
-
-
-def by_definition(model, name, method, image, tag):
-    """Return a method's raw map of one frame (3, H, W), as its paper prints it."""
-    values = model.standardised(image[None])
-    if method == ACTIVATION:
-        # By hand: what the layer gives, added up channel by channel.
-        (a,) = stopped_at(model, name, values)[0].detach()
-        return sum(a) / len(a)
-    a, g = gradient(model, name, values, tag)
-    if method == "cam":
-        return torch.einsum("k,khw->hw", model.head.weight[tag], a)
-    if method == "layercam":
-        return (g.clamp(min=0) * a).sum(0).clamp(min=0)
-    if method == "gradcam":
-        weights = g.mean((1, 2))
-    elif method == "xgradcam":
-        weights = (a * g).sum((1, 2)) / a.sum((1, 2))
-    else:
-        runs = [g]
-        if method == "smooth-gradcam++":
-            generator = torch.Generator().manual_seed(SMOOTH_SEED)
-            noise = torch.randn(SMOOTH_RUNS, *image.shape, generator=generator)
-            runs = [gradient(model, name, values + SMOOTH_NOISE * one, tag)[1] for one in noise]
-        first, second, third = (sum(run**power for run in runs) / len(runs) for power in (1, 2, 3))
-        alpha = second / (2 * second + a.sum((1, 2), keepdim=True) * third)
-        weights = (alpha * first.clamp(min=0)).nan_to_num().sum((1, 2))
-    return torch.einsum("k,khw->hw", weights.nan_to_num(), a).clamp(min=0)
-
-
-def assert_is_the_definition(model, name, method, images):
-    cams, logits = CamExtractor(model, method, [name])(images, TAGS)
-    for row, tag in enumerate(TAGS):
-        expected = by_definition(model, name, method, images[row], tag)
-        found = cams.maps[row].double() * (cams.raw_max - cams.raw_min)[row] + cams.raw_min[row]
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-6 * float(expected.abs().max()))
-        torch.testing.assert_close(cams.raw_max[row].double(), expected.amax(), rtol=1e-6, atol=0)
-    assert not cams.flat.all(), "maps that are all flat show nothing"
-    assert torch.equal(logits, model(images))
-
-
 def test_the_methods_are_those_that_the_config_offers():
     assert (*CLOSED_FORMS, ACTIVATION) == METHODS
     assert set(GRADIENT_FORMS) == set(CLOSED_FORMS) - {"cam"}
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_at_the_last_layer_each_method_is_its_published_definition(model, method, random_images):
+def test_at_the_last_layer_each_method_is_its_published_definition(
+    model, method, random_images, assert_is_the_definition
+):
     extractor = CamExtractor(model, method)
     assert extractor.is_closed
-    assert_is_the_definition(model, extractor.layers[0], method, random_images(seed=4))
+    assert_is_the_definition(model, extractor.layers[0], method, random_images(seed=4), TAGS)
 
 
 @pytest.mark.parametrize("method", [*GRADIENT_FORMS, ACTIVATION])
 @pytest.mark.parametrize("place", range(4))
-def test_at_any_other_layer_each_method_is_its_published_definition(model, method, place, random_images):
+def test_at_any_other_layer_each_method_is_its_published_definition(
+    model, method, place, random_images, assert_is_the_definition
+):
     name = EARLIER[model.arch][place]
     assert not CamExtractor(model, method, [name]).is_closed
-    assert_is_the_definition(model, name, method, random_images(seed=5))
+    assert_is_the_definition(model, name, method, random_images(seed=5), TAGS)
 
 
 @pytest.mark.parametrize("method", GRADIENT_FORMS)
-def test_the_closed_form_is_the_gradient_form_to_the_last_digits_of_float64(model, method, random_images):
+def test_the_closed_form_is_the_gradient_form_to_the_last_digits_of_float64(
+    model, method, random_images, run_to
+):
     values = model.standardised(random_images())
     name = CamExtractor(model).layers[0]
-    activations, logits = stopped_at(model, name, values)
+    activations, logits = run_to(model, name, values)
     (found,) = torch.autograd.grad(logits[torch.arange(3), list(TAGS)].sum(), activations)
     expected = GRADIENT_FORMS[method](activations.detach(), found[None])
     ours = closed_form(method, activations.detach(), model.head.weight[list(TAGS), None])
     torch.testing.assert_close(ours[:, 0], expected, **EXACT)
 
 
-def test_a_head_that_is_no_linear_layer_is_differentiated(random_classifier, random_images):
+def test_a_head_that_is_no_linear_layer_is_differentiated(
+    random_classifier, random_images, assert_is_the_definition
+):
     model = random_classifier("squeezenet1_1")
     torch.manual_seed(3)
     model.head = nn.Sequential(nn.Linear(512, 8), nn.Tanh(), nn.Linear(8, 4)).double().requires_grad_(False)
     assert not CamExtractor(model).is_closed
-    assert_is_the_definition(model, "features.12", "layercam", random_images(seed=6))
+    assert_is_the_definition(model, "features.12", "layercam", random_images(seed=6), TAGS)
 
 
-def test_a_backbone_that_ends_in_hardswish_agrees_too(random_classifier, random_images):
+def test_a_backbone_that_ends_in_hardswish_agrees_too(
+    random_classifier, random_images, run_to, assert_is_the_definition
+):
     model = random_classifier("mobilenet_v3_large")
     name = CamExtractor(model).layers[0]
-    assert stopped_at(model, name, model.standardised(random_images()))[0].min() < 0
+    assert run_to(model, name, model.standardised(random_images()))[0].min() < 0
     for method in ("layercam", "gradcam"):
-        assert_is_the_definition(model, name, method, random_images(seed=7))
+        assert_is_the_definition(model, name, method, random_images(seed=7), TAGS)
 
 
 @pytest.mark.parametrize("layers", [["last"], ["layer2"], ["layer1", "layer3.0"]])
@@ -180,7 +129,7 @@ def test_the_mean_activation_asks_no_gradient(random_classifier, random_images, 
 @pytest.mark.parametrize("method", ["layercam", ACTIVATION])
 @pytest.mark.parametrize("output_stride", [8, 32])
 def test_several_layers_are_fused_by_their_maximum_at_the_finest_resolution(
-    random_classifier, random_images, output_stride, method
+    random_classifier, random_images, by_definition, output_stride, method
 ):
     model = random_classifier("resnet18", output_stride)
     images, names = random_images(), ["layer4", "layer1", "layer2"]

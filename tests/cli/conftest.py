@@ -13,6 +13,7 @@ STAGES = {
     "train": ("train", "train_decoder"),
     "search": ("search", "search"),
     "evaluate": ("evaluate", "evaluate"),
+    "compare": ("compare", "compare"),
     "predict": ("predict", "predict"),
     "inspect": ("inspect", "inspect_cache"),
     "verify": ("verify", "verify_cache"),

@@ -18,6 +18,8 @@ EXECUTABLE = Path(sys.executable).with_name("tcam-cache")
 SHARED = ["--config", "--quiet", "--json", "--help"]
 # These compute nothing and draw nothing at random.
 WITHOUT_DEVICE_AND_SEED = ("verify", "export", "import")
+# It draws at random, on no device.
+WITHOUT_DEVICE = ("compare",)
 FITTED = [
     "--train-split", "--val-split", "--epochs", "--batch-size", "--lr", "--frames-per-shot", "--select",
     "--validate-every", "--resume", "--root", "--out", "--image-size",
@@ -35,6 +37,7 @@ OPTIONS = {
     ],
     "search": ["MANIFEST", "--cache", "--preset", "--neighbours", "--grid", "--jobs", *FITTED],
     "evaluate": ["MANIFEST", "--run", "--cache", "--split", "--threshold", "--boxes", "--out", "--root"],
+    "compare": ["REPORT...", "--out", "--baseline", "--resamples", "--seed", "--overwrite"],
     "predict": ["RUN", "--out"],
     "inspect": ["CACHE", "[SHOT]", "--png", "--gif", "--mp4", "--fps"],
     "verify": ["CACHE"],
@@ -49,6 +52,7 @@ LEAST = {
     "train": ["m", "--cache", "cache", "--out", "run"],
     "search": ["m", "--cache", "cache", "--out", "search"],
     "evaluate": ["m", "--run", "run", "--out", "report"],
+    "compare": ["report", "--out", "comparison"],
     "predict": ["run", "images", "--out", "out"],
     "inspect": ["cache"],
     "verify": ["cache"],
@@ -64,7 +68,7 @@ def options_of(command):
 
 every_command = pytest.mark.parametrize("command", OPTIONS)
 with_device_and_seed = pytest.mark.parametrize(
-    "command", [name for name in OPTIONS if name not in WITHOUT_DEVICE_AND_SEED]
+    "command", [name for name in OPTIONS if name not in WITHOUT_DEVICE_AND_SEED + WITHOUT_DEVICE]
 )
 
 
@@ -98,6 +102,8 @@ def test_help_lists_what_is_required_first_and_what_every_command_has_last(comma
     assert names[-3:] == ["config", "quiet", "as_json"]
     if command in WITHOUT_DEVICE_AND_SEED:
         assert not {"device", "seed"} & set(names)
+    elif command in WITHOUT_DEVICE:
+        assert "device" not in names and "seed" in names
     else:
         assert names[-5:-3] == ["device", "seed"]
 

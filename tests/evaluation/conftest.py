@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
-from tcam_cache.evaluation import FrameSweep
+from tcam_cache.evaluation import FrameSweep, StoredReport, score
 from tcam_cache.records import Box
+
+# Two frames of one video of a bird, one of another, and one of a cat.
+SHOTS = ("bird/1/1", "bird/1/1", "bird/2/1", "cat/1/1")
 
 
 @pytest.fixture(scope="session")
@@ -29,5 +32,25 @@ def make_sweep():
             "mode": "components",
         }
         return FrameSweep(**{**fields, **given})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_report(make_sweep):
+    """Return a maker of stored reports of frames with these IoUs under the one threshold."""
+
+    def make(
+        name="tcam", ious=(0.9, 0.6, 0.2, 0.8), shots=SHOTS, predicted="bird", mode="components", **given
+    ):
+        sweeps = [
+            make_sweep(
+                [iou], tag=shot.split("/")[0], shot=shot, t=t, otsu=iou, predicted=predicted, mode=mode
+            )
+            for t, (iou, shot) in enumerate(zip(ious, shots, strict=True))
+        ]
+        settings = {"split": "test", "method": "tcam", "ms_per_frame": 4.0, **given}
+        evaluation = score(sweeps, "oracle", taus=np.array([0.0]), **settings)
+        return StoredReport(name, evaluation.metrics, evaluation.rows, f"reports/{name}")
 
     return make

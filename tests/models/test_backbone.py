@@ -81,7 +81,9 @@ def test_an_output_stride_that_is_not_there_lists_what_is_offered(arch, wrong, o
 
 
 def test_an_architecture_that_is_not_there_names_the_nearest():
-    with pytest.raises(ConfigError, match=r"'resnet51', which torchvision has not. Did you mean .*resnet50"):
+    with pytest.raises(
+        ConfigError, match=r"'resnet51'; torchvision has none of that name. Did you mean .*resnet50"
+    ):
         torchvision_network("resnet51")
 
 

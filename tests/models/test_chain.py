@@ -99,7 +99,7 @@ def test_a_network_that_is_no_chain_is_refused_with_where_its_kind_is(arch):
     [("resnet51", "resnet50"), ("VisionTransformer", ""), ("efficientnet-b0", "efficientnet_b0"), ("", "")],
 )
 def test_a_name_that_torchvision_has_not_is_refused_with_the_nearest(arch, near):
-    with pytest.raises(ConfigError, match=f"'{arch}', which torchvision has not.*{near}.*timm:NAME"):
+    with pytest.raises(ConfigError, match=f"'{arch}'; torchvision has none of that name.*{near}.*timm:NAME"):
         Classifier(arch, ("a", "b"))
 
 

@@ -1,4 +1,4 @@
-"""What EfficientNet-Lite0 sees in named real frames, with its names, mean and interpolation as they were."""
+"""The first class of EfficientNet-Lite0 in named real frames: names, preprocessing and weights agree."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,17 +11,15 @@ from PIL import Image
 from tcam_cache.datasets.frames import squashed
 from tcam_cache.models import Classifier, pretrained_network
 from tcam_cache.models.backbone import torchvision_models
-from tcam_cache.models.weights import PACKAGED, packaged_file, read_state_dicts
+from tcam_cache.models.weights import read_state_dicts
 
-DAVIS = Path(__file__).parents[3] / "shared/data/davis"
+DATA = Path(__file__).parents[3] / "shared/data"
+DAVIS, WEIGHTS = DATA / "davis", DATA / "weights/efficientnet-lite0.pth"
 LITE = "timm:tf_efficientnet_lite0"
 pytestmark = [
     pytest.mark.realdata,
-    pytest.mark.skipif(not DAVIS.is_dir(), reason="the real videos are not beside the checkout"),
-    pytest.mark.skipif(
-        find_spec("timm") is None or find_spec(PACKAGED[LITE].package) is None,
-        reason="the extra lite is not installed",
-    ),
+    pytest.mark.skipif(not DATA.is_dir(), reason="the real videos are not beside the checkout"),
+    pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed"),
 ]
 
 
@@ -29,8 +27,8 @@ pytestmark = [
 def lite0():
     """Lite0 with its thousand classes of ImageNet, at its own stride."""
     names = torchvision_models().get_model_weights("resnet18").DEFAULT.meta["categories"]
-    model = Classifier(LITE, names, 32, network=pretrained_network(LITE, "imagenet"))
-    head = read_state_dicts(packaged_file(PACKAGED[LITE]))[""]
+    model = Classifier(LITE, names, 32, network=pretrained_network(LITE, str(WEIGHTS)))
+    head = read_state_dicts(WEIGHTS)[""]
     model.head.load_state_dict({"weight": head["_fc.weight"], "bias": head["_fc.bias"]})
     return model.freeze()
 

@@ -2,10 +2,17 @@
 
 import json
 import shutil
+import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from tcam_cache.models.backbone import torchvision_network
+
+TIMM = pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed")
 
 
 @pytest.fixture
@@ -134,6 +141,70 @@ def test_a_shot_of_one_frame_goes_through_every_stage(tcam, index, small_cache, 
     assert "1 shot(s) of a single frame" in tcam(*index).stderr
     assert json.loads(tcam("inspect", small_cache, "bird/0001/002", "--json").stdout)["frames"] == 1
     assert tcam(*train, "--cache", small_cache, "--neighbours", 4).exit_code == 0
+
+
+# Backbones, layers and scales
+
+
+@pytest.fixture
+def fit_on(small_manifest, tmp_path):
+    """Return a function that gives the arguments which fit a classifier on a backbone."""
+
+    def arguments(arch, weights="none"):
+        return [
+            "classifier",
+            small_manifest,
+            "--arch",
+            arch,
+            "--weights",
+            weights,
+            "--out",
+            tmp_path / "g.pt",
+        ]
+
+    return arguments
+
+
+@pytest.mark.parametrize(
+    ("arch", "said"),
+    [
+        ("resnet51", "torchvision has none of that name. Did you mean resnet50"),
+        ("vit_b_16", "cannot serve as a backbone here"),
+        pytest.param("timm:resnet19", "has none of that name. Did you mean resnet18", marks=TIMM),
+        pytest.param("timm:pit_ti_224", "cannot serve as a backbone here", marks=TIMM),
+    ],
+)
+def test_an_architecture_that_is_none_or_cannot_serve(fails, fit_on, tmp_path, arch, said):
+    assert said in fails(*fit_on(arch)) and not (tmp_path / "g.pt").exists()
+
+
+def test_a_network_of_timm_s_without_timm(fails, fit_on, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    assert 'Run `pip install "tcam-cache[timm]"`' in fails(*fit_on("timm:resnet18"))
+
+
+@TIMM
+def test_weights_of_another_network_than_timm_s(fails, fit_on, tmp_path):
+    torch.save(torchvision_network("squeezenet1_1").state_dict(), tmp_path / "w.pth")
+    error = fails(*fit_on("timm:test_efficientnet", tmp_path / "w.pth"))
+    assert "do not fit timm:test_efficientnet. They are those of squeezenet1_1" in error
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ("features.99", "features.99: no such layer. Did you mean features.9"),
+        ("last,features.3.squeezed", "features.3.squeezed: no such layer. Did you mean features.3.squeeze"),
+        ("classifier.1", "classifier.1: comes after pooling, its activation is not spatial"),
+    ],
+)
+def test_a_layer_that_is_none_or_not_spatial(fails, build, layers, said):
+    assert said in fails(*build, "--layers", layers) and not build[-1].exists()
+
+
+def test_scales_whose_maps_have_too_few_cells(fails, build):
+    error = fails(*build, "--scales", "0.5,1")
+    assert "frames of 32 pixels make maps of 3 x 3 cells" in error and "Leave the smallest scale out" in error
 
 
 # Annotations

@@ -70,6 +70,51 @@ def test_of_equal_points_the_first_is_the_best(config, trained):
     assert report.best["run"] == "lr=0.01,neighbours=2,seed=0"
 
 
+@pytest.fixture
+def seeded(monkeypatch):
+    """Replace training: seed 0 finds 90 at lr 1 and 60 at 0.1; 1 finds 40 and 62; 2 diverges at lr 0.5."""
+    scores = {(1, 0): 90.0, (1, 1): 40.0, (0.1, 0): 60.0, (0.1, 1): 64.0, (0.5, 0): 99.0}
+
+    def train(config):
+        if (config.lr, config.seed) not in scores:
+            raise RunError("the loss is not finite in epoch 1.")
+        best = {"epoch": config.seed + 1, "corloc": scores[config.lr, config.seed]}
+        return TrainReport(str(config.out), config.epochs, best, 0.5, 1.0)
+
+    monkeypatch.setattr(stage, "train_decoder", train)
+
+
+def test_a_seed_is_never_ranked_but_the_mean_over_seeds_of_which_all_have_a_score(config, seeded, tmp_path):
+    # The best run is seed 0 of lr 0.5, whose seed 1 diverges; the next is seed 0 of lr 1: 65 on average.
+    report = search(config(grid="seed=0,1 lr=1,0.1,0.5"))
+    assert report.best == {
+        "run": "seed=0,lr=1.0", "runs": ["seed=0,lr=1.0", "seed=1,lr=1.0"], "settings": {"lr": 1.0},
+        "corloc": 65.0, "std": pytest.approx(50 / 2**0.5),
+    }  # fmt: skip
+    assert json.loads((tmp_path / "search/search.json").read_text())["best"] == report.best
+    text = report.to_text()
+    assert "best on val: lr=1.0, the mean of 2 seeds\n" in text
+    assert text.endswith("search/runs/seed=0,lr=1.0\n  " + str(tmp_path / "search/runs/seed=1,lr=1.0"))
+    means = (tmp_path / "search/table.md").read_text().split("\n\n")[1].splitlines()
+    assert means == [
+        "| lr | CorLoc on val | seeds |",
+        "| --- | --- | --- |",
+        "| 1.0 | 65.0 ± 35.4 | 2 |",
+        "| 0.1 | 62.0 ± 2.8 | 2 |",
+        "| 0.5 | a run has no score | 2 |",
+    ]
+
+
+def test_a_search_over_seeds_alone_has_a_mean_and_no_winner_among_them(config, seeded):
+    report = search(config(grid="seed=0,1", lr=0.1))
+    assert (report.best["corloc"], report.best["settings"]) == (62.0, {})
+    assert "best on val: any seed, the mean of 2 seeds" in report.to_text()
+
+
+def test_a_point_of_which_a_seed_diverges_is_not_chosen(config, seeded):
+    assert search(config(grid="seed=0,1", lr=0.5)).best is None
+
+
 def test_a_point_that_diverges_is_told_and_the_others_go_on(config, trained):
     report = search(config(grid="lr=1,0.01"))
     assert report.rows[0]["error"] == "the loss is not finite in epoch 1. crf: nan"

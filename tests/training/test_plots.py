@@ -81,8 +81,14 @@ def test_a_loss_of_the_classifier_and_no_time_at_all_are_drawn():
 )
 def test_every_kind_of_search_is_drawn_whatever_was_left_out(values):
     grid = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
-    points = [(settings, 50.0 + number) for number, settings in enumerate(grid)]
+    points = [(settings, 50.0 + number, None) for number, settings in enumerate(grid)]
     whole = draw_search(points, "CorLoc on val")
     assert Image.open(io.BytesIO(whole)).size == (700, 420)
     assert whole != draw_search(points[1:], "CorLoc on val")
     assert draw_search(points[:1], "loss on val")
+    spread = draw_search([(settings, score, 3.0) for settings, score, _ in points], "CorLoc on val")
+    assert spread != whole
+
+
+def test_a_search_over_seeds_alone_is_one_point():
+    assert Image.open(io.BytesIO(draw_search([({}, 50.0, 2.0)], "CorLoc on val"))).size == (700, 420)

@@ -121,11 +121,7 @@ def scan_videos(
     """
     source = Path(source)
     faults: list[str] = []
-    if source.is_file():
-        root, listed = source.parent, _listed_in_csv(source, faults)
-    else:
-        root = open_root(source)
-        listed = _listed_in_folders(root)
+    root, listed = _listed(source, faults)
     if not listed and not faults:
         raise _no_videos(source)
     videos = dict(zip(listed, _decoded(root, listed, shots, workers, orientation), strict=True))
@@ -146,6 +142,14 @@ def scan_videos(
     }
     rows = without_frames(read_annotations(annotations), broken)
     return scan.annotated(rows, lambda _, names: {name: sizes[name] for name in names})
+
+
+def _listed(source: Path, faults: list[str]) -> tuple[Path, list[_Listed]]:
+    """Return the root and the videos of a folder or a CSV; what is wrong with its lines joins `faults`."""
+    if source.is_file():
+        return source.parent, _listed_in_csv(source, faults)
+    root = open_root(source)
+    return root, _listed_in_folders(root)
 
 
 def _listed_in_folders(root: Path) -> list[_Listed]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tcam_cache.cells import markdown_line, markdown_text
+from tcam_cache.cells import latex_text, markdown_line, markdown_text
 from tcam_cache.evaluation.metrics import Evaluation, Metrics
 from tcam_cache.evaluation.published import TITLES, is_youtube_objects, published
 from tcam_cache.evaluation.rows import FrameRow
@@ -56,6 +56,26 @@ def text_of(cell: Cell) -> str:
 def to_markdown(tables: Sequence[Table]) -> str:
     """Return the tables as Markdown."""
     return "\n".join(_markdown(table) for table in tables)
+
+
+def to_text(table: Table) -> str:
+    """Return a table as aligned plain text, the first column to the left, the others to the right.
+
+    >>> to_text(Table("Systems", ("system", "CorLoc"), (("tcam", 67.25), ("cam", None))))
+    'Systems\\n  system  CorLoc\\n  tcam      67.2\\n  cam          –'
+    """
+    lines = [table.header, *(tuple(map(text_of, row)) for row in table.rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    shown = [
+        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
+        for line in lines
+    ]
+    return "\n".join([table.title, *(f"  {line}" for line in shown)])
+
+
+def to_latex(tables: Sequence[Table]) -> str:
+    """Return the tables as LaTeX in the style of the package booktabs, notes in the captions."""
+    return "% \\usepackage{booktabs}\n" + "\n".join(map(_latex, tables))
 
 
 def report_tables(evaluation: Evaluation, beside: Mapping[str, Evaluation]) -> list[Table]:
@@ -219,6 +239,32 @@ def _by(rows: Sequence[FrameRow], attribute: str) -> tuple[dict[str, int], dict[
     return (
         {name: len(ious) for name, ious in groups.items()},
         {name: float(np.mean(ious)) for name, ious in groups.items()},
+    )
+
+
+def _latex(table: Table) -> str:
+    rows = [[latex_text(text_of(cell)) for cell in row] for row in table.rows]
+    # At the start of a row a bracket or star would be an option of the line break before it.
+    lines = [" & ".join(cells) for cells in ([*map(latex_text, table.header)], *rows)]
+    head, *body = [f"{'{}' if line.startswith(('[', '*')) else ''}{line} \\\\" for line in lines]
+    if table.last_is_mean:
+        body.insert(-1, "\\midrule")
+    caption = latex_text(f"{table.title}. {table.note}".strip())
+    return "\n".join(
+        [
+            "\\begin{table}",
+            "\\centering",
+            f"\\caption{{{caption}}}",
+            f"\\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
+            "\\toprule",
+            head,
+            "\\midrule",
+            *body,
+            "\\bottomrule",
+            "\\end{tabular}",
+            "\\end{table}",
+            "",
+        ]
     )
 
 

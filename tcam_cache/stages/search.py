@@ -16,7 +16,7 @@ from tcam_cache.config.grid import RUNS_NAME, grid_runs, parse_grid
 from tcam_cache.devices import computing_threads
 from tcam_cache.errors import ConfigError, RunError
 from tcam_cache.files import write_bytes, write_json, write_text
-from tcam_cache.processes import affordable, worker_errors
+from tcam_cache.processes import affordable, from_here, worker_errors
 from tcam_cache.progress import QUIET
 from tcam_cache.stages.train import train_decoder
 from tcam_cache.torchrun import require_alone
@@ -74,7 +74,8 @@ def search(config: SearchConfig) -> SearchReport:
     folder = RunFolder.begin(config.out, {**around, **dict.fromkeys(parse_grid(config.grid))}, config.resume)
     rows = {name: row for name, row in _earlier(folder).items() if name in runs}
     left = [name for name in runs if not _is_done(rows.get(name), config.epochs)]
-    tasks = (joblib.delayed(_train_point)(name, *runs[name], config.jobs) for name in left)
+    train_point = joblib.delayed(from_here(_train_point))
+    tasks = (train_point(name, *runs[name], config.jobs) for name in left)
     jobs = max(1, affordable(config.jobs)) if config.jobs > 1 else 1
     with worker_errors():
         # joblib: declared to return None, too, which nothing of it does.

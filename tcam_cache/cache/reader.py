@@ -185,7 +185,7 @@ class CamCache:
             CacheError: the shot is unknown, not finished or damaged.
         """
         position = self._contents.finished(shot_id)
-        values = self._contents.arrays.column(STATS, self._contents.index.rows(position))
+        values = self._contents.column(STATS, self._contents.index.rows(position))
         raw_min, raw_max, flat, *_ = self._contents.sound(shot_id, values).T
         return ShotStats(raw_min, raw_max, flat > 0, values[:, len(STAT_COLUMNS) :])
 
@@ -332,5 +332,5 @@ class CamCache:
     def _maps(self, shot_id: str, frames: range) -> np.ndarray:
         position = self._contents.finished(shot_id)
         start = self._contents.index.starts[position]
-        maps = self._contents.arrays.column(CAM, slice(start + frames.start, start + frames.stop))
+        maps = self._contents.column(CAM, slice(start + frames.start, start + frames.stop))
         return self._contents.sound(shot_id, maps).astype(np.float32)

@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 
 from tcam_cache.cache.commits import Commit, CommitLog, WritableCommitLog, content_digest
+from tcam_cache.cache.contents import Contents
 from tcam_cache.cache.format import ARRAYS, CachePlan, Marker, empty_arrays, is_attachment_name
 from tcam_cache.cache.format import NAME as MARKER
 from tcam_cache.cache.frames import FOLDER as FRAMES
@@ -52,7 +53,7 @@ class CamWriter:
         self._objects = objects
         self._index = plan.index
         self._arrays = Arrays(objects, read_only=False)
-        self._log = WritableCommitLog(objects, plan.fingerprint, self._index.ids)
+        self._log = WritableCommitLog(objects, plan.fingerprint, self._index)
         self._frames = WritableFrameFolder(objects, plan.fingerprint, self._index)
 
     @classmethod
@@ -222,7 +223,7 @@ def _require_own_folder(objects: WritableObjects, plan: CachePlan) -> None:
         is_cache = "tcam_cache" in json.loads(objects.get(f"{ARRAYS}/zarr.json") or b"{}")["attributes"]
     except (ValueError, KeyError, TypeError):
         is_cache = False
-    if not is_cache and not CommitLog(objects, plan.fingerprint, plan.index.ids).all():
+    if not is_cache and not CommitLog(objects, plan.fingerprint, plan.index).all():
         raise CacheError(
             f"{objects.where()} holds something else than a CAM cache; nothing was changed. "
             "Choose another folder.",
@@ -238,7 +239,7 @@ def _require_same_settings(objects: WritableObjects, plan: CachePlan, marker: Ma
         {"classes": stored.classes, "map_size": stored.map_size},
     )
     if planned.index != stored.index:
-        differing += plan.index.differences(Arrays(objects).index(stored.classes))
+        differing += plan.index.differences(Contents(objects, stored, Arrays(objects)).index)
     if differing or planned.fingerprint != stored.fingerprint:
         raise CacheError(
             f"{objects.where()} holds a cache made with other settings; nothing was changed. "

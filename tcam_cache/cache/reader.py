@@ -264,14 +264,15 @@ class CamCache:
         return verify(self._contents)
 
     def source_changes(self, source: FrameSource, shots: Sequence[Shot]) -> SourceChanges:
-        """Compare the source files of finished shots with those that they were built from.
+        """Compare every byte of the source files of finished shots with those that they were built from.
 
         Args:
             source: tells which files a shot's frames are read from.
             shots: of the manifest that the cache was built from.
         """
         index = self._contents.index
-        return source_changes(self._contents.log, [(index.position(shot.id), shot) for shot in shots], source)
+        pairs = [(index.position(shot.id), shot) for shot in shots]
+        return source_changes(self._contents.log, pairs, source, every_byte=True)
 
     def pack(self) -> PackedCams:
         """Return the finished CAMs as one memory-mapped file, written now if there is none yet.

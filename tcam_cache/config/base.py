@@ -54,6 +54,11 @@ def setting(
     return field(default=default, metadata=facts)
 
 
+def root_setting() -> Any:
+    """Declare where the data set of a manifest or a cache lies, for when it was moved."""
+    return setting(default=None, help="where the data set lies now, if not where the manifest says")
+
+
 @dataclass(frozen=True)
 class ByPreset:
     """A default that depends on the preset.

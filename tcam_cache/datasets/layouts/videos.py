@@ -174,7 +174,8 @@ def _listed_in_folders(root: Path) -> list[_Listed]:
 
 
 def _no_videos(source: Path) -> ManifestError:
-    expected = f"Expected CLASS/*{', CLASS/*'.join(SUFFIXES)}, or a CSV of file and class."
+    kinds = ", ".join(f"CLASS/*{suffix}" for suffix in SUFFIXES[:3])
+    expected = f"Expected {kinds}, ... below ROOT, or a CSV of file and class."
     places = [] if source.is_file() else folders_below(source)
     for location, listing in places:
         below = location.relative_to(source)
@@ -182,6 +183,7 @@ def _no_videos(source: Path) -> ManifestError:
             if name.lower().endswith(SUFFIXES):
                 return ManifestError(
                     f"{source} holds no video at the level expected; one is {below / name}. {expected}"
+                    + _advice(location, source)
                 )
         if listing.images:
             return ManifestError(
@@ -189,6 +191,17 @@ def _no_videos(source: Path) -> ManifestError:
                 "Frames that are unpacked already are for --layout folders."
             )
     return ManifestError(f"{source} holds no video. {expected}")
+
+
+def _advice(folder: Path, source: Path) -> str:
+    """Return what to give as ROOT, where the folder of a video is taken for its class."""
+    if folder == source:
+        above = folder.absolute()
+        return (
+            f" If {above.name} is a class, give {above.parent} as ROOT; else move each video into a folder "
+            "named after its class."
+        )
+    return f" If {folder.name} is a class, give {folder.parent} as ROOT."
 
 
 def _listed_in_csv(path: Path, faults: list[str]) -> list[_Listed]:

@@ -98,8 +98,14 @@ def test_a_csv_of_something_else_is_refused(tmp_path, content, said):
     ("path", "said"),
     [
         ("bird/0001/frame0001.jpg", r"holds images, such as bird/0001/frame0001.jpg.*--layout folders"),
-        ("clip.mp4", r"at the level expected; one is clip.mp4"),
-        ("bird/0001/clip.mp4", r"at the level expected; one is bird/0001/clip.mp4"),
+        (
+            "clip.mp4",
+            r"expected; one is clip.mp4.*CLASS/\*\.mov, \.\.\. below.*is a class, give /.* as ROOT; else",
+        ),
+        (
+            "data/bird/clip.mp4",
+            r"expected; one is data/bird/clip.mp4.* If bird is a class, give .*/data as ROOT",
+        ),
     ],
 )
 def test_a_folder_without_videos_says_what_it_holds_and_what_to_do(tmp_path, path, said):

@@ -46,7 +46,7 @@ def build_in_jobs(
         task = joblib.delayed(from_here(_build_share) if config.backend == "loky" else _build_share)
         tasks = (task(config, plan.fingerprint, share, jobs) for share in _shares(shots, limit))
         with worker_errors():
-            # joblib: declared to return None, too, which nothing of it does.
+            # joblib's annotation includes None, which this mode does not return.
             results: Iterable[tuple[int, Counts]] = joblib.Parallel(  # pyright: ignore[reportAssignmentType]
                 n_jobs=jobs, return_as="generator_unordered"
             )(tasks)

@@ -19,7 +19,7 @@ from tcam_cache.provenance import sha256_of
 from tcam_cache.records import Shot
 
 FORMAT_VERSION = 1
-# More cells than this along one side are no map: cache.json is damaged.
+# Upper bound of a map's sides; larger ones in cache.json are damage.
 LARGEST_SIDE = 65536
 ARRAYS = "cams.zarr"
 CAM, STATS = "cam", "frame_stats"

@@ -110,7 +110,7 @@ def _shot_problems(contents: Contents, position: int, commit: Commit) -> list[st
     if np.isnan(maps).any() or np.isnan(stats).any():
         return [f"{commit.shot}: a chunk is missing; {repair_hint}"]
     if content_digest(maps, stats) != commit.sha256:
-        return [f"{commit.shot}: its numbers are not those that {record} vouches for; {repair_hint}"]
+        return [f"{commit.shot}: its numbers do not match the digest in {record}; {repair_hint}"]
     return []
 
 

@@ -78,7 +78,7 @@ def search(config: SearchConfig) -> SearchReport:
     tasks = (train_point(name, *runs[name], config.jobs) for name in left)
     jobs = max(1, affordable(config.jobs)) if config.jobs > 1 else 1
     with worker_errors():
-        # joblib: declared to return None, too, which nothing of it does.
+        # joblib's annotation includes None, which this mode does not return.
         results: Iterable[dict[str, Any]] = joblib.Parallel(  # pyright: ignore[reportAssignmentType]
             n_jobs=jobs, return_as="generator_unordered"
         )(tasks)

@@ -163,7 +163,7 @@ def _locked(lock: Path) -> int:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         with suppress(FileNotFoundError):
             if os.path.samestat(lock.stat(), os.fstat(descriptor)):
-                # That of a writer killed long ago would be swept away from under this one.
+                # `sweep` removes old files; a lock file left by a killed writer may be old.
                 os.utime(descriptor)
                 return descriptor
         os.close(descriptor)

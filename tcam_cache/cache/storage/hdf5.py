@@ -168,7 +168,7 @@ def _open(path: Path) -> "h5py.File":
         try:
             file = h5py.File(path, "r")
         except OSError:
-            # Another program holds a lock, or the disk knows none: an exported file needs none to be read.
+            # Another program holds a lock, or the file system has no locks; reading needs none.
             file = h5py.File(path, "r", locking=False)
         form = file.attrs.get("format")
     except OSError as error:

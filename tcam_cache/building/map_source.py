@@ -9,7 +9,16 @@ from typing import Any, Protocol, cast
 import torch
 from torch.nn.functional import interpolate
 
-from tcam_cache.cams import AUTO, CamExtractor, Cams, ScaledCams, find_layers, normalise, sides_of
+from tcam_cache.cams import (
+    AUTO,
+    CamExtractor,
+    Cams,
+    ScaledCams,
+    find_layers,
+    normalise,
+    require_cells,
+    sides_of,
+)
 from tcam_cache.config import BuildConfig
 from tcam_cache.config.build import parse_scales
 from tcam_cache.devices import find_device, to_device
@@ -139,11 +148,12 @@ def _classifier_source(config: BuildConfig) -> MapSource:
     averaged = sides != (size,) or config.flip
     if averaged:
         base = min(sides, key=lambda side: abs(side - size))
+        require_cells(extractor, sides, size)
         maps: MapNetwork = ScaledCams(extractor, sides, config.flip, base)
-        _say_the_cost(sides, config.flip, size)
+        _log_cost(sides, config.flip, size)
     else:
         maps = extractor
-    # Caches of before know no other way to fuse than the maximum.
+    # Absent for the maximum: caches of earlier versions keep their fingerprints.
     fused = {"fuse": fuse} if len(layers) > 1 and fuse != "max" else {}
     settings = {
         "method": config.method,
@@ -157,7 +167,7 @@ def _classifier_source(config: BuildConfig) -> MapSource:
     return MapSource(maps, file, max(sides), settings, numerics)
 
 
-def _say_the_cost(sides: Sequence[int], flip: bool, size: int) -> None:
+def _log_cost(sides: Sequence[int], flip: bool, size: int) -> None:
     pixels = sum(side**2 for side in sides) * (2 if flip else 1) / size**2
     logger.info(
         "frames of %s pixels%s: %.1f times the work of %d pixels alone",
@@ -188,6 +198,6 @@ def _described(file: ClassifierFile, checkpoint: str) -> dict[str, Any]:
         "dilated": file.dilated,
         "classes": list(file.classes),
         "weights": file.hashes()[checkpoint],
-        # Caches of before know no other preprocessing than ImageNet's.
+        # Absent for ImageNet's: caches of earlier versions keep their fingerprints.
         **({"preprocessing": dict(file.preprocessing)} if file.preprocessing else {}),
     }

@@ -2,7 +2,7 @@
 
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, dataclass_transform
 
@@ -54,6 +54,11 @@ def setting(
     return field(default=default, metadata=facts)
 
 
+def root_setting() -> Any:
+    """Declare where the data set of a manifest or a cache lies, for when it was moved."""
+    return setting(default=None, help="where the data set lies now, if not where the manifest says")
+
+
 @dataclass(frozen=True)
 class ByPreset:
     """A default that depends on the preset.
@@ -101,6 +106,11 @@ class Settings:
         wrong = [message for spec in fields(self) if (message := _fault(spec, getattr(self, spec.name)))]
         if wrong:
             raise ConfigError(f"{type(self).__name__} has {len(wrong)} setting(s) out of range.", wrong)
+
+    def absolute(self) -> Self:
+        """Return the config with absolute paths, which another process reads as this one does."""
+        paths = {key: path.absolute() for key, path in vars(self).items() if isinstance(path, Path)}
+        return replace(self, **paths)
 
     def to_json(self, absolute: bool = False) -> dict[str, Any]:
         """Return the settings as JSON values, with paths as given or absolute."""

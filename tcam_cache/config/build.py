@@ -2,7 +2,15 @@
 
 from dataclasses import fields
 
-from tcam_cache.config.base import Config, OptionalPathSetting, PathSetting, Settings, config, setting
+from tcam_cache.config.base import (
+    Config,
+    OptionalPathSetting,
+    PathSetting,
+    Settings,
+    config,
+    root_setting,
+    setting,
+)
 from tcam_cache.config.data import SPLIT_CHOICES, DataConfig
 from tcam_cache.config.train import PRECISIONS
 from tcam_cache.errors import ConfigError
@@ -151,10 +159,16 @@ def parse_scales(text: str) -> tuple[float, ...]:
 
 
 @config
-class InspectConfig(Config):
-    """Look into a cache."""
+class CacheConfig(Settings):
+    """The setting shared by all stages that read a cache alone."""
 
     cache: Place = setting(help="the cache: a folder, a URL, or an HDF5 file that was exported")
+
+
+@config
+class InspectConfig(CacheConfig, Config):
+    """Look into a cache."""
+
     shot: str | None = setting(default=None, help="a shot's id, such as bird/0001/001")
     png: OptionalPathSetting = setting(
         default=None,
@@ -165,9 +179,7 @@ class InspectConfig(Config):
     )
     mp4: OptionalPathSetting = setting(default=None, help="the same as a video (extra `video`)")
     fps: float = setting(default=10, help="frames a second of --gif and --mp4", minimum=0.1, maximum=100)
-    root: OptionalPathSetting = setting(
-        default=None, help="where the data set lies now, if not where the manifest says"
-    )
+    root: OptionalPathSetting = root_setting()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -184,10 +196,9 @@ class InspectConfig(Config):
 
 
 @config
-class ExportConfig(Settings):
+class ExportConfig(CacheConfig):
     """Write a cache, or one shot of it, in another form."""
 
-    cache: Place = setting(help="the cache: a folder, a URL, or an HDF5 file that was exported")
     shot: str | None = setting(default=None, help="for npz: a shot's id, such as bird/0001/001")
     format: str = setting(
         help="h5: the whole cache as one file; zarr: as a cache folder, the way back; npz: one shot",
@@ -220,19 +231,14 @@ class ImportConfig(Settings):
     split: str = setting(
         default="all", help="the shots to import; others stay unfinished", choices=SPLIT_CHOICES
     )
-    root: OptionalPathSetting = setting(
-        default=None, help="where the data set lies now, if not where the manifest says"
-    )
+    root: OptionalPathSetting = root_setting()
 
 
 @config
-class VerifyConfig(Settings):
+class VerifyConfig(CacheConfig):
     """Check every byte of a cache."""
 
-    cache: Place = setting(help="the cache: a folder, or a URL")
     sources: bool = setting(
         default=False, help="compare the data set's files with those it was built from, too"
     )
-    root: OptionalPathSetting = setting(
-        default=None, help="where the data set lies now, if not where the manifest says"
-    )
+    root: OptionalPathSetting = root_setting()

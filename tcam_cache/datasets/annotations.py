@@ -77,7 +77,8 @@ def read_annotations(path: Path | str) -> Annotations:
 
 def without_frames(annotations: Annotations, paths: Collection[str]) -> Annotations:
     """Return annotations without the rows of some frames or videos, given by their paths."""
-    rows = (row for row in annotations.rows if not {row.frame, row.frame.rpartition("/")[0]} & set(paths))
+    left_out = set(paths)
+    rows = (row for row in annotations.rows if left_out.isdisjoint((row.frame, row.frame.rpartition("/")[0])))
     return replace(annotations, rows=tuple(rows))
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -61,7 +61,7 @@ def seeded_splits(shots: Sequence[Shot], seed: int) -> dict[str, str]:
     return splits
 
 
-def with_splits(shots: Sequence[Shot], splits: dict[str, str]) -> tuple[Shot, ...]:
+def with_splits(shots: Sequence[Shot], splits: Mapping[str, str]) -> tuple[Shot, ...]:
     """Return the shots with the splits of their videos; a video that is not listed is "train"."""
     return tuple(replace(shot, split=splits.get(shot.video, "train")) for shot in shots)
 

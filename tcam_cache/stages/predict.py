@@ -1,5 +1,6 @@
 """After training: predict boxes for new frames, each independently and without a tag."""
 
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +13,8 @@ from tcam_cache.cache.source_files import stamp_of
 from tcam_cache.config import PredictConfig
 from tcam_cache.datasets import ImageFrames, VideoFrames, data_depth, frame_times, image_names, is_moving
 from tcam_cache.datasets.frames import squashing
+from tcam_cache.datasets.listing import folders_below
+from tcam_cache.datasets.video_file import is_video
 from tcam_cache.devices import worker_count
 from tcam_cache.errors import ConfigError, FrameError
 from tcam_cache.evaluation.report.pictures import draw_boxes, overlay_cam, save_image
@@ -139,8 +142,25 @@ def _input(config: PredictConfig) -> tuple[FrameSource, Shot]:
         source = ImageFrames(path.parent, depth=data_depth(path.parent, [path.name]))
         names, folder = (path.name,), "."
     if not path.exists() or not names:
-        raise FrameError(f"there is no image in {path}. Give an image, a folder of images, or a video file.")
+        raise FrameError(
+            f"there is no image in {path}. Give an image, a folder of images, or a video file."
+            + _loop_over_videos(path)
+        )
     return source, Shot("new", "", "new", "test", folder, tuple(names))
+
+
+def _loop_over_videos(folder: Path) -> str:
+    """Return how to take the videos of a folder, where there are some, one after the other."""
+    found = folders_below(folder) if folder.is_dir() else ()
+    place = next(
+        (place for place, listing in found if any(is_video(place / name) for name in listing.others)), None
+    )
+    if place is None:
+        return ""
+    return (
+        f" It holds videos; take them one after the other: for video in {shlex.quote(str(place))}/*; do "
+        'tcam-cache predict RUN "$video" --out "boxes/${video##*/}"; done'
+    )
 
 
 def _row(item: FrameMap, box: Box | None, classes: Sequence[str]) -> Row:

@@ -89,6 +89,13 @@ def test_without_an_image_there_is_a_frame_error(config, tmp_path, source):
         predict(config(source=tmp_path / source))
 
 
+def test_a_folder_of_videos_is_refused_with_the_loop_that_takes_them(config, tmp_path):
+    (tmp_path / "my clips/cat").mkdir(parents=True)
+    (tmp_path / "my clips/cat/a.MP4").write_bytes(b"")
+    with pytest.raises(FrameError, match=r"for video in '.*my clips/cat'/\*; do tcam-cache predict RUN"):
+        predict(config(source=tmp_path / "my clips"))
+
+
 def test_every_unreadable_image_is_named(config, data_copy):
     (data_copy / "dog/0001/frame0002.jpg").write_bytes(b"")
     (data_copy / "dog/0002/frame0003.jpg").write_text("no image")

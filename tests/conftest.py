@@ -369,7 +369,7 @@ def build(small_manifest, small_classifier, data_copy, tmp_path):
 
 
 @pytest.fixture
-def train(small_manifest, tmp_path):
+def train(small_manifest, tmp_path, blank_curves):
     """Return the arguments that train a narrow decoder; the cache is missing."""
     given = ["--image-size", 64, "--workers", 0, "--landmarks", 16, "--decoder-width", 0.125, "--epochs", 1]
     return ["train", small_manifest, *given, "--out", tmp_path / "run"]

@@ -1,17 +1,35 @@
 """Tests of stage 0: the two checkpoints, resuming, and what is refused before any work."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from tcam_cache.config import ClassifierConfig
 from tcam_cache.datasets import read_manifest, write_manifest
 from tcam_cache.errors import ManifestError, RunError
 from tcam_cache.models import read_classifier_file
 from tcam_cache.models.backbone import torchvision_network
 from tcam_cache.stages.classifier import fit_classifier, fit_folder
+
+
+@pytest.fixture(scope="module")
+def report_of_one_epoch(small_manifest, quick, tmp_path_factory):
+    """The report of a fit with the settings of `classifier_config()`."""
+    settings = {"arch": "squeezenet1_1", "weights": "none", "epochs": 1, "batch_size": 8, "lr": 0.002}
+    out = tmp_path_factory.mktemp("fitted") / "g.pt"
+    return fit_classifier(ClassifierConfig(manifest=small_manifest, out=out, **settings, **quick))
+
+
+@pytest.fixture
+def fitted(report_of_one_epoch, classifier_config):
+    """A copy of that fit where `classifier_config()` writes, as if it had been fitted there."""
+    fit, out = Path(report_of_one_epoch.classifier), classifier_config().out
+    shutil.copytree(fit_folder(fit), fit_folder(out))
+    return shutil.copyfile(fit, out)
 
 
 def hashes(path):
@@ -31,28 +49,25 @@ def test_the_file_holds_both_checkpoints_each_best_at_its_own_score(small_classi
         assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_the_report_says_what_each_checkpoint_reached(classifier_config):
-    report = fit_classifier(classifier_config())
+def test_the_report_says_what_each_checkpoint_reached(report_of_one_epoch):
+    report = report_of_one_epoch
     assert report.epochs == 1 and set(report.best) == {"best_classification", "best_localization"}
-    assert json.loads(json.dumps(report.to_json()))["classifier"] == str(classifier_config().out)
+    assert Path(json.loads(json.dumps(report.to_json()))["classifier"]).is_file()
     assert "best_localization: epoch 1, CL" in report.to_text()
 
 
-def test_a_resumed_fit_equals_an_uninterrupted_one_bit_for_bit(classifier_config, small_classifier):
-    out = classifier_config().out
-    fit_classifier(classifier_config(epochs=1))
+def test_a_resumed_fit_equals_an_uninterrupted_one_bit_for_bit(classifier_config, fitted, small_classifier):
     fit_classifier(classifier_config(epochs=2, resume=True))
-    assert hashes(out) == hashes(small_classifier)
-    ours, theirs = (torch.load(fit_folder(path) / "last.pt") for path in (out, small_classifier))
+    assert hashes(fitted) == hashes(small_classifier)
+    ours, theirs = (torch.load(fit_folder(path) / "last.pt") for path in (fitted, small_classifier))
     assert ours["epoch"] == theirs["epoch"] == 2
     for one, other in zip(ours["model"].values(), theirs["model"].values(), strict=True):
         assert torch.equal(one, other)
 
 
-def test_another_seed_gives_other_weights(classifier_config, tmp_path):
-    fit_classifier(classifier_config())
+def test_another_seed_gives_other_weights(classifier_config, fitted, tmp_path):
     fit_classifier(classifier_config(seed=1, out=tmp_path / "other.pt"))
-    assert hashes(tmp_path / "g.pt") != hashes(tmp_path / "other.pt")
+    assert hashes(fitted) != hashes(tmp_path / "other.pt")
 
 
 @pytest.mark.parametrize("loss", ["cross-entropy", "one-vs-rest"])
@@ -72,23 +87,20 @@ def test_a_file_that_is_there_already_is_refused_and_stays(classifier_config):
     assert classifier_config().out.read_bytes() == b"mine"
 
 
-def test_a_fit_that_was_interrupted_before_its_file_is_refused_without_resume(classifier_config):
-    fit_classifier(classifier_config())
-    classifier_config().out.unlink()
+def test_a_fit_that_was_interrupted_before_its_file_is_refused_without_resume(classifier_config, fitted):
+    fitted.unlink()
     with pytest.raises(RunError, match=r"g\.fit already holds a run"):
         fit_classifier(classifier_config())
     fit_classifier(classifier_config(resume=True))
-    assert classifier_config().out.is_file()
+    assert fitted.is_file()
 
 
-def test_resuming_with_another_setting_names_it(classifier_config):
-    fit_classifier(classifier_config())
+def test_resuming_with_another_setting_names_it(classifier_config, fitted):
     with pytest.raises(RunError, match=r"lr: 0\.5, not 0\.002"):
         fit_classifier(classifier_config(lr=0.5, resume=True))
 
 
-def test_a_fit_does_not_go_on_with_other_splits(classifier_config, small_manifest, tmp_path):
-    fit_classifier(classifier_config())
+def test_a_fit_does_not_go_on_with_other_splits(classifier_config, fitted, small_manifest, tmp_path):
     manifest = read_manifest(small_manifest)
     shots = tuple(replace(shot, split="train") for shot in manifest.shots)
     write_manifest(replace(manifest, shots=shots), tmp_path / "m.jsonl")

@@ -155,10 +155,13 @@ class PeerMaps:
 
 
 def _methods(module: Any, layers: str) -> dict[str, Callable[..., Any]]:
+    """Return the classes of a module that are made of layers, and then make maps, by name."""
     return {
         name: kind
         for name, kind in vars(module).items()
-        if isinstance(kind, type) and layers in inspect.signature(kind).parameters
+        if isinstance(kind, type)
+        and layers in inspect.signature(kind).parameters
+        and (hasattr(kind, "forward") or hasattr(kind, "compute_cams"))
     }
 
 

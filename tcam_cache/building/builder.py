@@ -20,7 +20,7 @@ from tcam_cache.datasets import Manifest
 from tcam_cache.datasets.batches import FrameBatch, ShotBatches, ShotFrame, load_batches
 from tcam_cache.datasets.frames import open_data
 from tcam_cache.devices import as_images
-from tcam_cache.errors import FrameError
+from tcam_cache.errors import FrameError, MapError
 from tcam_cache.provenance import provenance
 from tcam_cache.records import FrameSource, Shot, ShotCams
 
@@ -83,6 +83,7 @@ def store_cams(
         on_request: called with the frames of each batch before they are read.
 
     Raises:
+        MapError: a map function of the user's own failed at a shot (named); shots before it are written.
         StorageError: raised by `write`; shots passed to it before are written.
     """
     counts, waiting = Counts(), deque[Future[Counts]]()
@@ -90,7 +91,10 @@ def store_cams(
     with ThreadPoolExecutor(max_workers=1) as thread:
         for shot, batches in groupby(loaded, key=lambda batch: batch.frames[0][0]):
             class_target = maps.classifier.classes.index(shot.tag) if target == "tag" else target
-            parts, faults, mixed = _computed(maps, batches, class_target, on_frames)
+            try:
+                parts, faults, mixed = _computed(maps, batches, class_target, on_frames)
+            except MapError as error:
+                raise MapError(f"shot {shot.id}: {error.message}", error.offenders) from error
             if faults:
                 counts += Counts(faults=faults)
                 continue
@@ -119,6 +123,9 @@ def _computed(
             with torch.inference_mode():
                 parts.append(maps(as_images(batch.rgb, device), target))
         on_frames(len(batch.frames))
+    shapes = {tuple(cams.maps.shape[-2:]) for cams, _ in parts}
+    if len(shapes) > 1:
+        raise MapError(f"got maps of the sizes {sorted(shapes)}; expected one size for all frames.")
     return parts, faults, len(sizes) > 1
 
 
@@ -214,8 +221,10 @@ class Builder:
 def _plan(config: BuildConfig, manifest: Manifest, map_source: MapSource) -> CachePlan:
     classifier, side = map_source.maps.classifier, map_source.image_size
     device, how = classifier.mean.device, classifier.preprocessing.interpolation
+    # Not one colour, of which a map function of the user's own may have nothing to say.
+    trial = torch.linspace(0, 1, 3 * side**2, device=device).reshape(1, 3, side, side)
     with torch.inference_mode():
-        height, width = map_source.maps(torch.zeros(1, 3, side, side, device=device), 0)[0].maps.shape[-2:]
+        height, width = map_source.maps(trial, 0)[0].maps.shape[-2:]
     settings = {
         "algorithm": CAM_ALGORITHM,
         **map_source.settings,

@@ -1,6 +1,8 @@
 """Settings of stage 1 and of what is done with a cache: build, inspect, verify, export, import."""
 
+from collections.abc import Sequence
 from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 from tcam_cache.config.base import (
     Config,
@@ -22,9 +24,24 @@ BACKENDS = ("loky", "dask")
 FUSES = ("auto", "max", "mean", "geometric")
 # How the name of each picture that `inspect` draws may end: the format is what the name says.
 SUFFIXES = {"png": (".png", ".jpg", ".jpeg"), "gif": (".gif",), "mp4": (".mp4",)}
+# What --maps names beside modules: packages whose CAM methods are map functions.
+PEERS = ("torchcam", "gradcam")
+# What only the CAMs of this package have a use for, and not those of --maps.
+OF_CAMS = ("method", "fuse", "scales", "flip", "compile", "amp")
 # What `build` takes beside one of --classifier and --run alone; a run brings its own image size.
-OF_CLASSIFIER = ("method", "layers", "fuse", "scales", "flip", "target", "image_size", "compile", "amp")
+OF_CLASSIFIER = (*OF_CAMS, "layers", "target", "image_size", "maps")
 OF_RUN = ("map_size",)
+
+if TYPE_CHECKING:
+    from tcam_cache.records import MapFunction
+
+    class MapsSetting:
+        """The name of a map function: itself, its class or the name is given, the name is read."""
+
+        def __get__(self, config: object, owner: type) -> str | None: ...
+        def __set__(self, config: object, given: MapFunction | type | str | None) -> None: ...
+else:
+    MapsSetting = str | None
 
 
 @config
@@ -42,6 +59,10 @@ class BuildConfig(DataConfig):
         help="the cache: a folder, or a URL such as s3://bucket/cache (by AWS_ENDPOINT_URL, AWS_PROFILE, ...)"
     )
     method: str = setting(default="layercam", help="CAM method", choices=METHODS)
+    maps: MapsSetting = setting(
+        default=None,
+        help="your own maps instead: MODULE:NAME of a function or class; or torchcam:METHOD, gradcam:METHOD",
+    )
     layers: str = setting(
         default="last",
         help="modules of the backbone by commas, such as layer3,layer4.2.conv2; auto: known good ones",
@@ -95,8 +116,11 @@ class BuildConfig(DataConfig):
     dry_run: bool = setting(default=False, help="say frames, bytes and hours, write nothing")
 
     def __post_init__(self) -> None:
+        if callable(self.maps):
+            object.__setattr__(self, "maps", _name_of(self.maps))
         super().__post_init__()
         self._check_origin()
+        self._check_maps()
         parse_shard(self.shard)
         parse_scales(self.scales)
         if (self.backend == "dask") != (self.scheduler is not None):
@@ -109,8 +133,16 @@ class BuildConfig(DataConfig):
 
     def _check_origin(self) -> None:
         if (self.classifier is None) == (self.run is None):
-            raise ConfigError("give exactly one of --classifier and --run.")
-        given, idle = ("--classifier", OF_RUN) if self.run is None else ("--run", OF_CLASSIFIER)
+            more = " --maps goes with --classifier: it gives the logits, and features for `train`."
+            raise ConfigError(f"give exactly one of --classifier and --run.{more if self.maps else ''}")
+        self._require_unmoved(*("--classifier", OF_RUN) if self.run is None else ("--run", OF_CLASSIFIER))
+
+    def _check_maps(self) -> None:
+        if self.maps is not None:
+            module, _ = parse_maps(self.maps)
+            self._require_unmoved(f"--maps {self.maps}", OF_CAMS + (() if module in PEERS else ("layers",)))
+
+    def _require_unmoved(self, given: str, idle: Sequence[str]) -> None:
         moved = [
             spec for spec in fields(self) if spec.name in idle and getattr(self, spec.name) != spec.default
         ]
@@ -119,6 +151,34 @@ class BuildConfig(DataConfig):
                 f"{len(moved)} setting(s) mean nothing with {given}. Leave them out.",
                 [f"--{spec.name.replace('_', '-')}: got {getattr(self, spec.name)}" for spec in moved],
             )
+
+
+def _name_of(function: Any) -> str:
+    name = getattr(function, "__qualname__", "")
+    if not name.isidentifier():
+        raise ConfigError(
+            f"got maps {function!r}; expected a function or a class that has a name in a module, by which "
+            "other processes import it."
+        )
+    return f"{function.__module__}:{name}"
+
+
+def parse_maps(text: str) -> tuple[str, str]:
+    """Return the module, or the package of CAM methods, and the name in it that `--maps` names.
+
+    Raises:
+        ConfigError: it is not of that form.
+
+    >>> parse_maps("package.module:saliency")
+    ('package.module', 'saliency')
+    """
+    module, _, name = text.partition(":")
+    if all(part.isidentifier() for part in (*module.split("."), name)):
+        return module, name
+    raise ConfigError(
+        f"got maps {text!r}; expected MODULE:NAME, such as mymaps:saliency for the function of mymaps.py, or "
+        f"{' or '.join(f'{peer}:METHOD' for peer in PEERS)}."
+    )
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:

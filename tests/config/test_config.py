@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import inspect
 import json
 from pathlib import Path
@@ -336,6 +337,67 @@ def test_what_only_a_classifier_has_a_use_for_is_refused_with_a_run(name, value,
     default = next(spec.default for spec in dataclasses.fields(BuildConfig) if spec.name == name)
     BuildConfig(**places, run="r", **{name: default})
     BuildConfig(**places, classifier="g.pt", **{name: value})
+
+
+def saliency(frames, tags):
+    return frames[..., 0] / 255
+
+
+MAPS = {"manifest": "m", "out": "c", "classifier": "g.pt"}
+
+
+def test_a_map_function_is_given_by_its_name_or_itself_and_kept_by_its_name():
+    given = BuildConfig(**MAPS, maps=saliency)
+    assert given == BuildConfig(**MAPS, maps=f"{__name__}:saliency")
+    assert BuildConfig.from_json(json.loads(json.dumps(given.to_json()))) == given
+    assert BuildConfig(**MAPS, maps=Config).maps == "tcam_cache.config.base:Config"
+
+
+@pytest.mark.parametrize("maps", [lambda frames, tags: frames, functools.partial(saliency)])
+def test_a_map_function_that_cannot_be_imported_by_a_name_is_refused(maps):
+    with pytest.raises(ConfigError, match="expected a function or a class that has a name in a module"):
+        BuildConfig(**MAPS, maps=maps)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "mymaps", "mymaps:", ":one", "my maps:one", "maps.py/one", "a:b.c", "a:b:c"]
+)
+def test_maps_that_name_nothing_are_refused(text):
+    with pytest.raises(ConfigError, match=r"expected MODULE:NAME.*torchcam:METHOD or gradcam:METHOD"):
+        BuildConfig(**MAPS, maps=text)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("method", "cam"),
+        ("fuse", "mean"),
+        ("scales", "1,2"),
+        ("flip", True),
+        ("compile", True),
+        ("amp", "bf16"),
+    ],
+)
+def test_what_only_the_cams_of_this_package_have_a_use_for_is_refused_with_maps(name, value):
+    for maps in ("mymaps:one", "torchcam:ScoreCAM"):
+        with pytest.raises(ConfigError, match=f"mean nothing with --maps {maps}") as caught:
+            BuildConfig(**MAPS, maps=maps, **{name: value})
+        assert caught.value.offenders == (f"--{name}: got {value}",)
+    BuildConfig(**MAPS, maps="mymaps:one", image_size=96, target="prediction", every=2)
+
+
+def test_layers_are_for_the_methods_of_packages():
+    assert BuildConfig(**MAPS, maps="gradcam:AblationCAM", layers="layer3").layers == "layer3"
+    with pytest.raises(ConfigError, match="mean nothing with --maps mymaps:one"):
+        BuildConfig(**MAPS, maps="mymaps:one", layers="layer3")
+
+
+def test_maps_go_with_a_classifier():
+    with pytest.raises(ConfigError, match="--maps goes with --classifier"):
+        BuildConfig(manifest="m", out="c", maps="mymaps:one")
+    with pytest.raises(ConfigError, match="mean nothing with --run") as caught:
+        BuildConfig(manifest="m", out="c", run="r", maps="mymaps:one")
+    assert caught.value.offenders == ("--maps: got mymaps:one",)
 
 
 def test_the_size_of_a_run_s_maps_is_refused_with_a_classifier_whose_cams_have_their_own():

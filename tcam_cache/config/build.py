@@ -1,8 +1,14 @@
 """Settings of stage 1 and of what is done with a cache: build, inspect, verify, export, import."""
 
-from dataclasses import fields
-
-from tcam_cache.config.base import Config, OptionalPathSetting, PathSetting, Settings, config, setting
+from tcam_cache.config.base import (
+    Config,
+    OptionalPathSetting,
+    PathSetting,
+    Settings,
+    config,
+    refuse_idle,
+    setting,
+)
 from tcam_cache.config.data import SPLIT_CHOICES, DataConfig
 from tcam_cache.config.train import PRECISIONS
 from tcam_cache.errors import ConfigError
@@ -103,14 +109,7 @@ class BuildConfig(DataConfig):
         if (self.classifier is None) == (self.run is None):
             raise ConfigError("give exactly one of --classifier and --run.")
         given, idle = ("--classifier", OF_RUN) if self.run is None else ("--run", OF_CLASSIFIER)
-        moved = [
-            spec for spec in fields(self) if spec.name in idle and getattr(self, spec.name) != spec.default
-        ]
-        if moved:
-            raise ConfigError(
-                f"{len(moved)} setting(s) mean nothing with {given}. Leave them out.",
-                [f"--{spec.name.replace('_', '-')}: got {getattr(self, spec.name)}" for spec in moved],
-            )
+        refuse_idle(self, idle, given)
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:

@@ -114,10 +114,14 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
     run = RunFolder.begin(fit_folder(config.out), config.to_json(absolute=True), config.resume, inputs)
     validation = _validation(classifier, manifest, source, config, workers)
     shots = manifest.split(config.train_split)
+    best: dict[str, Any]
+    checkpoints: dict[str, Any]
     if config.fit == "probe":
         scores = fit_head(classifier, shots, source, config, run, workers)
-        best = dict.fromkeys(CHECKPOINTS, scores | (validation() if validation else {}))
-        epochs, checkpoints = 0, dict.fromkeys(CHECKPOINTS, classifier.to("cpu").state_dict())
+        scores |= validation() if validation else {}
+        weights = classifier.to("cpu").state_dict()
+        epochs, best = 0, dict.fromkeys(CHECKPOINTS, scores)
+        checkpoints = dict.fromkeys(CHECKPOINTS, weights)
     else:
         index = {name: number for number, name in enumerate(manifest.classes)}
         samples = TrainingSamples(shots, index, source, config)
@@ -135,7 +139,7 @@ def _validation(
     classifier: Classifier, manifest: Manifest, source: FrameSource, config: ClassifierConfig, workers: int
 ) -> Validation | None:
     """Return what scores the classifier and its LayerCAMs on the boxes of val; None without boxes."""
-    val, image_size = annotated_frames(manifest.split(config.val_split)), config.image_size
+    val = annotated_frames(manifest.split(config.val_split))
     if not val:
         return None
 
@@ -146,7 +150,7 @@ def _validation(
             classifier,
             frames,
             source,
-            image_size=image_size,
+            image_size=config.image_size or classifier.preprocessing.size,
             map_size=MAP_SIZE,
             batch_size=config.batch_size,
             workers=workers,

@@ -79,7 +79,8 @@ def pooled_features(
     names = {shot.id: f"pooled/{number:06d}" for number, shot in enumerate(shots)}
     missing = [shot for shot in shots if not run.has(names[shot.id])]
     total, device = sum(map(len, shots)), classifier.mean.device
-    batches = load_batches(ShotBatches(missing, config.batch_size), source, config.image_size, workers)
+    size = config.image_size or classifier.preprocessing.size
+    batches = load_batches(ShotBatches(missing, config.batch_size), source, size, workers)
     with progress_bar(total, "pooling", "frame", done=total - sum(map(len, missing))) as bar:
         for shot_id, of_shot in groupby(only_readable(batches), key=lambda batch: batch.frames[0][0].id):
             parts = []

@@ -1,9 +1,11 @@
 """The linear probe: a regularised linear head on pooled features, chosen by leaving videos out."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from tcam_cache.errors import ManifestError, WeightsError
@@ -46,7 +48,9 @@ def fit_probe(
     """Fit an L2-regularised logistic regression to the tags of frames; all classes weigh the same.
 
     Its strength is that of `STRENGTHS` with the least loss on left-out videos, each of which counts once. The
-    loss decides and not the accuracy, which is equal for many strengths where videos are few.
+    loss decides and not the accuracy, which is equal for many strengths where videos are few. It is that of
+    calibrated logits: a strong penalty may order classes best and still leave all of them near even. The head
+    is scaled in the same way, which changes neither its order of classes nor a CAM.
 
     Args:
         features: (N, K) pooled features, floating point.
@@ -66,9 +70,9 @@ def fit_probe(
     """
     features, labels, videos = np.asarray(features, np.float64), np.asarray(labels), np.asarray(videos)
     _check(features, labels, videos)
-    strength, accuracy = _chosen(features, labels, videos, loss, on_fold)
-    ((weight, bias),) = linear_heads(features, labels, videos, (strength,), loss)
-    return Probe(weight, bias, strength, accuracy)
+    chosen = _chosen(features, labels, videos, loss, on_fold)
+    ((weight, bias),) = linear_heads(features, labels, videos, (chosen.strength,), loss)
+    return Probe(chosen.scale * weight, chosen.scale * bias + chosen.shift, chosen.strength, chosen.accuracy)
 
 
 def video_folds(labels: np.ndarray, videos: np.ndarray) -> np.ndarray:
@@ -147,39 +151,75 @@ def linear_heads(
         bias = np.concatenate([model.intercept_ for model in models])
         if len(weight) < classes:  # of two classes, the log-odds of the second
             weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-        weight = weight / scaler.scale_
-        yield weight, bias - weight @ scaler.mean_
+        weight = weight / np.asarray(scaler.scale_)
+        yield weight, bias - weight @ np.asarray(scaler.mean_)
+
+
+class _Choice(NamedTuple):
+    """A strength, what it gave on left-out videos, and what makes its logits as sure as those allow."""
+
+    loss: float
+    accuracy: float | None
+    strength: float
+    scale: float
+    shift: float
 
 
 def _chosen(
     features: np.ndarray, labels: np.ndarray, videos: np.ndarray, loss: str, on_fold: Callable[[], object]
-) -> tuple[float, float | None]:
-    """Return the strength with the least loss on left-out videos, and the accuracy there."""
+) -> _Choice:
+    """Return the strength with the least loss on left-out videos, once its logits are calibrated on them."""
     folds = video_folds(labels, videos)
     left = folds >= 0
     if not left.any():
-        return UNCHOSEN, None
-    losses, right = np.zeros((2, len(STRENGTHS), len(labels)))
+        return _Choice(math.inf, None, UNCHOSEN, 1.0, 0.0)
+    logits = np.zeros((len(STRENGTHS), len(labels), labels.max() + 1))
     for fold in range(folds.max() + 1):
         out, kept = folds == fold, folds != fold
         heads = linear_heads(features[kept], labels[kept], videos[kept], STRENGTHS, loss)
         for row, (weight, bias) in enumerate(heads):
-            logits = features[out] @ weight.T + bias
-            losses[row, out] = _losses(logits, labels[out], loss)
-            right[row, out] = logits.argmax(1) == labels[out]
+            logits[row, out] = features[out] @ weight.T + bias
         on_fold()
     _, of_frame, frames = np.unique(videos[left], return_inverse=True, return_counts=True)
+    own = np.arange(logits.shape[2]) == labels[left][:, None]
+    # As if one more video were of any class: logits of videos that are all right stay finite.
+    targets = (own * len(frames) + 1 / own.shape[1]) / (len(frames) + 1)
     each = 1 / (len(frames) * frames[of_frame])
-    best = int((losses[:, left] @ each).argmin())
-    return STRENGTHS[best], float(right[best, left] @ each)
+    found = []
+    for strength, scores in zip(STRENGTHS, logits[:, left], strict=True):
+        right = np.bincount(of_frame, scores.argmax(1) == labels[left]) / frames
+        least, scale, shift = _calibrated(scores, targets, each, loss)
+        found.append(_Choice(least, float(right.mean()), strength, scale, shift))
+    return min(found)
 
 
-def _losses(logits: np.ndarray, labels: np.ndarray, loss: str) -> np.ndarray:
-    """Return each frame's loss, (N,), of (N, C) logits."""
-    own = np.arange(logits.shape[1]) == labels[:, None]
-    if loss == "one-vs-rest":
-        return np.logaddexp(0, np.where(own, -logits, logits)).sum(1)
-    return logsumexp(logits, axis=1) - logits[own]
+def _calibrated(
+    logits: np.ndarray, targets: np.ndarray, each: np.ndarray, loss: str
+) -> tuple[float, float, float]:
+    """Return the least loss of scale x logits + shift, the scale and the shift (after Platt 1999).
+
+    Args:
+        logits: (N, C).
+        targets: (N, C) probabilities.
+        each: (N,) weights of the frames.
+        loss: "cross-entropy" or "one-vs-rest".
+    """
+    spread = float(logits.std()) or 1.0
+
+    def moved(point: np.ndarray) -> tuple[float, float]:
+        """Return scale and shift of a point around the origin."""
+        return math.exp(min(max(point[0], -20.0), 20.0)) / spread, float(point[1])
+
+    def mean_loss(point: np.ndarray) -> float:
+        """Return the loss at a point."""
+        scale, shift = moved(point)
+        scores = scale * logits + shift
+        if loss == "one-vs-rest":
+            return float((np.logaddexp(0, scores) - targets * scores).sum(1) @ each)
+        return float((logsumexp(scores, axis=1) - (targets * scores).sum(1)) @ each)
+
+    found = minimize(mean_loss, np.zeros(2))
+    return float(found.fun), *moved(found.x)
 
 
 def _check(features: np.ndarray, labels: np.ndarray, videos: np.ndarray) -> None:

@@ -100,10 +100,25 @@ def test_of_two_classes_one_logit_is_the_other_turned_round(loss):
     np.testing.assert_allclose(probe.logits(features).sum(1), 0, atol=1e-3)
 
 
-def test_features_that_say_nothing_of_the_tag_get_the_strongest_penalty_and_ones_that_do_a_weaker():
-    features, labels, videos = clusters(videos=5)
-    noise = np.random.default_rng(0).normal(size=(15, 30)).repeat(2, axis=0)
-    assert fit_probe(noise, labels, videos).strength < fit_probe(features, labels, videos).strength
+def test_a_tag_that_hides_behind_what_all_classes_share_gets_a_weaker_penalty():
+    labels, videos = np.repeat([0, 1], 10), np.array([f"{number // 2:02d}" for number in range(20)])
+    shared = np.random.default_rng(0).normal(size=20)
+    hidden = np.column_stack([shared + labels, shared])
+    plain = np.column_stack([4.0 * labels + shared, shared])
+    found = fit_probe(hidden, labels, videos)
+    assert found.accuracy == 1 and found.strength > fit_probe(plain, labels, videos).strength
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_head_is_as_sure_as_its_left_out_videos_are_right(loss):
+    # In each class two videos of ten look like the other: four of five are right, and so sure are the logits.
+    labels, videos = np.repeat([0, 1], 10), np.array([f"{number:02d}" for number in range(20)])
+    looks = labels ^ np.isin(np.arange(20) % 10, [0, 6])
+    probe = fit_probe(looks[:, None].astype(float), labels, videos, loss=loss)
+    logits = torch.from_numpy(probe.logits(np.array([[0.0], [1.0]])))
+    sure = logits.softmax(1) if loss == "cross-entropy" else logits.sigmoid()
+    assert probe.accuracy == pytest.approx(0.8)
+    np.testing.assert_allclose(sure.diag(), 0.8, atol=0.04)
 
 
 def test_the_accuracy_counts_videos_and_not_frames():

@@ -144,6 +144,24 @@ class Config(Settings):
     seed: int = setting(default=0, help="same seed, same result", minimum=0, maximum=2**63 - 1)
 
 
+def refuse_idle(settings: Settings, names: Iterable[str], given: str) -> None:
+    """Make sure that settings which mean nothing beside another one are at their defaults.
+
+    Raises:
+        ConfigError: some are not (all named).
+    """
+    moved = [
+        spec
+        for spec in fields(settings)
+        if spec.name in names and getattr(settings, spec.name) != usual_default(spec)
+    ]
+    if moved:
+        raise ConfigError(
+            f"{len(moved)} setting(s) mean nothing with {given}. Leave them out.",
+            [f"--{spec.name.replace('_', '-')}: got {getattr(settings, spec.name)}" for spec in moved],
+        )
+
+
 def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return stored settings without removed ones, which must be switched off.
 

@@ -1,7 +1,5 @@
 """Settings of stage 1 and of what is done with a cache: build, inspect, verify, export, import."""
 
-from collections.abc import Sequence
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from tcam_cache.config.base import (
@@ -10,6 +8,7 @@ from tcam_cache.config.base import (
     PathSetting,
     Settings,
     config,
+    refuse_idle,
     root_setting,
     setting,
 )
@@ -135,22 +134,13 @@ class BuildConfig(DataConfig):
         if (self.classifier is None) == (self.run is None):
             more = " --maps goes with --classifier: it gives the logits, and features for `train`."
             raise ConfigError(f"give exactly one of --classifier and --run.{more if self.maps else ''}")
-        self._require_unmoved(*("--classifier", OF_RUN) if self.run is None else ("--run", OF_CLASSIFIER))
+        given, idle = ("--classifier", OF_RUN) if self.run is None else ("--run", OF_CLASSIFIER)
+        refuse_idle(self, idle, given)
 
     def _check_maps(self) -> None:
         if self.maps is not None:
             module, _ = parse_maps(self.maps)
-            self._require_unmoved(f"--maps {self.maps}", OF_CAMS + (() if module in PEERS else ("layers",)))
-
-    def _require_unmoved(self, given: str, idle: Sequence[str]) -> None:
-        moved = [
-            spec for spec in fields(self) if spec.name in idle and getattr(self, spec.name) != spec.default
-        ]
-        if moved:
-            raise ConfigError(
-                f"{len(moved)} setting(s) mean nothing with {given}. Leave them out.",
-                [f"--{spec.name.replace('_', '-')}: got {getattr(self, spec.name)}" for spec in moved],
-            )
+            refuse_idle(self, OF_CAMS + (() if module in PEERS else ("layers",)), f"--maps {self.maps}")
 
 
 def _name_of(function: Any) -> str:

@@ -66,6 +66,15 @@ def with_splits(shots: Sequence[Shot], splits: Mapping[str, str]) -> tuple[Shot,
     return tuple(replace(shot, split=splits.get(shot.video, "train")) for shot in shots)
 
 
+def evenly_spaced(length: int, most: int) -> list[int]:
+    """Return at most so many evenly spaced positions, including first and last.
+
+    >>> evenly_spaced(9, 3), evenly_spaced(2, 3)
+    ([0, 4, 8], [0, 1])
+    """
+    return np.linspace(0, length - 1, min(length, most)).round().astype(int).tolist()
+
+
 def sample(
     manifest: Manifest,
     every: int = 1,
@@ -136,4 +145,4 @@ def _slower(shot: Shot, fps: float) -> Shot:
 def _evenly(shot: Shot, most: int) -> Shot:
     if len(shot) <= most:
         return shot
-    return shot.only(sorted({*np.linspace(0, len(shot) - 1, most).round().astype(int).tolist(), *shot.boxes}))
+    return shot.only(sorted({*evenly_spaced(len(shot), most), *shot.boxes}))

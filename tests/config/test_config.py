@@ -22,6 +22,7 @@ from tcam_cache.config import (
     train_config,
 )
 from tcam_cache.config.base import REMOVED, Config
+from tcam_cache.config.classifier import OF_PROBE, OF_SGD
 from tcam_cache.config.evaluate import THRESHOLDS, fixed_threshold
 from tcam_cache.config.train import PRESETS
 from tcam_cache.errors import ConfigError
@@ -43,6 +44,8 @@ def with_required(kind, **given):
         needed["run"] = Path("run")
     if kind is BuildConfig:
         needed["run" if "map_size" in given else "classifier"] = Path("g.pt")
+    if "probe_frames" in given:
+        needed["fit"] = "probe"
     if given.get("backend") == "dask":
         needed["scheduler"] = "tcp://host:8786"
     if given.get("format") == "npz":
@@ -425,3 +428,28 @@ def test_a_threshold_for_prediction_is_a_number():
 def test_options_of_one_layout_are_refused_with_another(given, said):
     with pytest.raises(ConfigError, match=said):
         ManifestConfig(source="data", out="m.jsonl", **given)
+
+
+def test_what_means_nothing_beside_a_fit_is_refused_by_name():
+    places = {"manifest": "m", "out": "g.pt"}
+    steps = {"epochs": 3, "lr": 0.5, "frames_per_shot": 2, "optimiser": "adamw", "momentum": 0.5}
+    with pytest.raises(ConfigError, match="mean nothing with --fit probe") as caught:
+        ClassifierConfig(**places, fit="probe", **steps)
+    assert sorted(caught.value.offenders) == [
+        "--epochs: got 3", "--frames-per-shot: got 2", "--lr: got 0.5", "--momentum: got 0.5",
+        "--optimiser: got adamw",
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match="mean nothing with --fit sgd") as caught:
+        ClassifierConfig(**places, fit="sgd", probe_frames=8)
+    assert caught.value.offenders == ("--probe-frames: got 8",)
+    assert ClassifierConfig(**places, fit="probe", probe_frames=8, resume=True, freeze_backbone=True)
+
+
+def test_every_setting_of_the_fit_by_steps_exists_and_is_idle_beside_a_probe():
+    of_classifier = {spec.name for spec in dataclasses.fields(ClassifierConfig)}
+    assert set(OF_SGD) | set(OF_PROBE) < of_classifier
+    # What the two fits share: data, the network, how frames are read, what is scored and where it goes.
+    assert of_classifier - set(OF_SGD) - set(OF_PROBE) == {
+        "manifest", "root", "workers", "device", "seed", "out", "arch", "weights", "output_stride", "dilated",
+        "image_size", "batch_size", "train_split", "val_split", "fit", "loss", "freeze_backbone", "resume",
+    }  # fmt: skip

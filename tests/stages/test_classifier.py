@@ -111,6 +111,55 @@ def test_a_fit_does_not_go_on_with_other_splits(classifier_config, fitted, small
     ]  # fmt: skip
 
 
+@pytest.fixture
+def probe_config(small_manifest, tmp_path, quick):
+    """Return a maker of configs that fit a probe on every video of the small data set."""
+    settings = {"arch": "squeezenet1_1", "weights": "none", "fit": "probe", "train_split": "all"}
+    defaults = {"manifest": small_manifest, "out": tmp_path / "g.pt", **settings, **quick, "image_size": 32}
+    return lambda **given: ClassifierConfig(**{**defaults, **given})
+
+
+def test_a_probe_fills_both_checkpoints_and_says_what_left_out_videos_gave(probe_config):
+    report = fit_classifier(probe_config())
+    file = read_classifier_file(report.classifier)
+    ours, theirs = file.checkpoints.values()
+    assert all(torch.equal(one, theirs[name]) for name, one in ours.items())
+    assert file.classifier("best_localization").head.weight.abs().max() > 0
+    assert file.scores == report.best and len(report.best) == 2
+    scores = report.best["best_classification"]
+    assert (scores["frames"], scores["videos"]) == (35, 8)
+    assert 0 <= scores["left_out_accuracy"] <= 100 and 0 <= scores["corloc"] <= 100
+    text = report.to_text()
+    assert "probe of 35 frames of 8 videos in" in text
+    assert (
+        f"C {scores['strength']:.3g}, accuracy on left-out videos {scores['left_out_accuracy']:.1f}" in text
+    )
+    assert json.loads(json.dumps(report.to_json()))["best"] == report.best
+
+
+def test_a_probe_that_was_interrupted_goes_on_to_the_same_file(probe_config, tmp_path, monkeypatch):
+    fit_classifier(probe_config(out=tmp_path / "whole.pt"))
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("tcam_cache.training.head.fit_probe", interrupt)
+        fit_classifier(probe_config())
+    for number in (3, 7):  # as if it had stopped while these were pooled
+        (tmp_path / f"g.fit/pooled/{number:06d}.pt").unlink()
+    fit_classifier(probe_config(resume=True))
+    ours, theirs = (read_classifier_file(tmp_path / name) for name in ("g.pt", "whole.pt"))
+    assert ours.hashes() == theirs.hashes() and ours.scores == theirs.scores
+
+
+def test_a_probe_without_boxes_or_a_second_video_claims_no_score(probe_config, without_boxes, caplog):
+    report = fit_classifier(probe_config(manifest=without_boxes, train_split="train"))
+    assert set(report.best["best_localization"]) == {"strength", "frames", "videos"}
+    assert "no tag has two videos" in caplog.text and "last epoch" not in caplog.text
+    assert report.to_text().endswith(f"C {report.best['best_localization']['strength']:.3g}")
+
+
 def test_every_classifier_file_has_a_fit_folder_of_its_own():
     names = ("g.pt", "resnet50.seed0", "resnet50.seed1")
     assert [fit_folder(Path("a") / name) for name in names] == [

@@ -23,23 +23,25 @@ def config(small_run, small_data, tmp_path):
 
 def rows_of(config):
     with (config.out / "boxes.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+        rows = list(csv.DictReader(file))
+    return [{**row, "path": f"{row['video']}/{row['name']}".removeprefix("/")} for row in rows]
 
 
 def test_every_image_of_a_folder_gets_a_row_and_a_picture(config):
     report = predict(config())
     rows = rows_of(config())
-    assert [row["frame"] for row in rows] == [
+    assert [row["path"] for row in rows] == [
         *(f"0001/frame{t:04d}.jpg" for t in range(1, 5)),
         *(f"0002/frame{t:04d}.jpg" for t in range(1, 4)),
     ]
-    assert report.frames == 7 and report.boxes == sum(row["x0"] != "" for row in rows)
+    assert report.frames == 7 and report.boxes == sum(row["xmin"] != "" for row in rows)
     for row in rows:
-        assert row["predicted_class"] in ("bird", "car", "dog") and 1 / 3 <= float(row["probability"]) <= 1
-        if row["x0"]:
-            assert 0 <= float(row["x0"]) < float(row["x1"]) <= 64
-            assert 0 <= float(row["y0"]) < float(row["y1"]) <= 48
-        with Image.open(config().out / "overlays" / row["frame"]) as picture:
+        assert row["tag"] in ("bird", "car", "dog") and 1 / 3 <= float(row["probability"]) <= 1
+        assert (row["width"], row["height"], row["time"]) == ("64", "48", "")
+        if row["xmin"]:
+            assert 0 <= float(row["xmin"]) < float(row["xmax"]) <= 64
+            assert 0 <= float(row["ymin"]) < float(row["ymax"]) <= 48
+        with Image.open(config().out / "overlays" / row["path"]) as picture:
             assert picture.size == (64, 48)
     assert json.loads(json.dumps(report.to_json()))["threshold"] == report.threshold
     assert f"{report.boxes} boxes in 7 frames" in report.to_text()
@@ -51,20 +53,20 @@ def test_boxes_and_threshold_are_those_of_the_evaluation(config, small_manifest,
         EvaluateConfig(manifest=small_manifest, run=small_run, out=tmp_path / "r", workers=0, overlays=0)
     )
     with (tmp_path / "r/frames.csv").open(newline="") as file:
-        scored = {row["frame"]: row for row in csv.DictReader(file)}
-    ours = {f"dog/{row['frame']}": row for row in rows_of(config())}
+        scored = {row["path"]: row for row in csv.DictReader(file)}
+    ours = {f"dog/{row['path']}": row for row in rows_of(config())}
     assert {"dog/0002/frame0001.jpg", "dog/0002/frame0003.jpg"} <= ours.keys() & scored.keys()
     for name in ours.keys() & scored.keys():
-        for side in ("x0", "y0", "x1", "y1"):
-            one, other = ours[name][side], scored[name][side]
+        for side, as_scored in (("xmin", "x0"), ("ymin", "y0"), ("xmax", "x1"), ("ymax", "y1")):
+            one, other = ours[name][side], scored[name][as_scored]
             assert (one == other == "") or float(one) == pytest.approx(float(other), abs=0.01)
-        assert ours[name]["predicted_class"] == scored[name]["predicted_class"]
+        assert ours[name]["tag"] == scored[name]["predicted_class"]
 
 
 def test_one_image_is_enough_and_pictures_can_be_left_out(config, small_data):
     one = config(source=small_data / "car/0002/frame0002.jpg", overlays=False)
     assert predict(one).frames == 1
-    assert [row["frame"] for row in rows_of(one)] == ["frame0002.jpg"]
+    assert [row["path"] for row in rows_of(one)] == ["frame0002.jpg"]
     assert sorted(path.name for path in one.out.iterdir()) == ["boxes.csv", "frames.jsonl", "predict.json"]
 
 
@@ -72,7 +74,7 @@ def test_a_higher_threshold_gives_a_smaller_box(config):
     areas = []
     for tau in (0.2, 0.999):
         assert predict(config(threshold=tau, overwrite=True)).threshold == tau
-        corners = [[float(row[side]) for side in ("x0", "y0", "x1", "y1")] for row in rows_of(config())]
+        corners = [[float(row[side]) for side in ("xmin", "ymin", "xmax", "ymax")] for row in rows_of(config())]
         areas.append([(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in corners])
     assert all(high < low for low, high in zip(*areas, strict=True))
 
@@ -98,7 +100,7 @@ def test_every_unreadable_image_is_named(config, data_copy):
         "0001/frame0002.jpg: empty file",
         "0002/frame0003.jpg: not an image",
     ]
-    assert [row["frame"] for row in rows_of(config())] == [
+    assert [row["path"] for row in rows_of(config())] == [
         "0001/frame0001.jpg", "0001/frame0003.jpg", "0001/frame0004.jpg", "0002/frame0001.jpg",
         "0002/frame0002.jpg",
     ]  # fmt: skip
@@ -211,7 +213,7 @@ def test_a_frame_whose_file_has_changed_is_looked_at_again(config, data_copy):
     shutil.copy(data_copy / "car/0002/frame0001.jpg", data_copy / "dog/0001/frame0003.jpg")
     predict(ours)
     after = rows_of(ours)
-    assert [row["frame"] for row in after] == [row["frame"] for row in before]
+    assert [row["path"] for row in after] == [row["path"] for row in before]
     assert [one != other for one, other in zip(before, after, strict=True)] == [n == 2 for n in range(7)]
 
 
@@ -225,7 +227,7 @@ def test_boxes_of_another_input_are_refused_or_cleared_on_request(config, small_
     assert [text.split(":")[0] for text in caught.value.offenders] == ["input"]
     assert len(rows_of(config())) == 7
     predict(config(source=small_data / "car", overwrite=True))
-    assert all(row["frame"].startswith("000") for row in rows_of(config())) and len(rows_of(config())) == 14
+    assert all(row["path"].startswith("000") for row in rows_of(config())) and len(rows_of(config())) == 14
     assert (config().out / "mine.txt").read_text() == "keep"
     assert (config().out / "overlays/mine.jpg").read_text() == "keep"
     assert not (config().out / "overlays/0001/frame0004.jpg").exists()
@@ -260,7 +262,7 @@ def test_long_names_keep_their_rows_and_their_pictures(config, tmp_path):
         Image.new("RGB", (64, 48), (90, 60, 30)).save(tmp_path / "in" / name)
     ours = config(source=tmp_path / "in")
     assert predict(ours).frames == 5
-    assert {row["frame"] for row in rows_of(ours)} == {*names[:4], "'=cmd.png"}
+    assert {row["path"] for row in rows_of(ours)} == {*names[:4], "'=cmd.png"}
     assert len([path for path in (ours.out / "overlays").iterdir() if path.suffix == ".jpg"]) == 5
     assert predict(ours).frames == 5
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from tcam_cache.datasets.annotations import attach, read_annotations
+from tcam_cache.datasets.annotation_files import read_annotations
+from tcam_cache.datasets.annotations import attach
 from tcam_cache.datasets.frames import image_sizes
 from tcam_cache.datasets.layouts.class_folders import (
     STRAY,

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tcam_cache.datasets.annotations import read_annotations, without_frames
+from tcam_cache.datasets.annotation_files import read_annotations
+from tcam_cache.datasets.annotations import without_frames
 from tcam_cache.datasets.layouts.class_folders import class_folders
 from tcam_cache.datasets.layouts.scan import Scan, open_root
 from tcam_cache.datasets.listing import Notes, folders_below, list_folder, log_notes, on_disk

@@ -74,7 +74,9 @@ def test_a_higher_threshold_gives_a_smaller_box(config):
     areas = []
     for tau in (0.2, 0.999):
         assert predict(config(threshold=tau, overwrite=True)).threshold == tau
-        corners = [[float(row[side]) for side in ("xmin", "ymin", "xmax", "ymax")] for row in rows_of(config())]
+        corners = [
+            [float(row[side]) for side in ("xmin", "ymin", "xmax", "ymax")] for row in rows_of(config())
+        ]
         areas.append([(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in corners])
     assert all(high < low for low, high in zip(*areas, strict=True))
 

@@ -11,6 +11,8 @@ from tcam_cache.datasets.annotations import PERCENT, Row, box_row
 from tcam_cache.datasets.formats.tracks import KeyBox, boxes_through_time
 from tcam_cache.errors import AnnotationError
 
+# Under this name a task that `predict` wrote has the frame's or video's path; exports keep it.
+OWN_PATH = "tcam_cache"
 # Label Studio puts this before the name of a file that was uploaded to it.
 _UPLOADED = re.compile(r"(.*/)?upload/(\d+/)?[0-9a-f]{8}-(.+)")
 
@@ -65,6 +67,8 @@ def _source(task: Mapping[str, Any]) -> str:
     'clip.mp4'
     """
     data = task["data"]
+    if isinstance(data.get(OWN_PATH), str):
+        return data[OWN_PATH]
     names = [data[key] for key in ("image", "video") if key in data]
     url = names[0] if names else next(value for value in data.values() if isinstance(value, str))
     parts = urlsplit(url)

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 from tcam_cache.cells import file_names
 from tcam_cache.datasets.boxes_table import FoundBox
+from tcam_cache.datasets.formats.label_studio import OWN_PATH
 from tcam_cache.inference.formats.detection import Files, xml_text
 from tcam_cache.inference.formats.footage import Footage, runs
 
@@ -108,8 +109,11 @@ def _picture_task(footage: Footage, one: FoundBox) -> dict[str, Any]:
     if one.box:
         value = {**_percent(one), "rectanglelabels": [one.tag]}
         result = [_region("box", "rectanglelabels", "image", 0, value, one, one.score)]
-    url = _address(footage, footage.picture_names[one.path])
-    return {"data": {"image": url}, "predictions": [_prediction(result, [one.score])]}
+    name = footage.picture_names[one.path]
+    return {
+        "data": {"image": _address(footage, name), OWN_PATH: name},
+        "predictions": [_prediction(result, [one.score])],
+    }
 
 
 def _video_task(footage: Footage, video: str, frames: Sequence[FoundBox]) -> dict[str, Any]:
@@ -131,7 +135,7 @@ def _video_task(footage: Footage, video: str, frames: Sequence[FoundBox]) -> dic
         value = {"framesCount": count, "duration": duration, "sequence": sequence, "labels": [tag]}
         score = _mean([one.score for part in parts for one in part])
         result.append(_region("box", "videorectangle", "video", number, value, frames[0], score))
-    data = {"video": _address(footage, video), "fps": rate}
+    data = {"video": _address(footage, video), "fps": rate, OWN_PATH: video}
     return {"data": data, "predictions": [_prediction(result, [one.score for one in frames if one.box])]}
 
 

@@ -47,6 +47,12 @@ def test_a_picture_is_named_by_the_path_in_its_address(read, image, frame):
     assert read(task(picture(10), image=image)).rows[0].frame == frame
 
 
+def test_a_task_that_was_written_here_names_its_frame_itself(read):
+    region = task(picture(1))
+    region["data"]["tcam_cache"] = "0001/a b.jpg"
+    assert read(region).rows[0].frame == "0001/a b.jpg"
+
+
 def test_annotations_count_before_predictions_and_cancelled_ones_do_not(read):
     predicted = {"predictions": [{"result": [picture(1)]}]}
     cancelled = {"result": [picture(3)], "was_cancelled": True}

@@ -107,7 +107,8 @@ class BoxesFolder:
         """
         for old in set(_files_of(self.path)) - set(files):
             _remove(self.path, [old])
-        write_json(self.path / FILES, sorted(files))
+        if files or (self.path / FILES).exists():
+            write_json(self.path / FILES, sorted(files))
         for name, text in files.items():
             if text is not None:
                 write_text(self.path / name, text)

@@ -56,7 +56,7 @@ def test_boxes_and_threshold_are_those_of_the_evaluation(config, small_manifest,
         EvaluateConfig(manifest=small_manifest, run=small_run, out=tmp_path / "r", workers=0, overlays=0)
     )
     with (tmp_path / "r/frames.csv").open(newline="") as file:
-        scored = {row["path"]: row for row in csv.DictReader(file)}
+        scored = {row["frame"]: row for row in csv.DictReader(file)}
     ours = {f"dog/{row['path']}": row for row in rows_of(config())}
     assert {"dog/0002/frame0001.jpg", "dog/0002/frame0003.jpg"} <= ours.keys() & scored.keys()
     for name in ours.keys() & scored.keys():
@@ -298,7 +298,8 @@ def test_every_format_stands_beside_the_boxes_and_is_the_same_after_an_interrupt
     whole = config(out=tmp_path / "whole", batch_size=2, format=EVERY)
     report = predict(whole)
     assert set(report.files) == {
-        "coco.json", "coco_results.json", "yolo/data.yaml", "cvat.xml", "label-studio.json", "label-studio.xml",
+        "coco.json", "coco_results.json", "yolo/data.yaml", "cvat.xml", "label-studio.json",
+        "label-studio.xml",
     }  # fmt: skip
     assert "beside it: coco.json" in report.to_text()
     half, draw, seen = config(out=tmp_path / "half", batch_size=2, format=EVERY), stage._draw, []

@@ -16,7 +16,7 @@ class ManifestConfig(Config):
     out: PathSetting = setting(help="the manifest to write, JSON lines")
     annotations: OptionalPathSetting = setting(
         default=None,
-        help="CSV: frame,class,xmin,ymin,xmax,ymax[,split]; or boxes.csv, COCO, YOLO, CVAT, Label Studio, VOC",
+        help="CSV: frame,class,xmin,ymin,xmax,ymax[,split]; boxes.csv, COCO, YOLO, CVAT, Label Studio, VOC",
     )
     splits: OptionalPathSetting = setting(
         default=None, help="folder of split files (wsol needs it), or a file of video,split"

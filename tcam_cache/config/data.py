@@ -15,7 +15,8 @@ class ManifestConfig(Config):
     layout: str = setting(help="how the folders are laid out", choices=LAYOUTS)
     out: PathSetting = setting(help="the manifest to write, JSON lines")
     annotations: OptionalPathSetting = setting(
-        default=None, help="CSV: frame,class,xmin,ymin,xmax,ymax[,split]"
+        default=None,
+        help="CSV: frame,class,xmin,ymin,xmax,ymax[,split]; boxes.csv, COCO, YOLO, CVAT, Label Studio, VOC",
     )
     splits: OptionalPathSetting = setting(
         default=None, help="folder of split files (wsol needs it), or a file of video,split"

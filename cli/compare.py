@@ -9,9 +9,9 @@ from .options import stage_command
 
 @stage_command(CompareConfig, "reports")
 def command(config: CompareConfig) -> Any:
-    """Evaluations of the same frames side by side, with intervals over videos.
+    """Compare evaluations of the same frames, with intervals.
 
-    Reports of runs that differ in --seed alone become a mean and a standard deviation.
+    Intervals are over videos. Runs that differ in --seed alone become a mean and a standard deviation.
 
     \b
     tcam-cache compare report_layercam report --baseline report_layercam --out comparison

@@ -17,7 +17,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from tcam_cache.config.base import Settings, mark_removed, usual_default
+from tcam_cache.config.base import Settings, mark_removed, default_under
 from tcam_cache.errors import ConfigError, TcamCacheError
 from tcam_cache.files import Place, parse_place
 from tcam_cache.progress import QUIET, is_main_process
@@ -166,7 +166,7 @@ def _option(config_class: type[Settings], spec: Field) -> Callable:
     flag = "--" + spec.name.replace("_", "-")
     required = spec.default is MISSING
     common: dict[str, Any] = {"help": spec.metadata["help"], "required": required}
-    default = usual_default(spec)
+    default = default_under(spec)
     if isinstance(default, bool):
         # A flag that a preset may set needs a --no- form.
         flag = f"{flag}/--no-{flag[2:]}" if default or default is not spec.default else flag

@@ -27,6 +27,7 @@ from .errors import (
     ExtraError,
     FrameError,
     ManifestError,
+    MapError,
     RunError,
     StorageError,
     TcamCacheError,
@@ -34,7 +35,7 @@ from .errors import (
 )
 from .inference import Localization, Localizer
 from .models import read_classifier_file
-from .records import Box, Shot
+from .records import Box, MapFunction, Shot
 from .stages.build import build_cache
 from .stages.classifier import fit_classifier
 from .stages.compare import compare
@@ -75,6 +76,8 @@ __all__ = [
     "Manifest",
     "ManifestConfig",
     "ManifestError",
+    "MapError",
+    "MapFunction",
     "PredictConfig",
     "RunError",
     "SearchConfig",

@@ -68,6 +68,10 @@ class WeightsError(TcamCacheError):
     """A weights or classifier file is not a valid one, or does not fit the architecture."""
 
 
+class MapError(TcamCacheError):
+    """A map function of the user's own fails, or gives something else than maps."""
+
+
 class CacheError(TcamCacheError):
     """A CAM cache is missing, damaged, incomplete, of another format, or made with other settings."""
 

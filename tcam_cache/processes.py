@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import joblib
 from joblib.externals.loky.process_executor import BrokenProcessPool
@@ -15,6 +15,8 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 from tcam_cache.errors import WorkerError
 
 logger = logging.getLogger(__name__)
+
+R = TypeVar("R")
 
 # Semaphores (of queues and locks) that the data loaders and joblib's pool need together, and how many each
 # worker adds. They cannot be created where shared memory is full or absent.
@@ -55,18 +57,22 @@ def in_processes(calls: Iterable[Callable[[], Any]], workers: int | None) -> Ite
     # max_nbytes=None sends arguments through pipes: joblib's shared memory is small in containers.
     pool = joblib.Parallel(n_jobs=max(1, jobs), return_as="generator", max_nbytes=None)
     with worker_errors():
-        # Workers outlive a call, and know the folder that relative paths started from when they began.
-        run = partial(_called_in, Path.cwd()) if jobs > 1 else _called
-        yield from pool(joblib.delayed(run)(call) for call in calls)
+        yield from pool(joblib.delayed(from_here(call))() for call in calls)
 
 
-def _called(call: Callable[[], Any]) -> Any:
-    return call()
+def from_here(function: Callable[..., R]) -> Callable[..., R]:
+    """Return a picklable function that runs another one in the present working directory.
+
+    Workers outlive a call, and would resolve relative paths from the directory in which they were started.
+    """
+    return partial(_called_in, Path.cwd(), function)
 
 
-def _called_in(folder: Path, call: Callable[[], Any]) -> Any:
-    os.chdir(folder)
-    return call()
+def _called_in(folder: Path, function: Callable[..., R], *args: Any) -> R:
+    # A process without workers is there already; its other threads must not be moved.
+    if Path.cwd() != folder:
+        os.chdir(folder)
+    return function(*args)
 
 
 @contextmanager

@@ -13,7 +13,16 @@ from typing import Any
 
 from tcam_cache.version import __version__
 
-RECORDED_PACKAGES = ("torch", "torchvision", "zarr", "numpy", "scikit-image", "pillow", "timm")
+RECORDED_PACKAGES = (
+    "torch",
+    "torchvision",
+    "zarr",
+    "numpy",
+    "scikit-image",
+    "scikit-learn",
+    "pillow",
+    "timm",
+)
 
 
 def canonical_json(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The types that all rooms share: Box, Shot, Frame, and the Protocols of frame and CAM sources."""
+"""The types that all rooms share: Box, Shot, Frame, and the Protocols of sources of frames and maps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 SPLITS = ("train", "val", "test")
 
@@ -106,6 +107,32 @@ class FrameSource(Protocol):
 
     def files(self, shot: Shot) -> tuple[Path, ...]:
         """Return the files that a shot's frames are read from: one a frame, or the one video."""
+        ...
+
+
+class MapFunction(Protocol):
+    """Makes maps of frames in a way of your own: what `build --maps MODULE:NAME` names.
+
+    NAME is a function that is called like this, or a class whose objects are. A class is made once in each
+    process, with the frozen classifier as its only argument: `classifier.mean.device` is the device to
+    compute on, and `classifier(images)` gives logits of (B, 3, H, W) RGB images in [0, 1].
+
+    A `version` (text or a number) of the function or the object takes the place of the hash of its source in
+    the cache's fingerprint.
+    """
+
+    def __call__(self, frames: np.ndarray, tags: Sequence[str], /) -> ArrayLike:
+        """Return (B, h, w) floating point maps, finite, in any range, higher where the object is.
+
+        An array, or a tensor on any device; h and w are the same for all frames. Each map is then normalised
+        by its own minimum and maximum; a constant one is stored as flat.
+
+        Args:
+            frames: (B, H, W, 3) uint8 RGB, consecutive frames of one shot, squashed to `--image-size`; B is
+                at most `--batch-size`.
+            tags: B names, one a frame, of the class whose map is wanted: the video's tag, or with
+                `--target prediction` the predicted one.
+        """
         ...
 
 

@@ -289,7 +289,13 @@ def command():
 
 
 @pytest.fixture
-def classifier_config(small_manifest, tmp_path, quick):
+def blank_curves(monkeypatch):
+    """Leave curves.png empty: drawing it takes as long as a small fit itself; `small_run` has a real one."""
+    monkeypatch.setattr("tcam_cache.training.loop.draw_curves", lambda log: b"")
+
+
+@pytest.fixture
+def classifier_config(small_manifest, tmp_path, quick, blank_curves):
     """Return a maker of configs that fit a squeezenet1_1 from random weights for one epoch."""
     settings = {"arch": "squeezenet1_1", "weights": "none", "epochs": 1, "batch_size": 8, "lr": 0.002}
     defaults = {"manifest": small_manifest, "out": tmp_path / "g.pt", **settings, **quick}
@@ -304,7 +310,7 @@ def build_config(small_manifest, small_classifier, tmp_path, quick):
 
 
 @pytest.fixture
-def decoder_config(small_manifest, small_cache, tmp_path, quick):
+def decoder_config(small_manifest, small_cache, tmp_path, quick, blank_curves):
     """Return a maker of configs that train a narrow decoder for one epoch into a new folder."""
     settings = {"epochs": 1, "batch_size": 4, "decoder_width": 0.125, "landmarks": 16}
     places = {"manifest": small_manifest, "cache": small_cache, "out": tmp_path / "run"}
@@ -363,7 +369,7 @@ def build(small_manifest, small_classifier, data_copy, tmp_path):
 
 
 @pytest.fixture
-def train(small_manifest, tmp_path):
+def train(small_manifest, tmp_path, blank_curves):
     """Return the arguments that train a narrow decoder; the cache is missing."""
     given = ["--image-size", 64, "--workers", 0, "--landmarks", 16, "--decoder-width", 0.125, "--epochs", 1]
     return ["train", small_manifest, *given, "--out", tmp_path / "run"]

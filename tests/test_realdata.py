@@ -1,6 +1,7 @@
 """A cut-down run of every stage on real videos beside the checkout; skipped where they are absent."""
 
 import csv
+import importlib.util
 import json
 import subprocess
 import sys
@@ -109,6 +110,18 @@ def test_the_tags_are_learned_and_the_cams_find_more_than_the_middle_of_the_fram
     assert runs["cams"]["cl_accuracy"] > 90
     assert runs["cams"]["corloc"]["mean_over_classes"] > 2 * centre
     assert runs["decoder"]["corloc"]["mean_over_classes"] > centre
+
+
+def test_a_probe_of_a_few_frames_is_right_on_most_frames_of_left_out_videos(tcam_cache, tmp_path):
+    if importlib.util.find_spec("timm") is None:
+        pytest.skip("timm is not installed")
+    tcam_cache("manifest", DATA / "davis", "--layout", "folders", "--out", tmp_path / "m.jsonl")
+    lite = ["--arch", "timm:tf_efficientnet_lite0", "--weights", DATA / "weights/efficientnet-lite0.pth"]
+    given = ["--fit", "probe", "--train-split", "all", "--probe-frames", 4, "--image-size", 160]
+    report = tcam_cache("classifier", tmp_path / "m.jsonl", "--out", tmp_path / "g.pt", *lite, *given)
+    scores = report["best"]["best_classification"]
+    assert (scores["frames"], scores["videos"]) == (76, 19)
+    assert scores["left_out_accuracy"] > 60
 
 
 def test_the_loss_of_the_decoder_falls_on_real_video(runs):

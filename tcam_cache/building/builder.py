@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -12,12 +13,14 @@ import torch
 
 from tcam_cache.building.map_source import MapNetwork, MapSource, map_settings, open_map_source
 from tcam_cache.cache import CachePlan, CamWriter
+from tcam_cache.cache.source_files import stamp_of
 from tcam_cache.cams import Cams
 from tcam_cache.config import BuildConfig
 from tcam_cache.datasets import Manifest
-from tcam_cache.datasets.batches import FrameBatch, ShotBatches, load_batches
+from tcam_cache.datasets.batches import FrameBatch, ShotBatches, ShotFrame, load_batches
 from tcam_cache.datasets.frames import open_data
 from tcam_cache.devices import as_images
+from tcam_cache.errors import FrameError, MapError
 from tcam_cache.provenance import provenance
 from tcam_cache.records import FrameSource, Shot, ShotCams
 
@@ -59,6 +62,7 @@ def store_cams(
     batch_size: int,
     workers: int,
     on_frames: Callable[[int], object],
+    on_request: Callable[[Sequence[ShotFrame]], object] = lambda batch: None,
 ) -> Counts:
     """Compute and write the CAMs of shots; decoding, the forward pass and writing overlap.
 
@@ -69,22 +73,28 @@ def store_cams(
         maps: the network that computes the maps.
         shots: the shots to build.
         source: reads their frames.
-        write: takes a shot's id and its CAMs; called in a thread of its own, shot by shot.
+        write: takes a shot's id and its CAMs; called in a thread of its own, shot by shot. If it raises a
+            `FrameError`, the shot is not stored, and the error is among the faults.
         target: "tag" or "prediction".
         image_size: side that frames are squashed to.
         batch_size: maximum number of frames in a forward pass.
         workers: processes that decode; 0 decodes in this one.
         on_frames: called with the number of newly finished frames.
+        on_request: called with the frames of each batch before they are read.
 
     Raises:
+        MapError: a map function of the user's own failed at a shot (named); shots before it are written.
         StorageError: raised by `write`; shots passed to it before are written.
     """
     counts, waiting = Counts(), deque[Future[Counts]]()
-    loaded = load_batches(ShotBatches(shots, batch_size), source, image_size, workers)
+    loaded = load_batches(ShotBatches(shots, batch_size), source, image_size, workers, on_request)
     with ThreadPoolExecutor(max_workers=1) as thread:
         for shot, batches in groupby(loaded, key=lambda batch: batch.frames[0][0]):
             class_target = maps.classifier.classes.index(shot.tag) if target == "tag" else target
-            parts, faults, mixed = _computed(maps, batches, class_target, on_frames)
+            try:
+                parts, faults, mixed = _computed(maps, batches, class_target, on_frames)
+            except MapError as error:
+                raise MapError(f"shot {shot.id}: {error.message}", error.offenders) from error
             if faults:
                 counts += Counts(faults=faults)
                 continue
@@ -113,6 +123,9 @@ def _computed(
             with torch.inference_mode():
                 parts.append(maps(as_images(batch.rgb, device), target))
         on_frames(len(batch.frames))
+    shapes = {tuple(cams.maps.shape[-2:]) for cams, _ in parts}
+    if len(shapes) > 1:
+        raise MapError(f"got maps of the sizes {sorted(shapes)}; expected one size for all frames.")
     return parts, faults, len(sizes) > 1
 
 
@@ -120,7 +133,10 @@ def _finish(
     shot_id: str, parts: Sequence[Part], mixed: bool, write: Callable[[str, ShotCams], None]
 ) -> Counts:
     cams = _joined(parts)
-    write(shot_id, cams)
+    try:
+        write(shot_id, cams)
+    except FrameError as error:
+        return Counts(faults=error.offenders)
     return Counts(len(cams.cams), int(cams.flat.sum()), int(mixed))
 
 
@@ -179,25 +195,36 @@ class Builder:
         self, shots: Sequence[Shot], writer: CamWriter, workers: int, on_frames: Callable[[int], object]
     ) -> Counts:
         """Store the maps of shots; see `store_cams`."""
-        files = {shot.id: self.source.files(shot) for shot in shots}
+        # The stamp from before the frames are decoded, so that files replaced meanwhile are noticed.
+        files: dict[str, tuple[tuple[Path, ...], str]] = {}
+
+        def stamp(batch: Sequence[ShotFrame]) -> None:
+            shot, t = batch[0]
+            if t == 0:
+                paths = self.source.files(shot)
+                files[shot.id] = paths, stamp_of(paths)
+
         return store_cams(
             self.map_source.maps,
             shots,
             self.source,
-            lambda shot_id, cams: writer.write(shot_id, cams, files[shot_id]),
+            lambda shot_id, cams: writer.write(shot_id, cams, *files.pop(shot_id)),
             target=self.config.target,
             image_size=self.map_source.image_size,
             batch_size=self.config.batch_size,
             workers=workers,
             on_frames=on_frames,
+            on_request=stamp,
         )
 
 
 def _plan(config: BuildConfig, manifest: Manifest, map_source: MapSource) -> CachePlan:
     classifier, side = map_source.maps.classifier, map_source.image_size
     device, how = classifier.mean.device, classifier.preprocessing.interpolation
+    # Not one colour, of which a map function of the user's own may have nothing to say.
+    trial = torch.linspace(0, 1, 3 * side**2, device=device).reshape(1, 3, side, side)
     with torch.inference_mode():
-        height, width = map_source.maps(torch.zeros(1, 3, side, side, device=device), 0)[0].maps.shape[-2:]
+        height, width = map_source.maps(trial, 0)[0].maps.shape[-2:]
     settings = {
         "algorithm": CAM_ALGORITHM,
         **map_source.settings,

@@ -15,7 +15,7 @@ from tcam_cache.config import BuildConfig
 from tcam_cache.devices import worker_count
 from tcam_cache.errors import ConfigError
 from tcam_cache.extras import optional
-from tcam_cache.processes import affordable, worker_errors
+from tcam_cache.processes import affordable, from_here, worker_errors
 from tcam_cache.records import Shot
 
 # Several tasks per process to balance the load; short tasks so that the progress bar moves.
@@ -36,15 +36,17 @@ def build_in_jobs(
         ExtraError: dask is not installed.
         WorkerError: a process was killed.
     """
-    counts = Counts()
+    # Processes keep what they have opened, also when the caller has moved to another folder since.
+    counts, config = Counts(), config.absolute()
     with _processes(config) as jobs:
         if config.threads is None and config.backend == "loky":
             config = replace(config, threads=max(1, (os.cpu_count() or 1) // jobs))
         limit = min(LARGEST_TASK, sum(map(len, shots)) // (TASKS_A_JOB * jobs) + 1)
-        task = joblib.delayed(_build_share)
+        # The machines of a cluster need not have this folder.
+        task = joblib.delayed(from_here(_build_share) if config.backend == "loky" else _build_share)
         tasks = (task(config, plan.fingerprint, share, jobs) for share in _shares(shots, limit))
         with worker_errors():
-            # joblib: declared to return None, too, which nothing of it does.
+            # joblib's annotation includes None, which this mode does not return.
             results: Iterable[tuple[int, Counts]] = joblib.Parallel(  # pyright: ignore[reportAssignmentType]
                 n_jobs=jobs, return_as="generator_unordered"
             )(tasks)

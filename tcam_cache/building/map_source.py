@@ -1,4 +1,4 @@
-"""The sources of maps for a cache: CAMs of a classifier, or foreground maps of a trained run."""
+"""The sources of maps for a cache: CAMs of a classifier, foreground maps of a run, or your own maps."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,17 @@ from typing import Any, Protocol, cast
 import torch
 from torch.nn.functional import interpolate
 
-from tcam_cache.cams import AUTO, CamExtractor, Cams, ScaledCams, find_layers, normalise, sides_of
+from tcam_cache.building.plugins import open_plugin
+from tcam_cache.cams import (
+    AUTO,
+    CamExtractor,
+    Cams,
+    ScaledCams,
+    find_layers,
+    normalise,
+    require_cells,
+    sides_of,
+)
 from tcam_cache.config import BuildConfig
 from tcam_cache.config.build import parse_scales
 from tcam_cache.devices import find_device, to_device
@@ -111,20 +121,24 @@ class MapSource:
 
 
 def open_map_source(config: BuildConfig) -> MapSource:
-    """Open the source of maps that `--classifier` or `--run` names.
+    """Open the source of maps that `--classifier`, `--run` or `--maps` names.
 
     Raises:
         ConfigError: an unknown layer, a method that is not defined at a layer, and so on.
+        ExtraError: the package of `--maps` is not installed.
+        MapError: the class that `--maps` names cannot be made.
         RunError: there is no run, or none with a finished epoch.
         WeightsError: the classifier file is missing or damaged.
     """
-    return _classifier_source(config) if config.run is None else _run_source(config)
+    if config.run is not None:
+        return _run_source(config)
+    return _classifier_source(config) if config.maps is None else _plugin_source(config, config.maps)
 
 
 def _classifier_source(config: BuildConfig) -> MapSource:
     file = read_classifier_file(cast(Path, config.classifier))  # given where no run is
     classifier = file.classifier("best_localization")
-    names = [name.strip() for name in config.layers.split(",")]
+    names = _layer_names(config)
     layers = find_layers(classifier, names)
     own = "geometric" if AUTO in names else "max"
     fuse = own if config.fuse == "auto" else config.fuse
@@ -139,11 +153,12 @@ def _classifier_source(config: BuildConfig) -> MapSource:
     averaged = sides != (size,) or config.flip
     if averaged:
         base = min(sides, key=lambda side: abs(side - size))
+        require_cells(extractor, sides, size)
         maps: MapNetwork = ScaledCams(extractor, sides, config.flip, base)
-        _say_the_cost(sides, config.flip, size)
+        _log_cost(sides, config.flip, size)
     else:
         maps = extractor
-    # Caches of before know no other way to fuse than the maximum.
+    # Absent for the maximum: caches of earlier versions keep their fingerprints.
     fused = {"fuse": fuse} if len(layers) > 1 and fuse != "max" else {}
     settings = {
         "method": config.method,
@@ -157,7 +172,25 @@ def _classifier_source(config: BuildConfig) -> MapSource:
     return MapSource(maps, file, max(sides), settings, numerics)
 
 
-def _say_the_cost(sides: Sequence[int], flip: bool, size: int) -> None:
+def _plugin_source(config: BuildConfig, name: str) -> MapSource:
+    file = read_classifier_file(cast(Path, config.classifier))  # as above
+    classifier = to_device(file.classifier("best_localization"), find_device(config.device))
+    plugin = open_plugin(name, classifier, _layer_names(config))
+    settings = {
+        "method": name,
+        **plugin.settings,
+        "target": config.target,
+        "classifier": _described(file, "best_localization"),
+    }
+    size = config.image_size or file.frames().size
+    return MapSource(plugin, file, size, settings, {"amp": "none", "compile": False})
+
+
+def _layer_names(config: BuildConfig) -> list[str]:
+    return [name.strip() for name in config.layers.split(",")]
+
+
+def _log_cost(sides: Sequence[int], flip: bool, size: int) -> None:
     pixels = sum(side**2 for side in sides) * (2 if flip else 1) / size**2
     logger.info(
         "frames of %s pixels%s: %.1f times the work of %d pixels alone",
@@ -188,6 +221,6 @@ def _described(file: ClassifierFile, checkpoint: str) -> dict[str, Any]:
         "dilated": file.dilated,
         "classes": list(file.classes),
         "weights": file.hashes()[checkpoint],
-        # Caches of before know no other preprocessing than ImageNet's.
+        # Absent for ImageNet's: caches of earlier versions keep their fingerprints.
         **({"preprocessing": dict(file.preprocessing)} if file.preprocessing else {}),
     }

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -42,6 +43,18 @@ class ShotIndex:
     def digest(self) -> str:
         """SHA-256 of every entry."""
         return sha256_of(asdict(self))
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether there are shots, with ids of their own, tags, frames, and ascending rows."""
+        columns = (self.ids, self.tags, self.videos, self.splits, self.starts, self.lengths)
+        return (
+            len({len(column) for column in columns}) == 1
+            and len(self) == len(self.positions) > 0
+            and all(self.tags)
+            and min(self.lengths) > 0 <= self.starts[0]
+            and all(before <= after for before, after in pairwise(self.starts))
+        )
 
     @cached_property
     def positions(self) -> dict[str, int]:
@@ -107,6 +120,18 @@ class Commit:
     stamp: str | None = None
     content: str | None = None
 
+    def is_of(self, fingerprint: str, shot: str, frames: int) -> bool:
+        """Return whether a record that was read belongs to a shot of a cache, and holds what is written."""
+        return (
+            (self.fingerprint, self.shot) == (fingerprint, shot)
+            and isinstance(self.sha256, str)
+            and isinstance(self.stamp, str | None)
+            and isinstance(self.content, str | None)
+            and type(self.frames) is type(self.flat) is int
+            and self.frames == frames
+            and 0 <= self.flat <= frames
+        )
+
 
 def content_digest(maps: np.ndarray, stats: np.ndarray) -> str:
     """Return the SHA-256 of a shot's numbers: (T, h, w) float16 maps, then (T, k) float32 statistics."""
@@ -118,21 +143,21 @@ def content_digest(maps: np.ndarray, stats: np.ndarray) -> str:
 class CommitLog:
     """The commit records of one cache. Each record is read once and kept in memory."""
 
-    def __init__(self, objects: Objects, fingerprint: str, ids: Sequence[str]) -> None:
+    def __init__(self, objects: Objects, fingerprint: str, index: ShotIndex) -> None:
         self._objects = objects
         self._fingerprint = fingerprint
-        self._ids = ids
+        self._index = index
         self._seen: dict[int, Commit] = {}
 
     def get(self, position: int) -> Commit | None:
-        """Return the record of a shot, or None if there is none or it belongs to another cache."""
+        """Return the record of a shot, or None if there is none, or none that this cache's writers wrote."""
         if position not in self._seen:
             self._keep(position, self._objects.get(self.name(position)))
         return self._seen.get(position)
 
     def all(self) -> dict[int, Commit]:
         """Return every record of this cache by its shot's position, in order."""
-        files = {f"{position:06d}.json": position for position in range(len(self._ids))}
+        files = {f"{position:06d}.json": position for position in range(len(self._index))}
         listed = [files[file] for file in self._objects.present(FOLDER, files)]
         unread = {self.name(position): position for position in listed if position not in self._seen}
         for name, data in self._objects.get_all(unread).items():
@@ -150,23 +175,23 @@ class CommitLog:
         return f"{FOLDER}/{position:06d}.json"
 
     def _keep(self, position: int, data: bytes | None) -> None:
-        commit = self._parse(data)
-        if commit and (commit.fingerprint, commit.shot) == (self._fingerprint, self._ids[position]):
+        commit, index = self._parse(data), self._index
+        if commit and commit.is_of(self._fingerprint, index.ids[position], index.lengths[position]):
             self._seen[position] = commit
 
     @staticmethod
     def _parse(data: bytes | None) -> Commit | None:
         try:
             return Commit(**json.loads(data)) if data is not None else None
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return None
 
 
 class WritableCommitLog(CommitLog):
     """The commit records of a cache that is written."""
 
-    def __init__(self, objects: WritableObjects, fingerprint: str, ids: Sequence[str]) -> None:
-        super().__init__(objects, fingerprint, ids)
+    def __init__(self, objects: WritableObjects, fingerprint: str, index: ShotIndex) -> None:
+        super().__init__(objects, fingerprint, index)
         self._writable = objects
 
     def put(self, position: int, commit: Commit) -> None:

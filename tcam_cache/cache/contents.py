@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 
 from tcam_cache.cache.commits import Commit, CommitLog, ShotIndex, content_digest
-from tcam_cache.cache.format import ARRAYS, NAME, STATS, CachePlan, Marker
+from tcam_cache.cache.format import ARRAYS, CAM, DTYPES, NAME, STATS, CachePlan, Marker
 from tcam_cache.cache.frames import FrameFolder
 from tcam_cache.cache.storage.arrays import Arrays, Columns
 from tcam_cache.cache.storage.hdf5 import H5Arrays, H5Objects
@@ -46,13 +46,13 @@ class Contents:
 
     @cached_property
     def index(self) -> ShotIndex:
-        """The index of the shots, checked against the marker's digest.
+        """The index of the shots, checked for consistency and against the marker's digest.
 
         Raises:
             CacheError: it is damaged.
         """
         index = self.arrays.index(self.marker.classes)
-        if index.digest != self.marker.index:
+        if index.digest != self.marker.index or not index.is_consistent:
             raise CacheError(
                 f"the index of shots in {self.objects.where(ARRAYS)} is not the one that {NAME} names: "
                 f"it is damaged. To mend that, {self.repair_hint}."
@@ -67,7 +67,7 @@ class Contents:
     @cached_property
     def log(self) -> CommitLog:
         """The commit records."""
-        return CommitLog(self.objects, self.marker.fingerprint, self.index.ids)
+        return CommitLog(self.objects, self.marker.fingerprint, self.index)
 
     @cached_property
     def frames(self) -> FrameFolder:
@@ -82,14 +82,35 @@ class Contents:
         shots = (Shot(*names, folder="", frames=("",) * length) for *names, length in columns)
         return CachePlan(marker.classes, tuple(shots), marker.map_size, marker.settings, marker.recorded)
 
+    def column(self, name: str, rows: slice) -> np.ndarray:
+        """Return rows of the maps (m, h, w) float16 or of the statistics (m, k) float32.
+
+        Raises:
+            CacheError: a chunk is damaged, or the array's shape or type contradicts cache.json or the index.
+        """
+        values, dtype = self.arrays.column(name, rows), DTYPES[name]
+        shape = (rows.stop - rows.start, *self.marker.row_shapes[name])
+        if values.shape != shape or values.dtype != dtype:
+            raise CacheError(
+                f"rows {rows.start} to {rows.stop} of {self.objects.where(f'{ARRAYS}/{name}')} are of shape "
+                f"{values.shape}, {values.dtype}; {NAME} and the index of shots expect {shape}, {dtype}. "
+                "The cache is damaged: run `tcam-cache verify`."
+            )
+        return values
+
+    def read(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Return maps and statistics of rows, see `column`; NaN where a chunk is missing."""
+        return self.column(CAM, rows), self.column(STATS, rows)
+
     def stats(self, positions: Iterable[int]) -> np.ndarray:
         """Return the (N, k) float32 statistics of all frames of finished shots, shot after shot.
 
         Raises:
             CacheError: a chunk is missing or damaged.
         """
-        every = self.arrays.column(STATS)
-        kept = [self.sound(self.index.ids[at], every[self.index.rows(at)]) for at in positions]
+        rows = {at: self.index.rows(at) for at in positions}
+        every = self.column(STATS, slice(0, max((span.stop for span in rows.values()), default=0)))
+        kept = [self.sound(self.index.ids[at], every[span]) for at, span in rows.items()]
         return np.concatenate([every[:0], *kept])
 
     def attachment(self, name: str) -> bytes:
@@ -164,7 +185,7 @@ def iter_verified_shots(
     index, limit = contents.index, BATCH_BYTES // (2 * np.prod(contents.marker.map_size, dtype=int)) + 1
     for batch in _batches(index, list(commits), limit):
         first, last = index.rows(batch[0]).start, index.rows(batch[-1]).stop
-        maps, stats = contents.arrays.read(slice(first, last))
+        maps, stats = contents.read(slice(first, last))
         for position in batch:
             rows = slice(index.starts[position] - first, index.rows(position).stop - first)
             if content_digest(maps[rows], stats[rows]) != commits[position].sha256:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from typing import Any, Self
@@ -19,8 +19,11 @@ from tcam_cache.provenance import sha256_of
 from tcam_cache.records import Shot
 
 FORMAT_VERSION = 1
+# Upper bound of a map's sides; larger ones in cache.json are damage.
+LARGEST_SIDE = 65536
 ARRAYS = "cams.zarr"
 CAM, STATS = "cam", "frame_stats"
+DTYPES = {CAM: "float16", STATS: "float32"}
 STAT_COLUMNS = ("raw_min", "raw_max", "flat")
 CHUNK_BYTES = 256 * 1024
 ALIGNMENT = 128
@@ -74,7 +77,7 @@ class CachePlan:
     @property
     def scored(self) -> tuple[str, ...]:
         """The classes that have logits: all, or none if the settings say that the maps need no classifier."""
-        return self.classes if self.settings.get("logits", True) else ()
+        return _scored(self.classes, self.settings)
 
     @property
     def index(self) -> ShotIndex:
@@ -88,6 +91,10 @@ class CachePlan:
             starts=(0, *accumulate(map(_aligned, lengths[:-1]))),
             lengths=tuple(lengths),
         )
+
+
+def _scored(classes: tuple[str, ...], settings: Mapping[str, Any]) -> tuple[str, ...]:
+    return classes if settings.get("logits", True) else ()
 
 
 def chunk_frames(map_size: tuple[int, int]) -> int:
@@ -123,10 +130,10 @@ def empty_group(plan: CachePlan, memory: dict[str, Any] | None = None) -> zarr.G
     }
     group = zarr.create_group(MemoryStore(memory), zarr_format=3, attributes={"tcam_cache": marked})
     index = plan.index
-    frames, (height, width) = index.starts[-1] + _aligned(index.lengths[-1]), plan.map_size
+    rows, (height, width) = index.starts[-1] + _aligned(index.lengths[-1]), plan.map_size
     columns = (*STAT_COLUMNS, *(f"logit:{name}" for name in plan.scored))
-    _declare(group, CAM, (frames, height, width), ("frame", "y", "x"), chunk_frames(plan.map_size), "float16")
-    _declare(group, STATS, (frames, len(columns)), ("frame", "stat"), ALIGNMENT, "float32")
+    _declare(group, CAM, (rows, height, width), ("frame", "y", "x"), chunk_frames(plan.map_size))
+    _declare(group, STATS, (rows, len(columns)), ("frame", "stat"), ALIGNMENT)
     _fill(group, "shot_start", "shot", np.array(index.starts, "int64"))
     _fill(group, "row_size", "shot", np.array(index.lengths, "int64"))
     _fill(group, "label", "shot", np.array([plan.classes.index(tag) for tag in index.tags], "int16"))
@@ -143,14 +150,12 @@ def _aligned(length: int) -> int:
     return -(-length // ALIGNMENT) * ALIGNMENT
 
 
-def _declare(
-    group: zarr.Group, name: str, shape: tuple[int, ...], dims: tuple[str, ...], rows: int, dtype: str
-) -> None:
+def _declare(group: zarr.Group, name: str, shape: tuple[int, ...], dims: tuple[str, ...], rows: int) -> None:
     group.create_array(
         name,
         shape=shape,
         chunks=(rows, *shape[1:]),
-        dtype=dtype,
+        dtype=DTYPES[name],
         fill_value=float("nan"),
         compressors=_CODEC,
         chunk_key_encoding=_DOTTED,
@@ -221,16 +226,17 @@ class Marker:
         """Return the marker of a cache, or None where there is none.
 
         Raises:
-            CacheError: it is damaged, from another program, or of an unknown format version.
+            CacheError: it is damaged, from another program, of an unknown format version, or leads out of
+                the cache.
         """
         data = objects.get(NAME)
         if data is None:
             return None
         where = objects.where(NAME)
         try:
-            values = json.loads(data)
+            values = dict(json.loads(data))
             form, version = values.pop("format"), values.pop("format_version")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise _damaged(objects) from error
         if form != FORMAT:
             raise CacheError(f"{where} is of format {form!r}, not {FORMAT!r}. Choose another folder.")
@@ -239,19 +245,21 @@ class Marker:
                 f"{where} has format version {version}; this version of tcam_cache reads version "
                 f"{FORMAT_VERSION}. Use a tcam_cache that knows version {version}, or build the cache again."
             )
-        try:
-            values |= {name: tuple(values[name]) for name in ("classes", "map_size")}
-            marker = cls(**values)
-            wrong = [repr(name) for name in marker.attachments if not is_attachment_name(name)]
-        except (KeyError, TypeError) as error:
-            raise _damaged(objects) from error
-        if wrong:
+        if faults := _marker_faults(values):
+            raise _damaged(objects, faults)
+        marker = cls(**values | {name: tuple(values[name]) for name in ("classes", "map_size")})
+        if wrong := [repr(name) for name in marker.attachments if not is_attachment_name(name)]:
             raise CacheError(
                 f"{where} names {len(wrong)} attachment(s) that are no plain file names: they could lead "
                 "out of the cache. Do not use this cache, or have it exported again.",
                 wrong,
             )
         return marker
+
+    @property
+    def row_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of one frame's row in the maps and in the statistics."""
+        return {CAM: self.map_size, STATS: (len(STAT_COLUMNS) + len(_scored(self.classes, self.settings)),)}
 
     def to_bytes(self) -> bytes:
         """Return the content of cache.json."""
@@ -273,8 +281,33 @@ def is_attachment_name(name: str) -> bool:
     return plain and not any(letter in "/\\:" or letter < " " for letter in name)
 
 
-def _damaged(objects: Objects) -> CacheError:
+def _marker_faults(values: Mapping[str, Any]) -> list[str]:
+    """List the fields of cache.json that are missing, unknown, or hold something else than is written."""
+    kinds = {
+        "fingerprint": str, "classes": list, "map_size": list, "settings": dict, "recorded": dict,
+        "attachments": dict, "index": str,
+    }  # fmt: skip
+    faults = [f"{name}: unknown" for name in values if name not in kinds]
+    faults += [
+        f"{name}: got {values.get(name)!r:.40}, expected {kind.__name__}"
+        for name, kind in kinds.items()
+        if not isinstance(values.get(name), kind)
+    ]
+    if faults:
+        return faults
+    classes, size, digests = (values[name] for name in ("classes", "map_size", "attachments"))
+    if not all(isinstance(name, str) for name in classes) or len(set(classes)) < len(classes):
+        faults.append(f"classes: got {classes!r:.40}, expected different texts")
+    if len(size) != 2 or not all(type(side) is int and 0 < side <= LARGEST_SIDE for side in size):
+        faults.append(f"map_size: got {size!r:.40}, expected two whole numbers from 1 to {LARGEST_SIDE}")
+    if not all(isinstance(digest, str) for digest in digests.values()):
+        faults.append(f"attachments: got {digests!r:.40}, expected texts")
+    return faults
+
+
+def _damaged(objects: Objects, faults: Sequence[str] = ()) -> CacheError:
     return CacheError(
         f"{objects.where(NAME)} is damaged: it is not the JSON of a CAM cache. "
-        f"To mend that, {objects.repair_hint(NAME)}."
+        f"To mend that, {objects.repair_hint(NAME)}.",
+        faults,
     )

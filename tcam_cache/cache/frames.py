@@ -25,6 +25,8 @@ MAGIC = b"TCAMFRM1"
 HEADER_DIGEST = "header_sha256"
 # Upper bounds in bytes: of a header without its lists, and of its entries for one frame.
 LARGEST_HEADER, LARGEST_ENTRY = 65536, 128
+# No JPEG is larger: a damaged length must not lead to a huge allocation.
+LARGEST_IMAGE = 2**30
 HEADER_KEYS = {"fingerprint", "shot", "side", "sizes", "lengths", "sha256"}
 # No chroma subsampling: crops of 224 pixels use every pixel.
 JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
@@ -95,8 +97,10 @@ class FrameFolder:
         data = self._objects.get_range(self.name(shot_id), start, stop) if header else None
         try:
             with Image.open(io.BytesIO(data or b"")) as image:
+                if header is None or (image.mode, *image.size) != ("RGB", header.side, header.side):
+                    raise ValueError(f"got an image {image.mode} {image.size}")
                 return Frame(np.array(image), width, height)
-        except (OSError, SyntaxError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise CacheError(
                 f"{self._objects.where(self.name(shot_id))} is damaged at frame {t}. Delete it and run "
                 "`tcam-cache build --frames` again."
@@ -177,13 +181,19 @@ def _parsed(data: bytes, first: int) -> tuple[str, str, _Header] | None:
         if digest not in (None, sha256_of(values)) or set(values) != HEADER_KEYS:
             return None
         lengths, sizes = np.array(values["lengths"], np.int64), np.array(values["sizes"], np.int32)
-        if lengths.ndim != 1 or sizes.shape != (len(lengths), 2) or (lengths < 0).any() or (sizes < 1).any():
+        if lengths.ndim != 1 or sizes.shape != (len(lengths), 2) or (sizes < 1).any():
+            return None
+        if (lengths < 0).any() or (lengths > LARGEST_IMAGE).any() or not _is_side(values["side"]):
             return None
         starts = first + np.concatenate([[0], lengths.cumsum()])
-        header = _Header(int(values["side"]), sizes, starts, values["sha256"])
+        header = _Header(values["side"], sizes, starts, values["sha256"])
         return values["fingerprint"], values["shot"], header
-    except (ValueError, TypeError, KeyError, OverflowError, AttributeError):
+    except (ValueError, TypeError, KeyError, OverflowError, AttributeError, RecursionError):
         return None
+
+
+def _is_side(value: Any) -> bool:
+    return type(value) is int and value > 0
 
 
 class StoredFrames:

@@ -185,7 +185,7 @@ class CamCache:
             CacheError: the shot is unknown, not finished or damaged.
         """
         position = self._contents.finished(shot_id)
-        values = self._contents.arrays.column(STATS, self._contents.index.rows(position))
+        values = self._contents.column(STATS, self._contents.index.rows(position))
         raw_min, raw_max, flat, *_ = self._contents.sound(shot_id, values).T
         return ShotStats(raw_min, raw_max, flat > 0, values[:, len(STAT_COLUMNS) :])
 
@@ -264,14 +264,15 @@ class CamCache:
         return verify(self._contents)
 
     def source_changes(self, source: FrameSource, shots: Sequence[Shot]) -> SourceChanges:
-        """Compare the source files of finished shots with those that they were built from.
+        """Compare every byte of the source files of finished shots with those that they were built from.
 
         Args:
             source: tells which files a shot's frames are read from.
             shots: of the manifest that the cache was built from.
         """
         index = self._contents.index
-        return source_changes(self._contents.log, [(index.position(shot.id), shot) for shot in shots], source)
+        pairs = [(index.position(shot.id), shot) for shot in shots]
+        return source_changes(self._contents.log, pairs, source, every_byte=True)
 
     def pack(self) -> PackedCams:
         """Return the finished CAMs as one memory-mapped file, written now if there is none yet.
@@ -332,5 +333,5 @@ class CamCache:
     def _maps(self, shot_id: str, frames: range) -> np.ndarray:
         position = self._contents.finished(shot_id)
         start = self._contents.index.starts[position]
-        maps = self._contents.arrays.column(CAM, slice(start + frames.start, start + frames.stop))
+        maps = self._contents.column(CAM, slice(start + frames.start, start + frames.stop))
         return self._contents.sound(shot_id, maps).astype(np.float32)

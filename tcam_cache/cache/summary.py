@@ -187,7 +187,7 @@ def _sample(contents: Contents, positions: Sequence[int], seed: Sequence[int]) -
     index, (height, width) = contents.index, contents.marker.map_size
     maps, room = [np.zeros((0, height, width), np.float16)], SAMPLE_BYTES
     for at in np.random.default_rng(seed).permutation(np.array(positions, int)).tolist():
-        values = contents.arrays.column(CAM, index.rows(at))
+        values = contents.column(CAM, index.rows(at))
         maps.append(contents.sound(index.ids[at], values))
         room -= values.nbytes
         if room <= 0:

@@ -104,13 +104,13 @@ def _shot_problems(contents: Contents, position: int, commit: Commit) -> list[st
     record = CommitLog.name(position)
     repair_hint = contents.objects.repair_hint(record)
     try:
-        maps, stats = contents.arrays.read(contents.index.rows(position))
+        maps, stats = contents.read(contents.index.rows(position))
     except CacheError as error:
-        return [f"{commit.shot}: a chunk cannot be decoded ({error.__cause__}); {repair_hint}"]
+        return [f"{commit.shot}: cannot be read ({error.__cause__ or error.message}); {repair_hint}"]
     if np.isnan(maps).any() or np.isnan(stats).any():
         return [f"{commit.shot}: a chunk is missing; {repair_hint}"]
     if content_digest(maps, stats) != commit.sha256:
-        return [f"{commit.shot}: its numbers are not those that {record} vouches for; {repair_hint}"]
+        return [f"{commit.shot}: its numbers do not match the digest in {record}; {repair_hint}"]
     return []
 
 
@@ -120,7 +120,7 @@ def _pack_problems(contents: Contents, packed: PackedCams) -> list[str]:
         return [f"{packed.path}: is cut short; {repair_hint}"]
     for shot_id in packed.index.ids:
         rows = contents.index.rows(contents.index.position(shot_id))
-        maps, _ = contents.arrays.read(rows)
+        maps, _ = contents.read(rows)
         if not np.array_equal(maps.astype(np.float32), packed.cams(shot_id)):
             return [f"{packed.path}: differs from the cache at shot {shot_id}; {repair_hint}"]
     return []

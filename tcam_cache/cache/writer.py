@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 
 from tcam_cache.cache.commits import Commit, CommitLog, WritableCommitLog, content_digest
+from tcam_cache.cache.contents import Contents
 from tcam_cache.cache.format import ARRAYS, CachePlan, Marker, empty_arrays, is_attachment_name
 from tcam_cache.cache.format import NAME as MARKER
 from tcam_cache.cache.frames import FOLDER as FRAMES
@@ -19,7 +20,7 @@ from tcam_cache.cache.source_files import content_of, source_changes, stamp_of
 from tcam_cache.cache.storage.arrays import Arrays
 from tcam_cache.cache.storage.objects import WritableObjects
 from tcam_cache.cache.storage.places import writable_objects_at
-from tcam_cache.errors import CacheError, ConfigError
+from tcam_cache.errors import CacheError, ConfigError, FrameError
 from tcam_cache.files import Place
 from tcam_cache.provenance import differences
 from tcam_cache.records import FrameSource, Shot, ShotCams
@@ -52,7 +53,7 @@ class CamWriter:
         self._objects = objects
         self._index = plan.index
         self._arrays = Arrays(objects, read_only=False)
-        self._log = WritableCommitLog(objects, plan.fingerprint, self._index.ids)
+        self._log = WritableCommitLog(objects, plan.fingerprint, self._index)
         self._frames = WritableFrameFolder(objects, plan.fingerprint, self._index)
 
     @classmethod
@@ -166,16 +167,20 @@ class CamWriter:
             raise CacheError(f"got {len(frames.images)} frames of shot {shot_id!r}; expected {length}.")
         self._frames.put(shot_id, frames)
 
-    def write(self, shot_id: str, cams: ShotCams, files: Sequence[Path] = ()) -> None:
+    def write(
+        self, shot_id: str, cams: ShotCams, files: Sequence[Path] = (), stamp: str | None = None
+    ) -> None:
         """Write one shot and commit it; a committed shot is left as it is.
 
         Args:
             shot_id: the shot's id.
             cams: the maps and logits of its frames.
             files: the source files of its frames; the commit record keeps their digest to detect changes.
+            stamp: of the files, by `stamp_of`, from before the frames were read; by default it is taken now.
 
         Raises:
             CacheError: the shot is not in the plan, or an array has the wrong shape, dtype or range.
+            FrameError: files have changed since the stamp was taken.
             StorageError: a write fails; all committed shots stay valid.
         """
         position = self._index.position(shot_id)
@@ -183,6 +188,13 @@ class CamWriter:
         if faults:
             raise CacheError(
                 f"the CAMs of shot {shot_id!r} cannot be stored. Correct what made them.", faults
+            )
+        stamp = stamp_of(files) if stamp is None else stamp
+        content = content_of(files)
+        if stamp_of(files) != stamp:
+            raise FrameError(
+                "source files have changed while they were read. Run the same build again.",
+                [f"{shot_id}: its files have changed while they were read; run the same build again"],
             )
         maps, flat = np.asarray(cams.cams), np.asarray(cams.flat)
         stats = np.column_stack([cams.raw_min, cams.raw_max, flat, cams.logits]).astype(np.float32)
@@ -192,8 +204,8 @@ class CamWriter:
             frames=len(maps),
             flat=int(flat.sum()),
             sha256=content_digest(maps, stats),
-            stamp=stamp_of(files) if files else None,
-            content=content_of(files) if files else None,
+            stamp=stamp if files else None,
+            content=content if files else None,
         )
         with self._objects.exclusive(self._log.name(position)):
             if self._log.get(position):
@@ -222,7 +234,7 @@ def _require_own_folder(objects: WritableObjects, plan: CachePlan) -> None:
         is_cache = "tcam_cache" in json.loads(objects.get(f"{ARRAYS}/zarr.json") or b"{}")["attributes"]
     except (ValueError, KeyError, TypeError):
         is_cache = False
-    if not is_cache and not CommitLog(objects, plan.fingerprint, plan.index.ids).all():
+    if not is_cache and not CommitLog(objects, plan.fingerprint, plan.index).all():
         raise CacheError(
             f"{objects.where()} holds something else than a CAM cache; nothing was changed. "
             "Choose another folder.",
@@ -238,7 +250,7 @@ def _require_same_settings(objects: WritableObjects, plan: CachePlan, marker: Ma
         {"classes": stored.classes, "map_size": stored.map_size},
     )
     if planned.index != stored.index:
-        differing += plan.index.differences(Arrays(objects).index(stored.classes))
+        differing += plan.index.differences(Contents(objects, stored, Arrays(objects)).index)
     if differing or planned.fingerprint != stored.fingerprint:
         raise CacheError(
             f"{objects.where()} holds a cache made with other settings; nothing was changed. "

@@ -3,7 +3,7 @@
 from tcam_cache.cams.extractor import CamExtractor
 from tcam_cache.cams.fusion import Cams, normalise
 from tcam_cache.cams.layers import AUTO, find_layers
-from tcam_cache.cams.scales import ScaledCams, sides_of
+from tcam_cache.cams.scales import ScaledCams, require_cells, sides_of
 
 __all__ = [
     "AUTO",
@@ -12,5 +12,6 @@ __all__ = [
     "ScaledCams",
     "find_layers",
     "normalise",
+    "require_cells",
     "sides_of",
 ]

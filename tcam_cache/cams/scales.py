@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import torch
 from torch.nn import functional
@@ -13,7 +14,7 @@ from tcam_cache.models import Classifier
 
 # Every output stride divides it, so that no scale cuts off a part of a frame.
 STEP = 32
-LEAST_CELLS = 4
+LEAST_CELLS, LARGEST_TRIED = 4, 512
 _ANTIALIASED = ("bilinear", "bicubic")
 
 
@@ -35,6 +36,38 @@ def sides_of(scales: Sequence[float], image_size: int) -> tuple[int, ...]:
             f"expected different ones. Sides are multiples of {STEP}: take scales further apart."
         )
     return tuple(sides)
+
+
+def require_cells(extractor: CamExtractor, sides: Sequence[int], image_size: int) -> None:
+    """Make sure that maps of the smallest frames have at least 4 x 4 cells, so that they can be averaged.
+
+    Args:
+        extractor: makes the maps.
+        sides: of frames in pixels, smallest first.
+        image_size: the side that scales are relative to.
+
+    Raises:
+        ConfigError: they have fewer; the least scale that works is named.
+    """
+
+    def cells(side: int) -> tuple[int, int]:
+        with torch.inference_mode():
+            images = torch.zeros(1, 3, side, side, device=extractor.classifier.mean.device)
+            height, width = extractor(images, 0)[0].maps.shape[-2:]
+        return height, width
+
+    found = cells(sides[0])
+    if min(found) >= LEAST_CELLS:
+        return
+    least = next(
+        (side for side in range(sides[0], LARGEST_TRIED, STEP) if min(cells(side)) >= LEAST_CELLS), None
+    )
+    works = f" Scales of {ceil(100 * least / image_size) / 100:g} or more work." if least else ""
+    raise ConfigError(
+        f"frames of {sides[0]} pixels make maps of {found[0]} x {found[1]} cells, too few to be averaged "
+        f"with others; expected {LEAST_CELLS} x {LEAST_CELLS} or more.{works} Leave the smallest scale out, "
+        "or take a larger --image-size or a smaller output stride."
+    )
 
 
 @dataclass(frozen=True)
@@ -74,9 +107,6 @@ class ScaledCams:
         Args:
             images: (B, 3, S, S) RGB in [0, 1], S the largest of `sides`.
             targets: as `CamExtractor` takes them; flat maps count as zeros in the mean.
-
-        Raises:
-            ConfigError: a map of one of the sizes is smaller than 4 x 4 cells.
         """
         maps = []
         # The base comes first: the class that it predicts is that of every size.
@@ -89,7 +119,6 @@ class ScaledCams:
                     targets = (
                         found.argmax(1) if isinstance(targets, str) and targets == PREDICTION else targets
                     )
-                self._require_cells(cams.maps, side)
                 maps.append(cams.maps.flip(-1) if mirrored else cams.maps)
         finest = max((one.shape[-2:] for one in maps), key=lambda shape: shape[0] * shape[1])
         return normalise(torch.stack([resized(one, finest) for one in maps]).mean(0)), logits
@@ -105,12 +134,3 @@ class ScaledCams:
                 images, (side, side), mode=mode, align_corners=False, antialias=True
             )
             return small.clamp(0, 1)
-
-    def _require_cells(self, maps: torch.Tensor, side: int) -> None:
-        height, width = maps.shape[-2:]
-        if min(height, width) < LEAST_CELLS:
-            raise ConfigError(
-                f"frames of {side} pixels make maps of {height} x {width} cells, too few to be averaged "
-                f"with others; expected {LEAST_CELLS} x {LEAST_CELLS} or more. Leave the smallest scale out, "
-                "or take a larger --image-size or a smaller output stride."
-            )

@@ -2,7 +2,7 @@
 
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, dataclass_transform
 
@@ -54,6 +54,11 @@ def setting(
     return field(default=default, metadata=facts)
 
 
+def root_setting() -> Any:
+    """Declare where the data set of a manifest or a cache lies, for when it was moved."""
+    return setting(default=None, help="where the data set lies now, if not where the manifest says")
+
+
 PRESET_NAMES = ("recommended", "paper", "authors")
 
 
@@ -88,9 +93,19 @@ def preset_values(kind: Any, preset: str) -> dict[str, Any]:
     }
 
 
-def usual_default(spec: Field) -> Any:
-    """Return the default of a field, under the usual preset if it depends on one."""
-    return spec.default.under(None) if isinstance(spec.default, ByPreset) else spec.default
+def default_under(spec: Field, preset: str | None = None) -> Any:
+    """Return the default of a field, under a preset if it depends on one; None is the usual preset."""
+    return spec.default.under(preset) if isinstance(spec.default, ByPreset) else spec.default
+
+
+def preset_setting() -> Any:
+    """Declare which preset decides the defaults that depend on one."""
+    return setting(
+        default="recommended",
+        help="recommended: best on real video here; paper: its text; authors: their command. Decides the "
+        "defaults that the documentation lists",
+        choices=PRESET_NAMES,
+    )
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(setting,))
@@ -114,6 +129,11 @@ class Settings:
         wrong = [message for spec in fields(self) if (message := _fault(spec, getattr(self, spec.name)))]
         if wrong:
             raise ConfigError(f"{type(self).__name__} has {len(wrong)} setting(s) out of range.", wrong)
+
+    def absolute(self) -> Self:
+        """Return the config with absolute paths, which another process reads as this one does."""
+        paths = {key: path.absolute() for key, path in vars(self).items() if isinstance(path, Path)}
+        return replace(self, **paths)
 
     def to_json(self, absolute: bool = False) -> dict[str, Any]:
         """Return the settings as JSON values, with paths as given or absolute."""
@@ -145,6 +165,25 @@ class Config(Settings):
 
     device: str = setting(default="auto", help="auto, cpu, cuda, cuda:N or mps")
     seed: int = setting(default=0, help="same seed, same result", minimum=0, maximum=2**63 - 1)
+
+
+def refuse_idle(settings: Settings, names: Iterable[str], given: str) -> None:
+    """Make sure that settings which mean nothing beside another one are at their defaults.
+
+    Raises:
+        ConfigError: some are not (all named).
+    """
+    preset = vars(settings).get("preset")
+    moved = [
+        spec
+        for spec in fields(settings)
+        if spec.name in names and getattr(settings, spec.name) != default_under(spec, preset)
+    ]
+    if moved:
+        raise ConfigError(
+            f"{len(moved)} setting(s) mean nothing with {given}. Leave them out.",
+            [f"--{spec.name.replace('_', '-')}: got {getattr(settings, spec.name)}" for spec in moved],
+        )
 
 
 def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,19 @@
 """Settings of stage 1 and of what is done with a cache: build, inspect, verify, export, import."""
 
-from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
-from tcam_cache.config.base import Config, OptionalPathSetting, PathSetting, Settings, config, setting
+from tcam_cache.config.base import (
+    Config,
+    OptionalPathSetting,
+    PathSetting,
+    Settings,
+    by_preset,
+    config,
+    preset_setting,
+    refuse_idle,
+    root_setting,
+    setting,
+)
 from tcam_cache.config.data import SPLIT_CHOICES, DataConfig
 from tcam_cache.config.train import PRECISIONS
 from tcam_cache.errors import ConfigError
@@ -14,9 +25,24 @@ BACKENDS = ("loky", "dask")
 FUSES = ("auto", "max", "mean", "geometric")
 # How the name of each picture that `inspect` draws may end: the format is what the name says.
 SUFFIXES = {"png": (".png", ".jpg", ".jpeg"), "gif": (".gif",), "mp4": (".mp4",)}
+# What --maps names beside modules: packages whose CAM methods are map functions.
+PEERS = ("torchcam", "gradcam")
+# What only the CAMs of this package have a use for, and not those of --maps.
+OF_CAMS = ("method", "fuse", "scales", "flip", "compile", "amp")
 # What `build` takes beside one of --classifier and --run alone; a run brings its own image size.
-OF_CLASSIFIER = ("method", "layers", "fuse", "scales", "flip", "target", "image_size", "compile", "amp")
+OF_CLASSIFIER = (*OF_CAMS, "layers", "target", "image_size", "maps")
 OF_RUN = ("map_size",)
+
+if TYPE_CHECKING:
+    from tcam_cache.records import MapFunction
+
+    class MapsSetting:
+        """The name of a map function: itself, its class or the name is given, the name is read."""
+
+        def __get__(self, config: object, owner: type) -> str | None: ...
+        def __set__(self, config: object, given: MapFunction | type | str | None) -> None: ...
+else:
+    MapsSetting = str | None
 
 
 @config
@@ -33,9 +59,14 @@ class BuildConfig(DataConfig):
     out: Place = setting(
         help="the cache: a folder, or a URL such as s3://bucket/cache (by AWS_ENDPOINT_URL, AWS_PROFILE, ...)"
     )
+    preset: str = preset_setting()
     method: str = setting(default="layercam", help="CAM method", choices=METHODS)
+    maps: MapsSetting = setting(
+        default=None,
+        help="your own maps instead: MODULE:NAME of a function or class; or torchcam:METHOD, gradcam:METHOD",
+    )
     layers: str = setting(
-        default="last",
+        default=by_preset(recommended="auto", paper="last", authors="last"),
         help="modules of the backbone by commas, such as layer3,layer4.2.conv2; auto: known good ones",
     )
     fuse: str = setting(
@@ -44,7 +75,7 @@ class BuildConfig(DataConfig):
         choices=FUSES,
     )
     scales: str = setting(
-        default="1",
+        default=by_preset(recommended="0.7,1,1.4,1.9", paper="1", authors="1"),
         help="average the maps of frames at these sizes, times --image-size, such as 0.7,1,1.4,1.9",
     )
     flip: bool = setting(default=False, help="average the maps of mirrored frames in, too")
@@ -87,8 +118,11 @@ class BuildConfig(DataConfig):
     dry_run: bool = setting(default=False, help="say frames, bytes and hours, write nothing")
 
     def __post_init__(self) -> None:
+        if callable(self.maps):
+            object.__setattr__(self, "maps", _name_of(self.maps))
         super().__post_init__()
         self._check_origin()
+        self._check_maps()
         parse_shard(self.shard)
         parse_scales(self.scales)
         if (self.backend == "dask") != (self.scheduler is not None):
@@ -101,16 +135,43 @@ class BuildConfig(DataConfig):
 
     def _check_origin(self) -> None:
         if (self.classifier is None) == (self.run is None):
-            raise ConfigError("give exactly one of --classifier and --run.")
+            more = " --maps goes with --classifier: it gives the logits, and features for `train`."
+            raise ConfigError(f"give exactly one of --classifier and --run.{more if self.maps else ''}")
         given, idle = ("--classifier", OF_RUN) if self.run is None else ("--run", OF_CLASSIFIER)
-        moved = [
-            spec for spec in fields(self) if spec.name in idle and getattr(self, spec.name) != spec.default
-        ]
-        if moved:
-            raise ConfigError(
-                f"{len(moved)} setting(s) mean nothing with {given}. Leave them out.",
-                [f"--{spec.name.replace('_', '-')}: got {getattr(self, spec.name)}" for spec in moved],
-            )
+        refuse_idle(self, idle, given)
+
+    def _check_maps(self) -> None:
+        if self.maps is not None:
+            module, _ = parse_maps(self.maps)
+            refuse_idle(self, OF_CAMS + (() if module in PEERS else ("layers",)), f"--maps {self.maps}")
+
+
+def _name_of(function: Any) -> str:
+    name = getattr(function, "__qualname__", "")
+    if not name.isidentifier():
+        raise ConfigError(
+            f"got maps {function!r}; expected a function or a class that has a name in a module, by which "
+            "other processes import it."
+        )
+    return f"{function.__module__}:{name}"
+
+
+def parse_maps(text: str) -> tuple[str, str]:
+    """Return the module, or the package of CAM methods, and the name in it that `--maps` names.
+
+    Raises:
+        ConfigError: it is not of that form.
+
+    >>> parse_maps("package.module:saliency")
+    ('package.module', 'saliency')
+    """
+    module, _, name = text.partition(":")
+    if all(part.isidentifier() for part in (*module.split("."), name)):
+        return module, name
+    raise ConfigError(
+        f"got maps {text!r}; expected MODULE:NAME, such as mymaps:saliency for the function of mymaps.py, or "
+        f"{' or '.join(f'{peer}:METHOD' for peer in PEERS)}."
+    )
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:
@@ -151,10 +212,16 @@ def parse_scales(text: str) -> tuple[float, ...]:
 
 
 @config
-class InspectConfig(Config):
-    """Look into a cache."""
+class CacheConfig(Settings):
+    """The setting shared by all stages that read a cache alone."""
 
     cache: Place = setting(help="the cache: a folder, a URL, or an HDF5 file that was exported")
+
+
+@config
+class InspectConfig(CacheConfig, Config):
+    """Look into a cache."""
+
     shot: str | None = setting(default=None, help="a shot's id, such as bird/0001/001")
     png: OptionalPathSetting = setting(
         default=None,
@@ -165,9 +232,7 @@ class InspectConfig(Config):
     )
     mp4: OptionalPathSetting = setting(default=None, help="the same as a video (extra `video`)")
     fps: float = setting(default=10, help="frames a second of --gif and --mp4", minimum=0.1, maximum=100)
-    root: OptionalPathSetting = setting(
-        default=None, help="where the data set lies now, if not where the manifest says"
-    )
+    root: OptionalPathSetting = root_setting()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -184,10 +249,9 @@ class InspectConfig(Config):
 
 
 @config
-class ExportConfig(Settings):
+class ExportConfig(CacheConfig):
     """Write a cache, or one shot of it, in another form."""
 
-    cache: Place = setting(help="the cache: a folder, a URL, or an HDF5 file that was exported")
     shot: str | None = setting(default=None, help="for npz: a shot's id, such as bird/0001/001")
     format: str = setting(
         help="h5: the whole cache as one file; zarr: as a cache folder, the way back; npz: one shot",
@@ -220,19 +284,14 @@ class ImportConfig(Settings):
     split: str = setting(
         default="all", help="the shots to import; others stay unfinished", choices=SPLIT_CHOICES
     )
-    root: OptionalPathSetting = setting(
-        default=None, help="where the data set lies now, if not where the manifest says"
-    )
+    root: OptionalPathSetting = root_setting()
 
 
 @config
-class VerifyConfig(Settings):
+class VerifyConfig(CacheConfig):
     """Check every byte of a cache."""
 
-    cache: Place = setting(help="the cache: a folder, or a URL")
     sources: bool = setting(
         default=False, help="compare the data set's files with those it was built from, too"
     )
-    root: OptionalPathSetting = setting(
-        default=None, help="where the data set lies now, if not where the manifest says"
-    )
+    root: OptionalPathSetting = root_setting()

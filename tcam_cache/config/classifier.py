@@ -1,12 +1,19 @@
 """Settings of stage 0, the classifier."""
 
-from tcam_cache.config.base import PathSetting, config, setting
+from tcam_cache.config.base import PathSetting, by_preset, config, preset_setting, refuse_idle, setting
 from tcam_cache.config.data import FitConfig
 
 # Those of torchvision's whose strides are removed as the paper does; any other of its networks does as well.
 ARCHITECTURES = (
     "resnet18", "resnet34", "resnet50", "vgg16", "squeezenet1_0", "squeezenet1_1", "mobilenet_v3_large",
 )  # fmt: skip
+FITS = ("probe", "sgd")
+# What `classifier` takes beside --fit sgd and --fit probe alone.
+OF_SGD = (
+    "epochs", "lr", "lr_last_stage", "frames_per_shot", "optimiser", "momentum", "weight_decay", "lr_step",
+    "lr_decay", "lr_floor", "select", "validate_every", "save_minutes", "tensorboard",
+)  # fmt: skip
+OF_PROBE = ("probe_frames",)
 
 
 @config
@@ -14,7 +21,11 @@ class ClassifierConfig(FitConfig):
     """Stage 0: fit the classifier g on tags alone."""
 
     out: PathSetting = setting(help="the classifier file to write, g.pt")
-    arch: str = setting(default="resnet50", help="backbone: torchvision's name, or timm:NAME (extra timm)")
+    preset: str = preset_setting()
+    arch: str = setting(
+        default=by_preset(recommended="timm:tf_efficientnet_lite0", paper="resnet50", authors="resnet50"),
+        help="backbone: torchvision's name, or timm:NAME (extra timm)",
+    )
     weights: str = setting(
         default="imagenet", help="imagenet (a package's or downloaded), none, or a state-dict file"
     )
@@ -24,11 +35,20 @@ class ClassifierConfig(FitConfig):
     )
     image_size: int | None = setting(
         default=None,
-        help="side of the random crop, out of frames squashed to 256/224; default: the backbone's, often 224",
+        help="side of the crop, out of frames squashed to 256/224 (--fit probe: of the whole frame); "
+        "default: the backbone's, often 224",
         minimum=32,
     )
+    fit: str = setting(
+        default=by_preset(recommended="probe", paper="sgd", authors="sgd"),
+        help="probe: the head alone, in one regularised fit on frozen features; sgd: by steps (published)",
+        choices=FITS,
+    )
+    probe_frames: int = setting(
+        default=64, help="evenly spaced frames of each shot that --fit probe takes, at most", minimum=1
+    )
     dilated: bool = setting(
-        default=False, help="dilate kernels where strides are removed; for --freeze-backbone"
+        default=False, help="dilate kernels where strides are removed; for a frozen backbone"
     )
     freeze_backbone: bool = setting(default=False, help="fit the linear head alone")
     loss: str = setting(
@@ -39,3 +59,7 @@ class ClassifierConfig(FitConfig):
     lr_last_stage: float = setting(
         default=10.0, help="learning-rate factor of the last stage and the head", minimum=0
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_idle(self, OF_SGD if self.fit == "probe" else OF_PROBE, f"--fit {self.fit}")

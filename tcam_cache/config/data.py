@@ -1,6 +1,6 @@
 """Settings of the data set: how it is indexed, the embedded one, and how stages open it."""
 
-from tcam_cache.config.base import Config, OptionalPathSetting, PathSetting, config, setting
+from tcam_cache.config.base import Config, OptionalPathSetting, PathSetting, config, root_setting, setting
 from tcam_cache.errors import ConfigError
 
 LAYOUTS = ("ytov1", "ytov2.2", "folders", "videos", "wsol")
@@ -16,7 +16,8 @@ class ManifestConfig(Config):
     layout: str = setting(help="how the folders are laid out", choices=LAYOUTS)
     out: PathSetting = setting(help="the manifest to write, JSON lines")
     annotations: OptionalPathSetting = setting(
-        default=None, help="CSV: frame,class,xmin,ymin,xmax,ymax[,split]"
+        default=None,
+        help="CSV: frame,class,xmin,ymin,xmax,ymax[,split]; boxes.csv, COCO, YOLO, CVAT, Label Studio, VOC",
     )
     splits: OptionalPathSetting = setting(
         default=None, help="folder of split files (wsol needs it), or a file of video,split"
@@ -72,9 +73,7 @@ class DataConfig(Config):
     """The settings shared by all stages that read frames."""
 
     manifest: PathSetting = setting(help="manifest written by `tcam-cache manifest`")
-    root: OptionalPathSetting = setting(
-        default=None, help="where the data set lies now, if not where the manifest says"
-    )
+    root: OptionalPathSetting = root_setting()
     workers: int | None = setting(
         default=None, help="processes that decode frames; default: cores - 1", minimum=0
     )

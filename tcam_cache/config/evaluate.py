@@ -7,6 +7,7 @@ from tcam_cache.errors import ConfigError
 from tcam_cache.files import Place
 
 THRESHOLDS = ("val", "oracle", "oracle-per-class", "otsu")
+FORMATS = ("csv", "coco", "yolo", "cvat", "label-studio", "voc")
 BOX_MODES = ("components", "wsol")
 # Side of the map that boxes are taken from, as in the WSOL protocol.
 MAP_SIZE = 224
@@ -81,6 +82,11 @@ class PredictConfig(Config):
     )
     batch_size: int = setting(default=32, help="frames in a forward pass", minimum=1)
     overlays: bool = setting(default=True, help="draw each box into a copy of its frame")
+    format: str = setting(
+        default="csv", help=f"files beside boxes.csv: some of {','.join(FORMATS)}", metavar="csv,coco,..."
+    )
+    video: bool = setting(default=False, help="write the clip again with its boxes and sound: boxes.mp4")
+    map: bool = setting(default=False, help="a light heat map in that video, too")
     overwrite: bool = setting(
         default=False, help="clear the boxes of another input, run or setting in the folder"
     )
@@ -93,3 +99,12 @@ class PredictConfig(Config):
         # The policies of an evaluation need true boxes, which new frames do not have.
         if self.threshold is not None and not 0 <= self.threshold < 1:
             raise ConfigError(f"got threshold {self.threshold:g}; expected a number in [0, 1).")
+        if unknown := [name for name in self.formats if name not in FORMATS]:
+            raise ConfigError(f"got format {', '.join(unknown)}; expected some of {','.join(FORMATS)}.")
+        if self.map and not self.video:
+            raise ConfigError("--map draws into the video: give --video, too.")
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats by name, each once."""
+        return tuple(dict.fromkeys(name.strip() for name in self.format.split(",")))

@@ -9,6 +9,7 @@ from tcam_cache.config.base import (
     PathSetting,
     by_preset,
     config,
+    preset_setting,
     preset_values,
     setting,
 )
@@ -46,6 +47,7 @@ BEFORE: Mapping[str, Any] = {
     "decoder_stride": 1,
     "dropout": 0.0,
     "mix": "none",
+    "mix_share": 0.35,
 }
 
 
@@ -58,14 +60,9 @@ class TrainConfig(FitConfig):
 
     cache: Place = setting(help="cache written by `tcam-cache build`: a folder, or a URL")
     out: PathSetting = setting(help="the run folder to write")
-    preset: str = setting(
-        default="recommended",
-        help="recommended: best on real video here; paper: its text; authors: their command. Sets how seeds "
-        "are drawn, how long and by what schedule is fitted, and how maps are read",
-        choices=PRESET_NAMES,
-    )
+    preset: str = preset_setting()
     steps: int = setting(
-        default=by_preset(recommended=400, paper=0, authors=0),
+        default=by_preset(recommended=300, paper=0, authors=0),
         help="where --epochs is 0: take at least so many steps",
         minimum=0,
     )
@@ -118,7 +115,7 @@ class TrainConfig(FitConfig):
     )
     cached_frames: bool = setting(default=False, help="read the frames that `build --frames` stored")
     fg_top: float = setting(
-        default=by_preset(recommended=0.1, paper=1.0, authors=0.6),
+        default=by_preset(recommended=0.3, paper=1.0, authors=0.6),
         help="foreground seeds come from this top fraction of C+ (1 = all)",
         minimum=0,
         maximum=1,
@@ -165,12 +162,12 @@ class TrainConfig(FitConfig):
     barrier_growth: float = setting(default=1.01, help="t grows by this factor every epoch", minimum=1)
     barrier_cap: float = setting(default=10.0, help="t never exceeds this", minimum=0)
     decoder_width: float = setting(
-        default=by_preset(recommended=0.25, paper=1.0, authors=1.0),
+        default=by_preset(recommended=1.0, paper=1.0, authors=1.0),
         help="factor on the decoder's channels",
         minimum=0,
     )
     decoder_stride: int = setting(
-        default=by_preset(recommended=2, paper=1, authors=1),
+        default=by_preset(recommended=4, paper=1, authors=1),
         help="the decoder's maps are so many times smaller than frames: a power of 2, published: 1",
         minimum=1,
         maximum=16,
@@ -185,6 +182,9 @@ class TrainConfig(FitConfig):
         default=by_preset(recommended="geometric", paper="none", authors="none"),
         help="a frame's map: the decoder's alone (published), or its mean with the CAM of the same pass",
         choices=MIXES,
+    )
+    mix_share: float = setting(
+        default=0.35, help="the decoder's share of that mean; the CAM has the rest", minimum=0, maximum=1
     )
     amp: str = setting(
         default="auto",

@@ -1,6 +1,7 @@
 """Tagged video on disk: indexed into a manifest, annotated, split by video, and decoded in time order."""
 
-from tcam_cache.datasets.annotations import Annotations, attach, read_annotations, without_frames
+from tcam_cache.datasets.annotation_files import read_annotations
+from tcam_cache.datasets.annotations import Annotations, attach, without_frames
 from tcam_cache.datasets.check import CheckReport, check_frames
 from tcam_cache.datasets.demo.data_set import demo_tags, write_demo
 from tcam_cache.datasets.frames import ImageFrames, frame_source

@@ -1,22 +1,22 @@
-"""Annotations in CSV: boxes and splits, checked against the frames; all errors are reported at once."""
+"""Annotations: boxes and splits, checked against the frames; all errors are reported at once."""
 
 import logging
-import posixpath
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Self
 
-from tcam_cache.datasets.box_units import checked_box, doubt_units, far_beyond
+from tcam_cache.datasets.box_units import checked_box, doubt_units, far_beyond, parsed_box
+from tcam_cache.datasets.frame_names import ShotFrame, frames_named, meant_paths, plain_path
 from tcam_cache.datasets.frames import image_sizes
-from tcam_cache.datasets.tables import read_table
 from tcam_cache.errors import AnnotationError, FrameError
 from tcam_cache.names import one_name
-from tcam_cache.records import SPLITS, Box, Shot
+from tcam_cache.records import Box, Shot
 
-COLUMNS = ("frame", "class", "xmin", "ymin", "xmax", "ymax")
-_CORNERS = COLUMNS[2:]
+# Sizes of the image that shares and percentages of it are drawn on.
+SHARE, PERCENT = (1, 1), (100, 100)
+_SHARES = (SHARE, PERCENT)
 
 Sizes = Mapping[str, tuple[int, int] | FrameError]
 
@@ -33,6 +33,7 @@ class Row(NamedTuple):
         box: in pixels of the image that it was drawn on, or None.
         split: of its video, or "".
         drawn_on: (width, height) of that image if it differs from the file's: the box is then scaled.
+        number: None, or of the frame in its video, from 0; `frame` is then the path of the video.
     """
 
     location: str
@@ -41,6 +42,7 @@ class Row(NamedTuple):
     box: Box | None
     split: str
     drawn_on: tuple[int, int] | None = None
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,33 +53,28 @@ class Annotations:
         path: the file, for messages.
         rows: the valid rows, in the file's order.
         faults: one text for each invalid row; `attach` reports them together with its own.
+        elsewhere: whether another program named the frames, by paths below a folder of its own.
     """
 
     path: Path
     rows: tuple[Row, ...]
     faults: tuple[str, ...] = ()
+    elsewhere: bool = False
 
-
-def read_annotations(path: Path | str) -> Annotations:
-    """Read a CSV with the columns frame, class, xmin, ymin, xmax, ymax and, if splits are given, split.
-
-    A frame may have several rows, one per box. Boxes are in stored pixels (an EXIF orientation is ignored),
-    right and bottom exclusive. Four empty box cells are allowed where a split is given. `frame` is relative
-    to the data set's root.
-
-    Raises:
-        AnnotationError: the file cannot be read as CSV, or columns are missing.
-    """
-    path = Path(path)
-    table = read_table(path, COLUMNS, "split", AnnotationError)
-    parsed = [_row(line, cells) for line, cells in table]
-    rows = tuple(row for row in parsed if isinstance(row, Row))
-    return Annotations(path, rows, tuple(fault for fault in parsed if isinstance(fault, str)))
+    @classmethod
+    def of(cls, path: Path, found: Iterable[Row | str], elsewhere: bool = False) -> Self:
+        """Return the annotations of a file, from its rows and one text for each invalid one."""
+        found = list(found)
+        rows = tuple(row for row in found if isinstance(row, Row))
+        return cls(path, rows, tuple(fault for fault in found if isinstance(fault, str)), elsewhere)
 
 
 def without_frames(annotations: Annotations, paths: Collection[str]) -> Annotations:
     """Return annotations without the rows of some frames or videos, given by their paths."""
-    rows = (row for row in annotations.rows if not {row.frame, row.frame.rpartition("/")[0]} & set(paths))
+    names = {row.frame: row.frame.rpartition("/")[0] for row in annotations.rows if row.frame}
+    every = {*names, *names.values()} - {""}
+    left = set(meant_paths(paths, every) if annotations.elsewhere else every & set(paths))
+    rows = (row for row in annotations.rows if not {row.frame, names.get(row.frame)} & left)
     return replace(annotations, rows=tuple(rows))
 
 
@@ -101,14 +98,7 @@ def attach(
         AnnotationError: rows cannot be read, name a missing frame, give a video another class than its folder
             or a second split, or a box that is inverted or outside its image; all are listed.
     """
-    places, absent = _places(shots, annotations.rows)
-    rows = [
-        row._replace(frame=shot.path(t))
-        for row in annotations.rows
-        if row.frame in places
-        for shot, t in [places[row.frame]]
-    ]
-    places = {shot.path(t): (shot, t) for shot, t in places.values()}
+    rows, places, absent = _located(shots, annotations)
     sizes = sizes_of(root, dict.fromkeys(row.frame for row in rows if row.box is not None))
     videos = {row.frame: places[row.frame][0] for row in rows}
     splits, split_faults = _video_splits(rows, videos)
@@ -128,54 +118,66 @@ def attach(
     return tuple(replace(shot, boxes=boxes_by_shot.get(shot.id, {})) for shot in shots), splits
 
 
-def plain_path(path: str) -> str:
-    """Return the normal form of a path below the root: NFC, and without "./".
+def box_row(
+    location: str,
+    frame: str,
+    tag: str,
+    corners: Sequence[str | float],
+    drawn_on: tuple[int, int] | None = None,
+    number: int | None = None,
+) -> Row | str:
+    """Return the row of a box, or a text that says what is wrong with it.
 
-    >>> plain_path("./cat/1.jpg")
-    'cat/1.jpg'
+    Args:
+        location: of the row in its file.
+        frame: see `Row`, as are `tag`, `drawn_on` and `number`.
+        tag: of the box.
+        corners: x0, y0, x1, y1 in pixels of an image of the size `drawn_on`.
+        drawn_on: (1, 1) where corners are shares, (100, 100) where they are percent.
+        number: of the frame.
     """
-    return one_name(path).removeprefix("./")
+    try:
+        box = parsed_box(corners) if drawn_on in _SHARES else checked_box(corners)
+    except ValueError as error:
+        return f"{location}: {frame}{'' if number is None else f' frame {number}'}: {error}"
+    return Row(location, frame, tag, box, "", drawn_on, number)
 
 
-def _places(shots: Sequence[Shot], rows: Sequence[Row]) -> tuple[dict[str, tuple[Shot, int]], list[str]]:
-    """Return (shot, position) by frame name as in the rows, and faults for missing frames."""
-    wanted = {plain_path(row.frame): row.frame for row in rows}
-    paths = ((plain_path(shot.path(t)), shot, t) for shot in shots for t in range(len(shot)))
-    indexed = {path: (shot, t) for path, shot, t in paths if path in wanted}
-    places = {row.frame: indexed[path] for row in rows if (path := plain_path(row.frame)) in indexed}
-    missing = [row for row in rows if row.frame not in places]
-    if not missing:
-        return places, []
+def _located(
+    shots: Sequence[Shot], annotations: Annotations
+) -> tuple[list[Row], dict[str, ShotFrame], list[str]]:
+    """Return the rows with the frames' own paths, the places of those frames, and faults for other rows."""
+    wanted = {(row.frame, row.number): None for row in annotations.rows}
+    named = frames_named(shots, wanted) if annotations.elsewhere else _frames_at(shots, wanted)
+    rows, places, faults = [], {}, []
     known = {shot.path(t).casefold(): shot.path(t) for shot in shots for t in range(len(shot))}
-    others = ((row, known.get(row.frame.casefold())) for row in missing)
-    return places, [
-        f"{row.location}: {row.frame} is not there" + (f"; {other} is, in another case" if other else "")
-        for row, other in others
-    ]
+    for row in annotations.rows:
+        meant = named.get((row.frame, row.number), [])
+        if len(meant) == 1:
+            ((shot, t),) = meant
+            places[shot.path(t)] = shot, t
+            rows.append(row._replace(frame=shot.path(t)))
+            continue
+        name = row.frame if row.number is None else f"frame {row.number} of {row.frame or 'a video'}"
+        other = known.get(row.frame.casefold())
+        if meant:
+            paths = _few([shot.path(t) for shot, t in meant])
+            faults.append(f"{row.location}: {name} may be {paths}; name it by its path")
+        else:
+            hint = f"; {other} is, in another case" if other else ""
+            faults.append(f"{row.location}: {name} is not there{hint}")
+    return rows, places, faults
+
+
+def _frames_at(
+    shots: Sequence[Shot], wanted: Iterable[tuple[str, int | None]]
+) -> dict[tuple[str, int | None], list[ShotFrame]]:
+    frames = {plain_path(shot.path(t)): (shot, t) for shot in shots for t in range(len(shot))}
+    return {key: [frames[path]] for key in wanted if (path := plain_path(key[0])) in frames}
 
 
 def _example(shots: Sequence[Shot]) -> str:
     return f", such as {shots[0].path(0)}" if shots else ""
-
-
-def _row(line: int, cells: Mapping[str | None, Any]) -> Row | str:
-    location = f"line {line}"
-    if None in cells:
-        return f"{location}: more cells than columns"
-    texts = {name: cell.strip() for name, cell in cells.items()}
-    split, corners = texts.get("split", ""), [texts[name] for name in _CORNERS]
-    frame = posixpath.normpath(texts["frame"].replace("\\", "/"))
-    if split and split not in SPLITS:
-        return f"{location}: {frame}: split {split!r} is none of {', '.join(SPLITS)}"
-    if not any(corners):
-        if split:
-            return Row(location, frame, texts["class"], None, split)
-        return f"{location}: {frame}: neither a box nor a split"
-    try:
-        box = checked_box(corners)
-    except ValueError as error:
-        return f"{location}: {frame}: {error}"
-    return Row(location, frame, texts["class"], box, split)
 
 
 def _class_faults(rows: Sequence[Row], videos: Mapping[str, Shot]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import signal
 import sys
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
@@ -120,7 +120,11 @@ class _FrameBatches(Dataset):
 
 
 def load_batches(
-    batches: Sequence[Sequence[ShotFrame]], source: FrameSource, size: int, workers: int
+    batches: Sequence[Sequence[ShotFrame]],
+    source: FrameSource,
+    size: int,
+    workers: int,
+    on_request: Callable[[Sequence[ShotFrame]], object] = lambda batch: None,
 ) -> Iterator[FrameBatch]:
     """Load batches in order and in advance; unreadable frames are reported in the batch, not raised.
 
@@ -129,8 +133,15 @@ def load_batches(
         source: reads frames.
         size: side of the square they are squashed to.
         workers: processes that decode; 0 decodes in this process.
+        on_request: called in this process with each batch, before any of its frames is read.
     """
-    items = in_order(_FrameBatches(batches, source, size), workers)
+
+    def requested() -> Iterator[int]:
+        for number, batch in enumerate(batches):
+            on_request(batch)
+            yield number
+
+    items = loaded(loader_of(_FrameBatches(batches, source, size), workers, requested()))
     for frames, (rgb, sizes, faults, unread) in zip(batches, items, strict=True):
         yield FrameBatch(tuple(frames), rgb, sizes, tuple(faults), tuple(unread))
 

@@ -179,12 +179,12 @@ class Indexed(Protocol):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What else its header says."""
+        """The other entries of its header."""
         ...
 
 
 def frame_source(data: Indexed, interpolation: str = "bilinear") -> FrameSource:
-    """Return what reads the frames of a data set, as its header says that they were indexed.
+    """Return the source of a data set's frames, by the layout and orientation in its header.
 
     Args:
         data: a manifest or a scan.

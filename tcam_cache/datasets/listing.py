@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tcam_cache.datasets.boxes_table import COLUMNS, OLD_COLUMNS, PICTURE_FOLDERS
 from tcam_cache.datasets.picture_files import frame_names, is_picture
 from tcam_cache.errors import ManifestError
 from tcam_cache.names import conflicted_copy, in_order, left_behind, one_name
@@ -14,7 +15,7 @@ from tcam_cache.records import Shot
 
 # Files that identify a folder as a cache, run, search or report of this program, or boxes of `predict`.
 _OWN_FILES = (("cache.json",), ("config.json", "log.jsonl"), ("search.json",), ("metrics.json", "frames.csv"))
-_OWN_BOXES = b"frame,predicted_class,"
+_OWN_BOXES = tuple(",".join(columns[:3]).encode() + b"," for columns in (COLUMNS, OLD_COLUMNS))
 
 logger = logging.getLogger(__name__)
 
@@ -72,13 +73,13 @@ def list_folder(folder: Path | str) -> Listing:
 def made_here(folder: Path | str) -> bool:
     """Return whether a folder is a cache, a run, a report or boxes that this program wrote."""
     folder = Path(folder)
-    if folder.name == "overlays" and made_here(folder.parent):
+    if folder.name in PICTURE_FOLDERS and made_here(folder.parent):
         return True
     if any(all((folder / name).is_file() for name in names) for names in _OWN_FILES):
         return True
     try:
         with (folder / "boxes.csv").open("rb") as file:
-            return file.read(len(_OWN_BOXES)) == _OWN_BOXES
+            return file.read(max(map(len, _OWN_BOXES))).startswith(_OWN_BOXES)
     except OSError:
         return False
 

@@ -3,7 +3,7 @@
 import hashlib
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -61,9 +61,18 @@ def seeded_splits(shots: Sequence[Shot], seed: int) -> dict[str, str]:
     return splits
 
 
-def with_splits(shots: Sequence[Shot], splits: dict[str, str]) -> tuple[Shot, ...]:
+def with_splits(shots: Sequence[Shot], splits: Mapping[str, str]) -> tuple[Shot, ...]:
     """Return the shots with the splits of their videos; a video that is not listed is "train"."""
     return tuple(replace(shot, split=splits.get(shot.video, "train")) for shot in shots)
+
+
+def evenly_spaced(length: int, most: int) -> list[int]:
+    """Return at most so many evenly spaced positions, including first and last.
+
+    >>> evenly_spaced(9, 3), evenly_spaced(2, 3)
+    ([0, 4, 8], [0, 1])
+    """
+    return np.linspace(0, length - 1, min(length, most)).round().astype(int).tolist()
 
 
 def sample(
@@ -136,4 +145,4 @@ def _slower(shot: Shot, fps: float) -> Shot:
 def _evenly(shot: Shot, most: int) -> Shot:
     if len(shot) <= most:
         return shot
-    return shot.only(sorted({*np.linspace(0, len(shot) - 1, most).round().astype(int).tolist(), *shot.boxes}))
+    return shot.only(sorted({*evenly_spaced(len(shot), most), *shot.boxes}))

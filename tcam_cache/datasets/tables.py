@@ -1,11 +1,13 @@
-"""Read text and CSV files with a header, as written by other programs."""
+"""Read text, CSV files with a header, JSON and XML, as written by other programs."""
 
 import codecs
 import csv
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from tcam_cache.errors import TcamCacheError
 
@@ -79,6 +81,31 @@ def read_text(path: Path, kind: type[TcamCacheError]) -> str:
     except OSError as error:
         raise kind(f"cannot read {path}: {error.strerror}.") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def column_names(text: str) -> set[str]:
+    """Return the names in the first line of a table, whichever of the known delimiters it has.
+
+    >>> sorted(column_names("frame;class\\na;b"))
+    ['class', 'frame', 'frame;class']
+    """
+    return {name for delimiter in _DELIMITERS for name in _names(text, delimiter)}
+
+
+def parse_json(path: Path, text: str, kind: type[TcamCacheError]) -> Any:
+    """Return the value of a JSON file's text, or raise an error of type `kind` that names the file."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise kind(f"{path} is not whole JSON: {error}. Export it again.") from error
+
+
+def parse_xml(path: Path, text: str, kind: type[TcamCacheError]) -> ElementTree.Element:
+    """Return the root of an XML file's text, or raise an error of type `kind` that names the file."""
+    try:
+        return ElementTree.fromstring(text)
+    except (ElementTree.ParseError, ValueError) as error:
+        raise kind(f"{path} is not whole XML: {error}. Export it again.") from error
 
 
 def _names(text: str, delimiter: str) -> list[str]:

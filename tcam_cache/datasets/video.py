@@ -19,8 +19,8 @@ from tcam_cache.records import Frame, Shot
 _OPEN_FILES = 4
 _NEAR_MS = 1000
 _LEFT_TO_THE_PARENT: list[Any] = []
-# Frames hold threads of FFmpeg, which exist only in the parent: a fork that collected one as garbage would
-# wait for them for ever.
+# PyAV's frames own FFmpeg threads, which a fork does not copy: freeing such a frame in the child would block.
+# Freezing exempts all objects of the parent from the child's garbage collection.
 os.register_at_fork(after_in_child=gc.freeze)
 
 

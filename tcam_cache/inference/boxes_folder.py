@@ -1,20 +1,18 @@
 """The folder that `predict` writes: rows as they are found, their settings, and the state to resume from."""
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
-from tcam_cache.cells import csv_line, file_names, from_csv_text
+from tcam_cache.cells import file_names
+from tcam_cache.datasets.boxes_table import KEYS, ROWS, FoundBox, found_boxes, found_line, header
+from tcam_cache.datasets.tables import column_names
 from tcam_cache.errors import RunError
 from tcam_cache.files import make_folder, storage_errors, write_json, write_text
 from tcam_cache.provenance import differences
 
-SETTINGS, ROWS, STAMPS, OVERLAYS = "predict.json", "boxes.csv", "frames.jsonl", "overlays"
-
-Row = Sequence[str | float]
+SETTINGS, STAMPS, OVERLAYS, FILES = "predict.json", "frames.jsonl", "overlays", "files.json"
 
 
 class BoxesFolder:
@@ -23,18 +21,19 @@ class BoxesFolder:
     boxes.csv     one row per frame
     frames.jsonl  one line per finished frame: its name, and the stamp of its file
     predict.json  input, run and settings of the boxes
+    files.json    the files in other formats, which `keep` writes
 
     Attributes:
         path: the folder.
-        columns: of boxes.csv; the first is the frame's name.
         stamps: present stamp of each frame's file, by the frame's name, in the order of the input.
-        rows: of finished frames whose files have not changed since, by name.
+        rows: of finished frames whose files have not changed since, by name; those that an earlier version
+            wrote have no size.
         pictures: unique path below `path` for each frame's overlay.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str], stamps: Mapping[str, str]) -> None:
-        self.path, self.columns, self.stamps = path, columns, stamps
-        self.rows: dict[str, Row] = {}
+    def __init__(self, path: Path, stamps: Mapping[str, str]) -> None:
+        self.path, self.stamps = path, stamps
+        self.rows: dict[str, FoundBox] = {}
         self.pictures = {name: f"{OVERLAYS}/{file}" for name, file in file_names(stamps, ".jpg").items()}
         self._files: list[IO[str]] = []
 
@@ -42,7 +41,6 @@ class BoxesFolder:
     def begin(
         cls,
         path: Path,
-        columns: Sequence[str],
         stamps: Mapping[str, str],
         settings: Mapping[str, Any],
         overwrite: bool = False,
@@ -51,7 +49,6 @@ class BoxesFolder:
 
         Args:
             path: absent, or holding boxes of the same input, run and settings; other files in it stay.
-            columns: of boxes.csv.
             stamps: of each frame's file, by the frame's name, in the order of the input.
             settings: input, run and settings of the boxes, as JSON values.
             overwrite: remove boxes of another input, run or setting.
@@ -63,14 +60,14 @@ class BoxesFolder:
         make_folder(path)
         current, stored = json.loads(json.dumps(settings)), _settings_of(path)
         if stored != current and (stored is not None or (path / ROWS).exists()):
-            if not overwrite or not _is_own(path / ROWS, columns):
+            if not overwrite or not _is_own(path / ROWS):
                 advice = f"; {ROWS} is not of this program" if overwrite else ", or --overwrite to clear them"
                 raise RunError(
                     f"{path} holds boxes of another input, run or setting. Give another --out{advice}.",
                     differences(current, stored or {}),
                 )
             _clear(path)
-        folder = cls(path, columns, stamps)
+        folder = cls(path, stamps)
         if stored == current:
             folder.rows = _finished(path, stamps)
         write_json(path / SETTINGS, current)
@@ -89,20 +86,37 @@ class BoxesFolder:
         self._files.clear()
         self._write_in_order()
 
-    def add(self, row: Row) -> None:
+    def add(self, found: FoundBox) -> None:
         """Write the row of a finished frame at once, so that an interruption does not lose it."""
-        name = str(row[0])
         with storage_errors(self.path):
-            for file, line in zip(self._files, (csv_line(row), self._stamp_line(name)), strict=True):
+            lines = found_line(found), self._stamp_line(found.frame)
+            for file, line in zip(self._files, lines, strict=True):
                 file.write(line)
                 file.flush()
-        self.rows[name] = row
+        self.rows[found.frame] = found
+
+    def found(self) -> list[FoundBox]:
+        """Return the frames in boxes.csv, in order, with the numbers as they are written there."""
+        return list(found_boxes("".join(_lines(self.path / ROWS))))
+
+    def keep(self, files: Mapping[str, str | None]) -> None:
+        """Write files in other formats, and remove those of an earlier call that are not among them.
+
+        Args:
+            files: the text by the path below the folder; None for one that is written already.
+        """
+        for old in set(_files_of(self.path)) - set(files):
+            _remove(self.path, [old])
+        if files or (self.path / FILES).exists():
+            write_json(self.path / FILES, sorted(files))
+        for name, text in files.items():
+            if text is not None:
+                write_text(self.path / name, text)
 
     def _write_in_order(self) -> None:
         names = [name for name in self.stamps if name in self.rows]
-        write_text(
-            self.path / ROWS, csv_line(self.columns) + "".join(csv_line(self.rows[name]) for name in names)
-        )
+        lines = (found_line(self.rows[name]) for name in names)
+        write_text(self.path / ROWS, header() + "".join(lines))
         write_text(self.path / STAMPS, "".join(map(self._stamp_line, names)))
 
     def _stamp_line(self, name: str) -> str:
@@ -116,12 +130,11 @@ def _settings_of(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _finished(path: Path, stamps: Mapping[str, str]) -> dict[str, Row]:
+def _finished(path: Path, stamps: Mapping[str, str]) -> dict[str, FoundBox]:
     """Return the rows that are complete in both files and whose frame files have not changed."""
     kept = {name for name, stamp in _stamps(path) if stamps.get(name) == stamp}
-    text = "".join(_lines(path / ROWS)[1:])
-    rows = ([from_csv_text(cell) for cell in row] for row in csv.reader(io.StringIO(text)) if row)
-    return {row[0]: row for row in rows if row[0] in kept}
+    rows = found_boxes("".join(_lines(path / ROWS)))
+    return {found.frame: found for found in rows if found.frame in kept}
 
 
 def _stamps(path: Path) -> Iterator[tuple[str, str]]:
@@ -142,19 +155,38 @@ def _lines(path: Path) -> list[str]:
     return [line + "\n" for line in text.split("\n")[:-1]]
 
 
-def _is_own(path: Path, columns: Sequence[str]) -> bool:
-    """Return whether a table does not exist, or has the header of `predict`."""
+def _is_own(path: Path) -> bool:
+    """Return whether a table does not exist, or has the columns of `predict`, of this version or before."""
     lines = _lines(path)
-    return not path.exists() or (bool(lines) and lines[0].startswith(",".join(columns[:2])))
+    return not path.exists() or any(keys <= column_names(lines[0] if lines else "") for keys in KEYS)
+
+
+def _files_of(path: Path) -> list[str]:
+    try:
+        names = json.loads((path / FILES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def _clear(path: Path) -> None:
-    """Remove only the files of an earlier call: its tables, and the overlays of its frames."""
-    names = [name for name, _ in _stamps(path) if ".." not in name.split("/") and not name.startswith("/")]
-    pictures = [path / OVERLAYS / file for file in file_names(names, ".jpg").values()]
+    """Remove only the files of an earlier call: its tables, the overlays of its frames, and other formats."""
+    pictures = file_names((name for name, _ in _stamps(path) if _is_below(name)), ".jpg").values()
+    _remove(path, [*_files_of(path), *(f"{OVERLAYS}/{file}" for file in pictures)])
+    _remove(path, [ROWS, STAMPS, SETTINGS, FILES])
+
+
+def _is_below(name: str) -> bool:
+    return ".." not in name.split("/") and not name.startswith("/")
+
+
+def _remove(path: Path, names: Sequence[str]) -> None:
+    """Remove files below a folder, and the folders that this leaves empty."""
+    files = [path / name for name in names if _is_below(name)]
     with storage_errors(path):
-        for file in (*pictures, path / ROWS, path / STAMPS, path / SETTINGS):
+        for file in files:
             file.unlink(missing_ok=True)
-        for folder in sorted({file.parent for file in pictures}, reverse=True):
+        above = {folder for file in files for folder in file.parents if path in folder.parents}
+        for folder in sorted(above, reverse=True):
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()

@@ -153,7 +153,7 @@ class Localizer:
         features, cams, logits = self.extractor.with_features(images, targets)
         decoded = self.decoder(features, images).float().softmax(1)[:, 1]
         cam = resize_maps(cams.maps, (decoded.shape[-2], decoded.shape[-1]))
-        mixed = mixed_maps(decoded, cam, self.config.mix)
+        mixed = mixed_maps(decoded, cam, self.config.mix, self.config.mix_share)
         # A flat CAM says nothing of where the object is: the decoder's map stands alone.
         scores = torch.where(cams.flat[:, None, None], decoded, mixed)
         return Located(scores, decoded, cam, logits)
@@ -248,20 +248,23 @@ def moved_with(run: Path, config: TrainConfig) -> TrainConfig:
     return replace(config, cache=next((place for place in places if place.exists()), places[0]))
 
 
-def mixed_maps(decoded: torch.Tensor, cam: torch.Tensor, mix: str) -> torch.Tensor:
-    """Return the mean of the decoder's maps, each in units of its maximum, and CAMs.
+def mixed_maps(decoded: torch.Tensor, cam: torch.Tensor, mix: str, share: float) -> torch.Tensor:
+    """Return the weighted mean of the decoder's maps, each in units of its maximum, and CAMs.
 
     Args:
         decoded: (B, h, w) foreground probability S1 in [0, 1].
         cam: (B, h, w) in [0, 1].
         mix: "mean" or "geometric".
+        share: the decoder's weight in [0, 1]; the CAM's is the rest.
 
     >>> maps = torch.tensor([[[0.2, 0.4]]]), torch.tensor([[[1.0, 0.25]]])
-    >>> mixed_maps(*maps, "mean").tolist(), mixed_maps(*maps, "geometric")[0, 0, 1].item()
+    >>> mixed_maps(*maps, "mean", 0.5).tolist(), mixed_maps(*maps, "geometric", 0.5)[0, 0, 1].item()
     ([[[0.75, 0.625]]], 0.5)
     """
     unit = decoded / decoded.amax((-2, -1), keepdim=True).clamp(min=torch.finfo(decoded.dtype).tiny)
-    return (unit + cam) / 2 if mix == "mean" else (unit * cam).sqrt()
+    if mix == "mean":
+        return share * unit + (1 - share) * cam
+    return unit**share * cam ** (1 - share)
 
 
 def new_networks(

@@ -95,7 +95,11 @@ class Classifier(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return (B, C) logits for (B, 3, H, W) RGB images in [0, 1]."""
-        return self.logits(self.stages.deepest(self.standardised(images)))
+        return self.head(self.pooled(images))
+
+    def pooled(self, images: torch.Tensor) -> torch.Tensor:
+        """Return what the head is given, (B, K), for (B, 3, H, W) RGB images in [0, 1]."""
+        return self.stages.deepest(self.standardised(images)).mean((2, 3))
 
     def halves(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """Return the backbone's parameters before its last stage, and those of the last stage."""

@@ -16,7 +16,7 @@ from tcam_cache.models.weights import parse_torch_bytes, read_torch_file, weight
 
 FORMAT = "tcam-cache-classifier"
 VERSION = 1
-CHECKPOINTS = ("best_classification", "best_localization")
+CHECKPOINTS: tuple[str, ...] = ("best_classification", "best_localization")
 
 
 @dataclass(frozen=True)

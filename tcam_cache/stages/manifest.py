@@ -21,7 +21,6 @@ from tcam_cache.datasets import (
     scan_wsol,
     scan_ytov1,
     scan_ytov2_2,
-    without_frames,
     write_manifest,
     write_wsol,
 )
@@ -76,7 +75,15 @@ def index_dataset(config: ManifestConfig) -> ManifestReport:
         AnnotationError: boxes do not fit the frames.
         FrameError: `check` found frames that cannot be read; all are listed, the manifest is written.
     """
-    scan, left_out = _readable(config) if config.skip_broken else (_scan(config, config.annotations), ())
+    scan = _scan(config)
+    left_out: tuple[str, ...] = ()
+    if config.skip_broken:
+        # Videos are decoded by their scan already.
+        unreadable = {} if config.layout == "videos" else check_frames(scan, config.workers).broken
+        scan = scan.without(unreadable)
+        left_out = tuple(f"{path}: {reason}" for path, reason in scan.broken.items())
+    if config.annotations:
+        scan = _annotated(scan, config.annotations, config.check)
     if config.layout != "videos":
         scan = scan.with_depth()
     if config.follow_links:
@@ -102,38 +109,28 @@ def index_dataset(config: ManifestConfig) -> ManifestReport:
     )
 
 
-def _readable(config: ManifestConfig) -> tuple[Scan, tuple[str, ...]]:
-    """Return the readable part of a data set with its boxes, and one text for each unreadable item."""
-    if config.layout == "videos":
-        scan = _scan(config, config.annotations)
-        return scan.without({}), scan.broken
-    scan = _scan(config, None)
-    broken = check_frames(scan, config.workers).broken
-    scan = scan.without(broken)
-    if config.annotations:
-        scan = scan.annotated(without_frames(read_annotations(config.annotations), broken))
-    return scan, tuple(f"{path}: {reason}" for path, reason in broken.items())
-
-
-def _scan(config: ManifestConfig, annotations: Path | None) -> Scan:
-    orientation = config.pixels_are
+def _scan(config: ManifestConfig) -> Scan:
+    source, orientation = config.source, config.pixels_are
     if config.layout == "ytov1":
-        return scan_ytov1(config.source, orientation)
+        return scan_ytov1(source, orientation)
     if config.layout == "ytov2.2":
-        return scan_ytov2_2(config.source, orientation)
+        return scan_ytov2_2(source, orientation)
     if config.layout == "wsol":
-        return scan_wsol(config.source, cast(Path, config.splits), orientation)
+        return scan_wsol(source, cast(Path, config.splits), orientation)
     if config.layout == "videos":
-        return scan_videos(config.source, annotations, config.shots, config.seed, config.workers, orientation)
-    faults: tuple[str, ...] = ()
+        return scan_videos(source, config.shots, config.seed, config.workers, orientation)
+    return index_folders(source, config.seed, orientation)
+
+
+def _annotated(scan: Scan, path: Path, check: bool) -> Scan:
+    annotations = read_annotations(path)
     try:
-        manifest = index_folders(config.source, annotations, config.seed, orientation)
+        return scan.annotated(annotations)
     except AnnotationError as error:
-        if not config.check:
+        if not (check or scan.faults):
             raise
-        # Beside them stand the frames that cannot be read.
-        manifest, faults = index_folders(config.source, None, config.seed, orientation), error.offenders
-    return Scan(manifest.root, manifest.layout, manifest.classes, manifest.shots, faults, manifest.facts)
+        # They are reported together with the other faults, and with the frames that cannot be read.
+        return scan.with_faults(error.offenders)
 
 
 def split_counts(manifest: Manifest) -> dict[str, dict[str, int]]:

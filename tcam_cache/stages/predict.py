@@ -1,8 +1,10 @@
 """After training: predict boxes for new frames, each independently and without a tag."""
 
 import logging
+import shlex
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,20 @@ import numpy as np
 from tcam_cache.cache.source_files import stamp_of
 from tcam_cache.config import PredictConfig
 from tcam_cache.datasets import ImageFrames, VideoFrames, data_depth, frame_times, image_names, is_moving
+from tcam_cache.datasets.batches import ShotFrame
+from tcam_cache.datasets.boxes_table import PICTURE_FOLDERS, ROWS, FoundBox
 from tcam_cache.datasets.frames import squashing
+from tcam_cache.datasets.listing import folders_below
+from tcam_cache.datasets.video import time_of
+from tcam_cache.datasets.video_file import is_video
 from tcam_cache.devices import worker_count
-from tcam_cache.errors import FrameError
+from tcam_cache.errors import ConfigError, FrameError
 from tcam_cache.evaluation.report.pictures import draw_boxes, overlay_cam, save_image
 from tcam_cache.inference import Localizer
-from tcam_cache.inference.boxes_folder import OVERLAYS, ROWS, BoxesFolder, Row
+from tcam_cache.inference.boxes_folder import BoxesFolder
+from tcam_cache.inference.formats.tools import frame_rate
+from tcam_cache.inference.formats.video import drawn, write_video
+from tcam_cache.inference.formats.writing import write_formats
 from tcam_cache.inference.maps import FrameMap, box_of
 from tcam_cache.models import weights_hash
 from tcam_cache.progress import progress_bar
@@ -25,7 +35,7 @@ from tcam_cache.records import Box, FrameSource, Shot
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ("frame", "predicted_class", "probability", "x0", "y0", "x1", "y1", "score")
+VIDEO = "boxes.mp4"
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,7 @@ class PredictReport:
         boxes: number of boxes; at most one per frame.
         threshold: the tau used.
         ms_per_frame: wall time.
+        files: in other formats, and the video; paths below `out`.
     """
 
     out: str
@@ -45,17 +56,19 @@ class PredictReport:
     boxes: int
     threshold: float
     ms_per_frame: float
+    files: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON-able values."""
         return asdict(self)
 
     def to_text(self) -> str:
-        """Return the report as one line."""
-        return (
+        """Return the report as a line or two."""
+        line = (
             f"{self.out}/boxes.csv: {self.boxes} boxes in {self.frames} frames at tau {self.threshold:.3f}, "
             f"{self.ms_per_frame:.0f} ms a frame"
         )
+        return f"{line}\n  beside it: {', '.join(self.files)}" if self.files else line
 
 
 def predict(config: PredictConfig) -> PredictReport:
@@ -70,34 +83,49 @@ def predict(config: PredictConfig) -> PredictReport:
     """
     localizer = Localizer.open(config.run, config.device).mixing(config.mix)
     tau = _threshold(config, localizer)
-    source, shot = _input(config)
-    source = squashing(source, localizer.classifier.preprocessing.interpolation)
-    names = dict(zip(shot.frames, range(len(shot)), strict=True))
-    folder = BoxesFolder.begin(
-        config.out, COLUMNS, _stamps(source, shot), _settings(config, localizer, tau), config.overwrite
-    )
+    stored, shot = _input(config)
+    source = squashing(stored, localizer.classifier.preprocessing.interpolation)
+    places = _places(source, shot)
+    settings = _settings(config, localizer, tau)
+    folder = BoxesFolder.begin(config.out, _stamps(source, shot), settings, config.overwrite)
     faults: list[str] = []
-    left = [(shot, t) for name, t in names.items() if name not in folder.rows]
+    _measure(folder, source, shot, places)
+    left = [(shot, t) for t, name in enumerate(shot.frames) if name not in folder.rows]
     began = time.perf_counter()
-    workers = worker_count(config.workers)
-    maps = localizer.maps(left, source, batch_size=config.batch_size, workers=workers, faults=faults)
-    with folder, progress_bar(len(names), "boxes", "frame", done=len(names) - len(left)) as bar:
+    maps = _maps(config, localizer, source, left, faults)
+    with folder, progress_bar(len(shot), "boxes", "frame", done=len(shot) - len(left)) as bar:
         for item in maps:
             box = box_of(item.scores, (item.width, item.height), tau)
+            name = item.shot.frames[item.t]
             if config.overlays:
-                _draw(source, item, box, config.out / folder.pictures[item.shot.frames[item.t]])
-            folder.add(_row(item, box, localizer.classifier.classes))
+                _draw(source, item, box, config.out / folder.pictures[name])
+            folder.add(_found(places[name], item, box, localizer.classifier.classes))
             bar.update()
     seconds = time.perf_counter() - began
+    files = write_formats(folder, config.formats, localizer.classifier.classes, source, shot, stored.root)
+    if config.video and folder.rows:
+        _write_video(config, localizer, folder, source, shot)
+        files.append(VIDEO)
     if faults:
         raise FrameError(
-            f"{len(faults)} of {len(names)} frame(s) cannot be read and have no row; the boxes of all others "
+            f"{len(faults)} of {len(shot)} frame(s) cannot be read and have no row; the boxes of all others "
             f"are in {config.out / ROWS}. Replace them and run the same command again, or do without.",
             faults,
         )
-    box_count = sum(row[3] != "" for row in folder.rows.values())
+    box_count = sum(found.box is not None for found in folder.rows.values())
     each = round(1000 * seconds / max(1, len(left)), 2)
-    return PredictReport(str(config.out), len(folder.rows), box_count, tau, each)
+    return PredictReport(str(config.out), len(folder.rows), box_count, tau, each, tuple(files))
+
+
+def _maps(
+    config: PredictConfig,
+    localizer: Localizer,
+    source: FrameSource,
+    frames: Sequence[ShotFrame],
+    faults: list[str],
+) -> Iterator[FrameMap]:
+    workers = worker_count(config.workers)
+    return localizer.maps(frames, source, batch_size=config.batch_size, workers=workers, faults=faults)
 
 
 def _settings(config: PredictConfig, localizer: Localizer, tau: float) -> dict[str, Any]:
@@ -128,9 +156,14 @@ def _threshold(config: PredictConfig, localizer: Localizer) -> float:
     return localizer.tau
 
 
-def _input(config: PredictConfig) -> tuple[FrameSource, Shot]:
-    path, own = config.source, f"{OVERLAYS}/"
-    if is_moving(path):
+def _input(config: PredictConfig) -> tuple[VideoFrames | ImageFrames, Shot]:
+    path, own = config.source, tuple(f"{name}/" for name in PICTURE_FOLDERS)
+    moving = is_moving(path)
+    if config.video and not moving:
+        raise ConfigError(f"{path} is no video: --video writes a clip again. Leave it out.")
+    if config.video and path.absolute() == (config.out / VIDEO).absolute():
+        raise ConfigError(f"the video would be written over {path}. Give another --out.")
+    if moving:
         source, names, folder = VideoFrames(path.parent), frame_times(path), path.name
     elif path.is_dir():
         source, folder = ImageFrames(path), "."
@@ -142,18 +175,80 @@ def _input(config: PredictConfig) -> tuple[FrameSource, Shot]:
         source = ImageFrames(path.parent, depth=data_depth(path.parent, [path.name]))
         names, folder = (path.name,), "."
     if not path.exists() or not names:
-        raise FrameError(f"there is no image in {path}. Give an image, a folder of images, or a video file.")
+        raise FrameError(
+            f"there is no image in {path}. Give an image, a folder of images, or a video file."
+            + _loop_over_videos(path)
+        )
     return source, Shot("new", "", "new", "test", folder, tuple(names))
 
 
-def _row(item: FrameMap, box: Box | None, classes: Sequence[str]) -> Row:
+def _loop_over_videos(folder: Path) -> str:
+    """Return how to take the videos of a folder, where there are some, one after the other."""
+    found = folders_below(folder) if folder.is_dir() else ()
+    place = next(
+        (place for place, listing in found if any(is_video(place / name) for name in listing.others)), None
+    )
+    if place is None:
+        return ""
+    return (
+        f" It holds videos; take them one after the other: for video in {shlex.quote(str(place))}/*; do "
+        'tcam-cache predict RUN "$video" --out "boxes/${video##*/}"; done'
+    )
+
+
+def _places(source: FrameSource, shot: Shot) -> dict[str, FoundBox]:
+    """Return for each frame, by name, a row that says where it is and nothing of what is in it."""
+    moving, places, counts = isinstance(source, VideoFrames), {}, Counter[str]()
+    for frame in shot.frames:
+        video, _, name = (shot.folder, "", frame) if moving else frame.rpartition("/")
+        seconds = time_of(frame) / 1000 if moving else None
+        places[frame] = FoundBox(video, counts[video], name, seconds, 0, 0, "", 0.0, None, 0.0)
+        counts[video] += 1
+    return places
+
+
+def _measure(folder: BoxesFolder, source: FrameSource, shot: Shot, places: Mapping[str, FoundBox]) -> None:
+    """Complete the rows of an earlier version, which do not say where their frames are, nor their sizes."""
+    for t, name in enumerate(shot.frames):
+        row = folder.rows.get(name)
+        if row is not None and not row.width:
+            frame, place = source.read(shot, t), places[name]
+            row = row._replace(video=place.video, number=place.number, name=place.name, time=place.time)
+            folder.rows[name] = row._replace(width=frame.width, height=frame.height)
+
+
+def _found(place: FoundBox, item: FrameMap, box: Box | None, classes: Sequence[str]) -> FoundBox:
     exponents = np.exp(item.logits - item.logits.max())
     best = int(exponents.argmax())
-    corners: Row = ["", "", "", ""] if box is None else [round(value, 2) for value in box]
-    probability = round(float(exponents[best] / exponents.sum()), 4)
-    path = item.shot.frames[item.t]
-    decoded = dict(item.parts).get("decoder", item.scores)
-    return [path, classes[best], probability, *corners, round(float(decoded.max()), 4)]
+    return place._replace(
+        width=item.width,
+        height=item.height,
+        tag=classes[best],
+        probability=float(exponents[best] / exponents.sum()),
+        box=box,
+        score=float(dict(item.parts).get("decoder", item.scores).max()),
+    )
+
+
+def _write_video(
+    config: PredictConfig, localizer: Localizer, folder: BoxesFolder, source: FrameSource, shot: Shot
+) -> None:
+    """Write the clip again; maps are not stored, so that for them the frames pass the networks once more."""
+    found = {one.frame: one for one in folder.found()}
+    frames = [(shot, t) for t, name in enumerate(shot.frames) if name in found]
+    if config.map:
+        maps = ((item.t, item.scores) for item in _maps(config, localizer, source, frames, []))
+    else:
+        maps = ((t, None) for _, t in frames)
+
+    def pictures() -> Iterator[tuple[int, np.ndarray]]:
+        with progress_bar(len(frames), "video", "frame") as bar:
+            for t, scores in maps:
+                name = shot.frames[t]
+                yield time_of(name), drawn(source.read(shot, t).pixels, found[name], scores)
+                bar.update()
+
+    write_video(config.out / VIDEO, config.source, pictures(), frame_rate(list(found.values())))
 
 
 def _draw(source: FrameSource, item: FrameMap, box: Box | None, path: Path) -> None:

@@ -17,7 +17,7 @@ from tcam_cache.devices import computing_threads
 from tcam_cache.errors import ConfigError, RunError
 from tcam_cache.evaluation import Spread, grouped
 from tcam_cache.files import write_bytes, write_json, write_text
-from tcam_cache.processes import affordable, worker_errors
+from tcam_cache.processes import affordable, from_here, worker_errors
 from tcam_cache.progress import QUIET
 from tcam_cache.provenance import canonical_json
 from tcam_cache.stages.train import train_decoder
@@ -105,10 +105,11 @@ def search(config: SearchConfig) -> SearchReport:
     folder = RunFolder.begin(config.out, {**around, **dict.fromkeys(parse_grid(config.grid))}, config.resume)
     rows = {name: row for name, row in _earlier(folder).items() if name in runs}
     left = [name for name in runs if not _is_done(rows.get(name), config.epochs)]
-    tasks = (joblib.delayed(_train_point)(name, *runs[name], config.jobs) for name in left)
+    train_point = joblib.delayed(from_here(_train_point))
+    tasks = (train_point(name, *runs[name], config.jobs) for name in left)
     jobs = max(1, affordable(config.jobs)) if config.jobs > 1 else 1
     with worker_errors():
-        # joblib: declared to return None, too, which nothing of it does.
+        # joblib's annotation includes None, which this mode does not return.
         results: Iterable[dict[str, Any]] = joblib.Parallel(  # pyright: ignore[reportAssignmentType]
             n_jobs=jobs, return_as="generator_unordered"
         )(tasks)

@@ -1,5 +1,6 @@
 """Samples, pseudo-labels, losses, the decoder, and the one fitting loop."""
 
+from tcam_cache.training.head import fit_head
 from tcam_cache.training.loop import FitReport, fit
 from tcam_cache.training.plots import draw_search, require_board
 from tcam_cache.training.ranks import SINGLE_PROCESS, Ranks, joined_ranks
@@ -21,6 +22,7 @@ __all__ = [
     "ValidationLoss",
     "draw_search",
     "fit",
+    "fit_head",
     "joined_ranks",
     "planned",
     "require_board",

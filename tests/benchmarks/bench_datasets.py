@@ -176,7 +176,7 @@ def test_the_demo_set(tmp_path):
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real videos are not beside the checkout")
 @pytest.mark.parametrize("name", ["davis", "yto_mini"])
 def test_real_video(name):
-    manifest = timed(f"index {name}", lambda: index_folders(REAL / name, REAL / name / "annotations.csv"))
+    manifest = timed(f"index {name}", lambda: index_folders(REAL / name))
     source, keys = (
         ImageFrames(manifest.root),
         [(shot, t) for shot in manifest.shots for t in range(len(shot))][:400],

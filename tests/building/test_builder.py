@@ -51,6 +51,31 @@ def stored(extractor, source=None, shots=SHOTS, write=None, **given):
     return counts, written
 
 
+def test_each_batch_is_announced_before_its_frames_are_read(extractor):
+    events = []
+
+    class Told(Noise):
+        def read(self, shot, t, size=None):
+            events.append((shot.id, t))
+            return super().read(shot, t, size)
+
+    stored(extractor, Told(), shots=SHOTS[:1], on_request=lambda batch: events.append(len(batch)))
+    assert events == [2, ("bird/0", 0), ("bird/0", 1), 1, ("bird/0", 2)]
+
+
+def test_a_shot_whose_files_change_meanwhile_is_a_fault_and_the_others_are_stored(extractor):
+    written = {}
+
+    def write(shot_id, cams):
+        if shot_id == "cat/1":
+            raise FrameError("changed.", ["cat/1: its files have changed"])
+        written[shot_id] = cams
+
+    counts, _ = stored(extractor, write=write)
+    assert counts == Counts(frames=8, faults=("cat/1: its files have changed",))
+    assert list(written) == ["bird/0", "bird/2", "cat/3"]
+
+
 def test_each_shot_gets_the_maps_of_its_tag_frame_by_frame(extractor):
     counts, written = stored(extractor)
     assert counts == Counts(frames=13)

@@ -1,5 +1,6 @@
 """Tests of other pixels under the same names: found by their size, their time, and then their bytes."""
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from tcam_cache.cache import CamCache, CamWriter, ShotFrames
 from tcam_cache.cache.source_files import content_of, stamp_of
+from tcam_cache.errors import FrameError
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,40 @@ def test_other_bytes_of_the_same_length_make_a_shot_pending_again(writer, source
     writer.write(shot.id, cams_of(shot), source.files(shot))
     assert writer.reopen_changed(source) == ()
     assert CamCache.open(path).verify() == ()
+
+
+def replaced_unseen(path):
+    """Give a file other bytes of the same length, and its former times back."""
+    facts = path.stat()
+    path.write_bytes(path.name.upper().encode())
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+
+def test_other_bytes_under_the_same_size_and_time_are_noticed(writer, source, plan):
+    replaced_unseen(source.files(plan.shots[2])[7])
+    assert writer.reopen_changed(source) == (plan.shots[2],)
+
+
+def test_a_check_reads_every_byte_whatever_the_stamps_say(writer, source, plan, path):
+    shot = plan.shots[2]
+    replaced_unseen(source.files(shot)[7])
+    record = path / "commits/000002.json"
+    values = json.loads(record.read_text()) | {"stamp": stamp_of(source.files(shot))}
+    record.write_text(json.dumps(values))
+    assert CamCache.open(path).source_changes(source, plan.shots).changed == (shot,)
+    assert CamWriter.create(path, plan).reopen_changed(source) == ()
+
+
+def test_files_that_change_after_their_stamp_was_taken_are_not_committed(path, plan, source, cams_of):
+    writer, shot = CamWriter.create(path, plan), plan.shots[0]
+    files = source.files(shot)
+    stamp = stamp_of(files)
+    replaced_unseen(files[1])
+    with pytest.raises(FrameError, match="changed while they were read"):
+        writer.write(shot.id, cams_of(shot), files, stamp)
+    assert shot in writer.pending()
+    writer.write(shot.id, cams_of(shot), files, stamp_of(files))
+    assert shot not in writer.pending()
 
 
 def test_the_stored_frames_of_a_changed_shot_go_too(writer, source, plan):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from tcam_cache.cams import CamExtractor, ScaledCams, normalise, sides_of
+from tcam_cache.cams import CamExtractor, ScaledCams, normalise, require_cells, sides_of
 from tcam_cache.errors import ConfigError
 
 TAGS = (2, 0, 3)
@@ -82,7 +82,10 @@ def test_all_classes_can_be_asked_for(random_classifier, random_images):
     torch.testing.assert_close(every.maps[1, TAGS[1]], maps(images, TAGS)[0].maps[1])
 
 
-def test_a_size_with_too_few_cells_is_refused_with_what_to_do(random_classifier, random_images):
-    maps = ScaledCams(CamExtractor(random_classifier("resnet18")), (32, 96), False, base=96)
-    with pytest.raises(ConfigError, match=r"32 pixels make maps of 2 x 2 cells.*4 x 4.*Leave the smallest"):
-        maps(random_images(height=96, width=96), TAGS)
+def test_a_size_with_too_few_cells_is_refused_with_what_to_do(random_classifier):
+    extractor = CamExtractor(random_classifier("resnet18"))
+    require_cells(extractor, (64, 96), 96)
+    with pytest.raises(
+        ConfigError, match=r"32 pixels make maps of 2 x 2 cells.*4 x 4.* Scales of 0\.67 or more"
+    ):
+        require_cells(extractor, (32, 96), 96)

@@ -63,12 +63,19 @@ def test_a_run_may_be_given_in_place_of_a_classifier(config_of):
     assert config == BuildConfig(manifest="m", run="run", out="cache", map_size=28, every=2)
 
 
+def test_a_map_function_may_be_named(config_of):
+    names = ["--maps", "gradcam:AblationCAM", "--layers", "layer3"]
+    config = config_of("build", "m", "--classifier", "g.pt", "--out", "cache", *names)
+    assert config == BuildConfig(**PLACES, maps="gradcam:AblationCAM", layers="layer3")
+
+
 @pytest.mark.parametrize("given", [[], ["--run", "run", "--classifier", "g.pt"]])
 def test_neither_a_classifier_nor_a_run_and_both_are_wrong_usage(tcam, given):
     result = tcam("build", "m", "--out", "cache", *given)
     assert result.exit_code == 2 and "exactly one of --classifier and --run" in result.stderr
 
 
+@pytest.mark.usefixtures("blank_curves")
 def test_a_second_round_is_built_trained_on_scored_and_looked_at(tcam, small_manifest, small_run, tmp_path):
     cache, run, report = tmp_path / "cache2", tmp_path / "run2", tmp_path / "report"
     quick = ["--workers", 0]

@@ -50,6 +50,18 @@ def test_a_classifier_is_fitted_and_its_epochs_said(tcam, small_manifest, tmp_pa
     assert again.exit_code == 1 and "g.pt is there already" in again.stderr
 
 
+def test_a_probe_is_asked_for_by_its_options(config_of):
+    asked = ["--fit", "probe", "--probe-frames", 16, "--loss", "one-vs-rest"]
+    assert config_of("classifier", "m", "--out", "g.pt", *asked) == ClassifierConfig(
+        **PLACES, fit="probe", probe_frames=16, loss="one-vs-rest"
+    )
+
+
+def test_a_probe_with_epochs_is_wrong_usage(tcam):
+    result = tcam("classifier", "m", "--out", "g.pt", "--fit", "probe", "--epochs", 3)
+    assert result.exit_code == 2 and "--epochs: got 3" in result.stderr
+
+
 def test_the_settings_of_a_fit_are_taken_again(config_of, small_classifier, tmp_path):
     config = config_of(
         "classifier", "--config", small_classifier.with_suffix(".fit") / "config.json", "--out", "h.pt"

@@ -17,9 +17,10 @@ def test_what_is_not_said_is_left_to_the_config(config_of):
 def test_every_option_reaches_its_setting(config_of):
     config = config_of(
         "predict", "run", "images", "--out", "out", "--threshold", 0.25, "--batch-size", 3, "--no-overlays",
-        "--workers", 4, "--device", "cpu",
+        "--workers", 4, "--device", "cpu", "--format", "csv,cvat", "--video", "--map",
     )  # fmt: skip
     settings = {"threshold": 0.25, "batch_size": 3, "overlays": False, "workers": 4, "device": "cpu"}
+    settings |= {"format": "csv,cvat", "video": True, "map": True}
     assert config == PredictConfig(**PLACES, **settings)
 
 
@@ -41,3 +42,16 @@ def test_a_folder_without_an_image_is_named(tcam, small_run, tmp_path):
     (tmp_path / "empty").mkdir()
     result = tcam("predict", small_run, tmp_path / "empty", "--out", tmp_path / "out")
     assert result.exit_code == 1 and "there is no image in" in result.stderr and "empty" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--format", "csv,coko"], "got format coko; expected some of csv,coco,yolo,cvat,label-studio,voc"),
+        (["--format", ""], "got format ; expected some of"),
+        (["--map"], "--map draws into the video: give --video, too"),
+    ],
+)
+def test_a_format_that_is_none_and_a_map_without_a_video_are_wrong_usage(tcam, words, said):
+    result = tcam("predict", "run", "images", "--out", "out", *words)
+    assert result.exit_code == 2 and said in result.stderr

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import inspect
 import json
 from pathlib import Path
@@ -21,6 +22,7 @@ from tcam_cache.config import (
     train_config,
 )
 from tcam_cache.config.base import REMOVED, Config
+from tcam_cache.config.classifier import OF_PROBE, OF_SGD
 from tcam_cache.config.evaluate import THRESHOLDS, fixed_threshold
 from tcam_cache.config.train import PRESETS
 from tcam_cache.errors import ConfigError
@@ -42,6 +44,8 @@ def with_required(kind, **given):
         needed["run"] = Path("run")
     if kind is BuildConfig:
         needed["run" if "map_size" in given else "classifier"] = Path("g.pt")
+    if "probe_frames" in given:
+        needed["fit"] = "probe"
     if given.get("backend") == "dask":
         needed["scheduler"] = "tcp://host:8786"
     if given.get("format") == "npz":
@@ -338,6 +342,67 @@ def test_what_only_a_classifier_has_a_use_for_is_refused_with_a_run(name, value,
     BuildConfig(**places, classifier="g.pt", **{name: value})
 
 
+def saliency(frames, tags):
+    return frames[..., 0] / 255
+
+
+MAPS = {"manifest": "m", "out": "c", "classifier": "g.pt"}
+
+
+def test_a_map_function_is_given_by_its_name_or_itself_and_kept_by_its_name():
+    given = BuildConfig(**MAPS, maps=saliency)
+    assert given == BuildConfig(**MAPS, maps=f"{__name__}:saliency")
+    assert BuildConfig.from_json(json.loads(json.dumps(given.to_json()))) == given
+    assert BuildConfig(**MAPS, maps=Config).maps == "tcam_cache.config.base:Config"
+
+
+@pytest.mark.parametrize("maps", [lambda frames, tags: frames, functools.partial(saliency)])
+def test_a_map_function_that_cannot_be_imported_by_a_name_is_refused(maps):
+    with pytest.raises(ConfigError, match="expected a function or a class that has a name in a module"):
+        BuildConfig(**MAPS, maps=maps)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "mymaps", "mymaps:", ":one", "my maps:one", "maps.py/one", "a:b.c", "a:b:c"]
+)
+def test_maps_that_name_nothing_are_refused(text):
+    with pytest.raises(ConfigError, match=r"expected MODULE:NAME.*torchcam:METHOD or gradcam:METHOD"):
+        BuildConfig(**MAPS, maps=text)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("method", "cam"),
+        ("fuse", "mean"),
+        ("scales", "1,2"),
+        ("flip", True),
+        ("compile", True),
+        ("amp", "bf16"),
+    ],
+)
+def test_what_only_the_cams_of_this_package_have_a_use_for_is_refused_with_maps(name, value):
+    for maps in ("mymaps:one", "torchcam:ScoreCAM"):
+        with pytest.raises(ConfigError, match=f"mean nothing with --maps {maps}") as caught:
+            BuildConfig(**MAPS, maps=maps, **{name: value})
+        assert caught.value.offenders == (f"--{name}: got {value}",)
+    BuildConfig(**MAPS, maps="mymaps:one", image_size=96, target="prediction", every=2)
+
+
+def test_layers_are_for_the_methods_of_packages():
+    assert BuildConfig(**MAPS, maps="gradcam:AblationCAM", layers="layer3").layers == "layer3"
+    with pytest.raises(ConfigError, match="mean nothing with --maps mymaps:one"):
+        BuildConfig(**MAPS, maps="mymaps:one", layers="layer3")
+
+
+def test_maps_go_with_a_classifier():
+    with pytest.raises(ConfigError, match="--maps goes with --classifier"):
+        BuildConfig(manifest="m", out="c", maps="mymaps:one")
+    with pytest.raises(ConfigError, match="mean nothing with --run") as caught:
+        BuildConfig(manifest="m", out="c", run="r", maps="mymaps:one")
+    assert caught.value.offenders == ("--maps: got mymaps:one",)
+
+
 def test_the_size_of_a_run_s_maps_is_refused_with_a_classifier_whose_cams_have_their_own():
     with pytest.raises(ConfigError, match="mean nothing with --classifier") as caught:
         BuildConfig(manifest="m", out="c", classifier="g.pt", map_size=28)
@@ -363,3 +428,28 @@ def test_a_threshold_for_prediction_is_a_number():
 def test_options_of_one_layout_are_refused_with_another(given, said):
     with pytest.raises(ConfigError, match=said):
         ManifestConfig(source="data", out="m.jsonl", **given)
+
+
+def test_what_means_nothing_beside_a_fit_is_refused_by_name():
+    places = {"manifest": "m", "out": "g.pt"}
+    steps = {"epochs": 3, "lr": 0.5, "frames_per_shot": 2, "optimiser": "adamw", "momentum": 0.5}
+    with pytest.raises(ConfigError, match="mean nothing with --fit probe") as caught:
+        ClassifierConfig(**places, fit="probe", **steps)
+    assert sorted(caught.value.offenders) == [
+        "--epochs: got 3", "--frames-per-shot: got 2", "--lr: got 0.5", "--momentum: got 0.5",
+        "--optimiser: got adamw",
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match="mean nothing with --fit sgd") as caught:
+        ClassifierConfig(**places, fit="sgd", probe_frames=8)
+    assert caught.value.offenders == ("--probe-frames: got 8",)
+    assert ClassifierConfig(**places, fit="probe", probe_frames=8, resume=True, freeze_backbone=True)
+
+
+def test_every_setting_of_the_fit_by_steps_exists_and_is_idle_beside_a_probe():
+    of_classifier = {spec.name for spec in dataclasses.fields(ClassifierConfig)}
+    assert set(OF_SGD) | set(OF_PROBE) < of_classifier
+    # What the two fits share: data, the network, how frames are read, what is scored and where it goes.
+    assert of_classifier - set(OF_SGD) - set(OF_PROBE) == {
+        "manifest", "root", "workers", "device", "seed", "out", "arch", "weights", "output_stride", "dilated",
+        "image_size", "batch_size", "train_split", "val_split", "fit", "loss", "freeze_backbone", "resume",
+    }  # fmt: skip

@@ -208,5 +208,5 @@ def test_a_table_of_a_spreadsheet_in_another_tongue_is_read(two_classes, tmp_pat
             "utf-16"
         )
     )
-    manifest = index_folders(two_classes, tmp_path / "boxes.csv")
+    manifest = index_folders(two_classes).annotated(read_annotations(tmp_path / "boxes.csv")).manifest()
     assert manifest.shot("bird/0002").boxes == {0: ((1, 2, 8, 9),)}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from joblib import Parallel, delayed
 from PIL import Image
 
-from tcam_cache.datasets import ImageFrames, VideoFrames, frame_times, scan_videos
+from tcam_cache.datasets import ImageFrames, VideoFrames, frame_times, read_annotations, scan_videos
 from tcam_cache.datasets.video import time_name
 from tcam_cache.datasets.video_file import VideoFile, picture
 from tcam_cache.errors import FrameError
@@ -267,7 +267,8 @@ def test_each_frame_has_its_own_size_and_boxes_are_clipped_to_it(tmp_path, write
         tmp_path / "boxes.csv", "frame,class,xmin,ymin,xmax,ymax",
         "car/a.mkv/00000200ms,car,10,10,90,60", "car/a.mkv/00000600ms,car,10,10,60,40",
     )  # fmt: skip
-    (shot,) = scan_videos(tmp_path / "clips", table, shots=False, workers=0).manifest().shots
+    scan = scan_videos(tmp_path / "clips", shots=False, workers=0)
+    (shot,) = scan.annotated(read_annotations(table)).shots
     assert shot.boxes == {5: ((10, 10, 90, 60),), 15: ((10, 10, 48, 32),)}
     source = VideoFrames(tmp_path / "clips")
     for t in (15, 2, 12, 9, 10):
@@ -310,8 +311,10 @@ def test_a_display_matrix_turns_frames_and_the_boxes_are_upright(tmp_path, turn,
     for orientation, frame in (("upright", upright), ("stored", stored)):
         beyond = f"car/a.mp4/00000000ms,car,1,1,{frame.width + 9},{frame.height + 9}"
         table = write_lines(tmp_path / "b.csv", "frame,class,xmin,ymin,xmax,ymax", beyond)
-        scan = scan_videos(tmp_path / "clips", table, workers=0, orientation=orientation)
-        assert scan.manifest().shots[0].boxes == {0: ((1, 1, frame.width, frame.height),)}
+        scan = scan_videos(tmp_path / "clips", workers=0, orientation=orientation)
+        assert scan.annotated(read_annotations(table)).shots[0].boxes == {
+            0: ((1, 1, frame.width, frame.height),)
+        }
 
 
 def test_opencv_shows_the_same_frame_upright(tmp_path):

@@ -53,11 +53,11 @@ def test_boxes_are_those_of_the_command(localizer, frames, small_run, small_data
     predict(config)
     rows = list(csv.DictReader((tmp_path / "boxes.csv").read_text().splitlines()))
     for row, found in zip(rows, localizer.predict(frames), strict=True):
-        corners = [row[name] for name in ("x0", "y0", "x1", "y1")]
+        corners = [row[name] for name in ("xmin", "ymin", "xmax", "ymax")]
         assert ([float(x) for x in corners] if corners[0] else None) == (
             pytest.approx(list(found.box), abs=0.006) if found.box else None
         )
-        assert row["predicted_class"] == found.tag
+        assert row["tag"] == found.tag
 
 
 def test_a_stricter_threshold_gives_a_box_inside(localizer, frames):

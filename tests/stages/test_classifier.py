@@ -1,17 +1,35 @@
 """Tests of stage 0: the two checkpoints, resuming, and what is refused before any work."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from tcam_cache.config import ClassifierConfig
 from tcam_cache.datasets import read_manifest, write_manifest
 from tcam_cache.errors import ManifestError, RunError
 from tcam_cache.models import read_classifier_file
 from tcam_cache.models.backbone import torchvision_network
 from tcam_cache.stages.classifier import fit_classifier, fit_folder
+
+
+@pytest.fixture(scope="module")
+def report_of_one_epoch(small_manifest, quick, tmp_path_factory):
+    """The report of a fit with the settings of `classifier_config()`."""
+    settings = {"arch": "squeezenet1_1", "weights": "none", "epochs": 1, "batch_size": 8, "lr": 0.002}
+    out = tmp_path_factory.mktemp("fitted") / "g.pt"
+    return fit_classifier(ClassifierConfig(manifest=small_manifest, out=out, **settings, **quick))
+
+
+@pytest.fixture
+def fitted(report_of_one_epoch, classifier_config):
+    """A copy of that fit where `classifier_config()` writes, as if it had been fitted there."""
+    fit, out = Path(report_of_one_epoch.classifier), classifier_config().out
+    shutil.copytree(fit_folder(fit), fit_folder(out))
+    return shutil.copyfile(fit, out)
 
 
 def hashes(path):
@@ -31,28 +49,25 @@ def test_the_file_holds_both_checkpoints_each_best_at_its_own_score(small_classi
         assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_the_report_says_what_each_checkpoint_reached(classifier_config):
-    report = fit_classifier(classifier_config())
+def test_the_report_says_what_each_checkpoint_reached(report_of_one_epoch):
+    report = report_of_one_epoch
     assert report.epochs == 1 and set(report.best) == {"best_classification", "best_localization"}
-    assert json.loads(json.dumps(report.to_json()))["classifier"] == str(classifier_config().out)
+    assert Path(json.loads(json.dumps(report.to_json()))["classifier"]).is_file()
     assert "best_localization: epoch 1, CL" in report.to_text()
 
 
-def test_a_resumed_fit_equals_an_uninterrupted_one_bit_for_bit(classifier_config, small_classifier):
-    out = classifier_config().out
-    fit_classifier(classifier_config(epochs=1))
+def test_a_resumed_fit_equals_an_uninterrupted_one_bit_for_bit(classifier_config, fitted, small_classifier):
     fit_classifier(classifier_config(epochs=2, resume=True))
-    assert hashes(out) == hashes(small_classifier)
-    ours, theirs = (torch.load(fit_folder(path) / "last.pt") for path in (out, small_classifier))
+    assert hashes(fitted) == hashes(small_classifier)
+    ours, theirs = (torch.load(fit_folder(path) / "last.pt") for path in (fitted, small_classifier))
     assert ours["epoch"] == theirs["epoch"] == 2
     for one, other in zip(ours["model"].values(), theirs["model"].values(), strict=True):
         assert torch.equal(one, other)
 
 
-def test_another_seed_gives_other_weights(classifier_config, tmp_path):
-    fit_classifier(classifier_config())
+def test_another_seed_gives_other_weights(classifier_config, fitted, tmp_path):
     fit_classifier(classifier_config(seed=1, out=tmp_path / "other.pt"))
-    assert hashes(tmp_path / "g.pt") != hashes(tmp_path / "other.pt")
+    assert hashes(fitted) != hashes(tmp_path / "other.pt")
 
 
 @pytest.mark.parametrize("loss", ["cross-entropy", "one-vs-rest"])
@@ -72,23 +87,20 @@ def test_a_file_that_is_there_already_is_refused_and_stays(classifier_config):
     assert classifier_config().out.read_bytes() == b"mine"
 
 
-def test_a_fit_that_was_interrupted_before_its_file_is_refused_without_resume(classifier_config):
-    fit_classifier(classifier_config())
-    classifier_config().out.unlink()
+def test_a_fit_that_was_interrupted_before_its_file_is_refused_without_resume(classifier_config, fitted):
+    fitted.unlink()
     with pytest.raises(RunError, match=r"g\.fit already holds a run"):
         fit_classifier(classifier_config())
     fit_classifier(classifier_config(resume=True))
-    assert classifier_config().out.is_file()
+    assert fitted.is_file()
 
 
-def test_resuming_with_another_setting_names_it(classifier_config):
-    fit_classifier(classifier_config())
+def test_resuming_with_another_setting_names_it(classifier_config, fitted):
     with pytest.raises(RunError, match=r"lr: 0\.5, not 0\.002"):
         fit_classifier(classifier_config(lr=0.5, resume=True))
 
 
-def test_a_fit_does_not_go_on_with_other_splits(classifier_config, small_manifest, tmp_path):
-    fit_classifier(classifier_config())
+def test_a_fit_does_not_go_on_with_other_splits(classifier_config, fitted, small_manifest, tmp_path):
     manifest = read_manifest(small_manifest)
     shots = tuple(replace(shot, split="train") for shot in manifest.shots)
     write_manifest(replace(manifest, shots=shots), tmp_path / "m.jsonl")
@@ -97,6 +109,55 @@ def test_a_fit_does_not_go_on_with_other_splits(classifier_config, small_manifes
     assert [line.partition(":")[0] for line in caught.value.offenders] == [
         "inputs.splits.train", "inputs.splits.val"
     ]  # fmt: skip
+
+
+@pytest.fixture
+def probe_config(small_manifest, tmp_path, quick):
+    """Return a maker of configs that fit a probe on every video of the small data set."""
+    settings = {"arch": "squeezenet1_1", "weights": "none", "fit": "probe", "train_split": "all"}
+    defaults = {"manifest": small_manifest, "out": tmp_path / "g.pt", **settings, **quick, "image_size": 32}
+    return lambda **given: ClassifierConfig(**{**defaults, **given})
+
+
+def test_a_probe_fills_both_checkpoints_and_says_what_left_out_videos_gave(probe_config):
+    report = fit_classifier(probe_config())
+    file = read_classifier_file(report.classifier)
+    ours, theirs = file.checkpoints.values()
+    assert all(torch.equal(one, theirs[name]) for name, one in ours.items())
+    assert file.classifier("best_localization").head.weight.abs().max() > 0
+    assert file.scores == report.best and len(report.best) == 2
+    scores = report.best["best_classification"]
+    assert (scores["frames"], scores["videos"]) == (35, 8)
+    assert 0 <= scores["left_out_accuracy"] <= 100 and 0 <= scores["corloc"] <= 100
+    text = report.to_text()
+    assert "probe of 35 frames of 8 videos in" in text
+    assert (
+        f"C {scores['strength']:.3g}, accuracy on left-out videos {scores['left_out_accuracy']:.1f}" in text
+    )
+    assert json.loads(json.dumps(report.to_json()))["best"] == report.best
+
+
+def test_a_probe_that_was_interrupted_goes_on_to_the_same_file(probe_config, tmp_path, monkeypatch):
+    fit_classifier(probe_config(out=tmp_path / "whole.pt"))
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("tcam_cache.training.head.fit_probe", interrupt)
+        fit_classifier(probe_config())
+    for number in (3, 7):  # as if it had stopped while these were pooled
+        (tmp_path / f"g.fit/pooled/{number:06d}.pt").unlink()
+    fit_classifier(probe_config(resume=True))
+    ours, theirs = (read_classifier_file(tmp_path / name) for name in ("g.pt", "whole.pt"))
+    assert ours.hashes() == theirs.hashes() and ours.scores == theirs.scores
+
+
+def test_a_probe_without_boxes_or_a_second_video_claims_no_score(probe_config, without_boxes, caplog):
+    report = fit_classifier(probe_config(manifest=without_boxes, train_split="train"))
+    assert set(report.best["best_localization"]) == {"strength", "frames", "videos"}
+    assert "no tag has two videos" in caplog.text and "last epoch" not in caplog.text
+    assert report.to_text().endswith(f"C {report.best['best_localization']['strength']:.3g}")
 
 
 def test_every_classifier_file_has_a_fit_folder_of_its_own():

@@ -179,6 +179,10 @@ def test_broken_videos_are_left_out_with_their_boxes(tmp_path):
     given = {"source": tmp_path / "clips", "layout": "videos", "out": tmp_path / "m.jsonl", "workers": 0}
     with pytest.raises(ManifestError, match=r"dog/b\.mp4"):
         index_dataset(ManifestConfig(**given, annotations=tmp_path / "boxes.csv"))
+    (tmp_path / "wrong.csv").write_text("\n".join([*rows, "cat/z.gif/00000000ms,cat,1,1,9,9"]))
+    with pytest.raises(ManifestError) as caught:
+        index_dataset(ManifestConfig(**given, annotations=tmp_path / "wrong.csv"))
+    assert [text.split(":")[0] for text in caught.value.offenders] == ["dog/b.mp4", "line 3"]
     report = index_dataset(ManifestConfig(**given, annotations=tmp_path / "boxes.csv", skip_broken=True))
     assert [text.split(":")[0] for text in report.left_out] == ["dog/b.mp4"]
     assert {shot.video for shot in read_manifest(report.manifest).shots} == {"cat/a.gif", "dog/a.gif"}

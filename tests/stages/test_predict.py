@@ -2,16 +2,19 @@
 
 import csv
 import json
+import re
 import shutil
 
 import pytest
 from PIL import Image
 
-from tcam_cache.config import EvaluateConfig, PredictConfig
+from tcam_cache.config import EvaluateConfig, ManifestConfig, PredictConfig
+from tcam_cache.datasets import read_manifest
 from tcam_cache.errors import ConfigError, FrameError, RunError
 from tcam_cache.stages import predict as stage
 from tcam_cache.stages.classifier import fit_folder
 from tcam_cache.stages.evaluate import evaluate
+from tcam_cache.stages.manifest import index_dataset
 from tcam_cache.stages.predict import predict
 
 
@@ -23,23 +26,25 @@ def config(small_run, small_data, tmp_path):
 
 def rows_of(config):
     with (config.out / "boxes.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+        rows = list(csv.DictReader(file))
+    return [{**row, "path": f"{row['video']}/{row['name']}".removeprefix("/")} for row in rows]
 
 
 def test_every_image_of_a_folder_gets_a_row_and_a_picture(config):
     report = predict(config())
     rows = rows_of(config())
-    assert [row["frame"] for row in rows] == [
+    assert [row["path"] for row in rows] == [
         *(f"0001/frame{t:04d}.jpg" for t in range(1, 5)),
         *(f"0002/frame{t:04d}.jpg" for t in range(1, 4)),
     ]
-    assert report.frames == 7 and report.boxes == sum(row["x0"] != "" for row in rows)
+    assert report.frames == 7 and report.boxes == sum(row["xmin"] != "" for row in rows)
     for row in rows:
-        assert row["predicted_class"] in ("bird", "car", "dog") and 1 / 3 <= float(row["probability"]) <= 1
-        if row["x0"]:
-            assert 0 <= float(row["x0"]) < float(row["x1"]) <= 64
-            assert 0 <= float(row["y0"]) < float(row["y1"]) <= 48
-        with Image.open(config().out / "overlays" / row["frame"]) as picture:
+        assert row["tag"] in ("bird", "car", "dog") and 1 / 3 <= float(row["probability"]) <= 1
+        assert (row["width"], row["height"], row["time"]) == ("64", "48", "")
+        if row["xmin"]:
+            assert 0 <= float(row["xmin"]) < float(row["xmax"]) <= 64
+            assert 0 <= float(row["ymin"]) < float(row["ymax"]) <= 48
+        with Image.open(config().out / "overlays" / row["path"]) as picture:
             assert picture.size == (64, 48)
     assert json.loads(json.dumps(report.to_json()))["threshold"] == report.threshold
     assert f"{report.boxes} boxes in 7 frames" in report.to_text()
@@ -52,19 +57,19 @@ def test_boxes_and_threshold_are_those_of_the_evaluation(config, small_manifest,
     )
     with (tmp_path / "r/frames.csv").open(newline="") as file:
         scored = {row["frame"]: row for row in csv.DictReader(file)}
-    ours = {f"dog/{row['frame']}": row for row in rows_of(config())}
+    ours = {f"dog/{row['path']}": row for row in rows_of(config())}
     assert {"dog/0002/frame0001.jpg", "dog/0002/frame0003.jpg"} <= ours.keys() & scored.keys()
     for name in ours.keys() & scored.keys():
-        for side in ("x0", "y0", "x1", "y1"):
-            one, other = ours[name][side], scored[name][side]
+        for side, as_scored in (("xmin", "x0"), ("ymin", "y0"), ("xmax", "x1"), ("ymax", "y1")):
+            one, other = ours[name][side], scored[name][as_scored]
             assert (one == other == "") or float(one) == pytest.approx(float(other), abs=0.01)
-        assert ours[name]["predicted_class"] == scored[name]["predicted_class"]
+        assert ours[name]["tag"] == scored[name]["predicted_class"]
 
 
 def test_one_image_is_enough_and_pictures_can_be_left_out(config, small_data):
     one = config(source=small_data / "car/0002/frame0002.jpg", overlays=False)
     assert predict(one).frames == 1
-    assert [row["frame"] for row in rows_of(one)] == ["frame0002.jpg"]
+    assert [row["path"] for row in rows_of(one)] == ["frame0002.jpg"]
     assert sorted(path.name for path in one.out.iterdir()) == ["boxes.csv", "frames.jsonl", "predict.json"]
 
 
@@ -72,7 +77,9 @@ def test_a_higher_threshold_gives_a_smaller_box(config):
     areas = []
     for tau in (0.2, 0.999):
         assert predict(config(threshold=tau, overwrite=True)).threshold == tau
-        corners = [[float(row[side]) for side in ("x0", "y0", "x1", "y1")] for row in rows_of(config())]
+        corners = [
+            [float(row[side]) for side in ("xmin", "ymin", "xmax", "ymax")] for row in rows_of(config())
+        ]
         areas.append([(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in corners])
     assert all(high < low for low, high in zip(*areas, strict=True))
 
@@ -89,6 +96,13 @@ def test_without_an_image_there_is_a_frame_error(config, tmp_path, source):
         predict(config(source=tmp_path / source))
 
 
+def test_a_folder_of_videos_is_refused_with_the_loop_that_takes_them(config, tmp_path):
+    (tmp_path / "my clips/cat").mkdir(parents=True)
+    (tmp_path / "my clips/cat/a.MP4").write_bytes(b"")
+    with pytest.raises(FrameError, match=r"for video in '.*my clips/cat'/\*; do tcam-cache predict RUN"):
+        predict(config(source=tmp_path / "my clips"))
+
+
 def test_every_unreadable_image_is_named(config, data_copy):
     (data_copy / "dog/0001/frame0002.jpg").write_bytes(b"")
     (data_copy / "dog/0002/frame0003.jpg").write_text("no image")
@@ -98,7 +112,7 @@ def test_every_unreadable_image_is_named(config, data_copy):
         "0001/frame0002.jpg: empty file",
         "0002/frame0003.jpg: not an image",
     ]
-    assert [row["frame"] for row in rows_of(config())] == [
+    assert [row["path"] for row in rows_of(config())] == [
         "0001/frame0001.jpg", "0001/frame0003.jpg", "0001/frame0004.jpg", "0002/frame0001.jpg",
         "0002/frame0002.jpg",
     ]  # fmt: skip
@@ -211,7 +225,7 @@ def test_a_frame_whose_file_has_changed_is_looked_at_again(config, data_copy):
     shutil.copy(data_copy / "car/0002/frame0001.jpg", data_copy / "dog/0001/frame0003.jpg")
     predict(ours)
     after = rows_of(ours)
-    assert [row["frame"] for row in after] == [row["frame"] for row in before]
+    assert [row["path"] for row in after] == [row["path"] for row in before]
     assert [one != other for one, other in zip(before, after, strict=True)] == [n == 2 for n in range(7)]
 
 
@@ -225,7 +239,7 @@ def test_boxes_of_another_input_are_refused_or_cleared_on_request(config, small_
     assert [text.split(":")[0] for text in caught.value.offenders] == ["input"]
     assert len(rows_of(config())) == 7
     predict(config(source=small_data / "car", overwrite=True))
-    assert all(row["frame"].startswith("000") for row in rows_of(config())) and len(rows_of(config())) == 14
+    assert all(row["path"].startswith("000") for row in rows_of(config())) and len(rows_of(config())) == 14
     assert (config().out / "mine.txt").read_text() == "keep"
     assert (config().out / "overlays/mine.jpg").read_text() == "keep"
     assert not (config().out / "overlays/0001/frame0004.jpg").exists()
@@ -260,9 +274,128 @@ def test_long_names_keep_their_rows_and_their_pictures(config, tmp_path):
         Image.new("RGB", (64, 48), (90, 60, 30)).save(tmp_path / "in" / name)
     ours = config(source=tmp_path / "in")
     assert predict(ours).frames == 5
-    assert {row["frame"] for row in rows_of(ours)} == {*names[:4], "'=cmd.png"}
+    assert {row["path"] for row in rows_of(ours)} == {*names[:4], "'=cmd.png"}
     assert len([path for path in (ours.out / "overlays").iterdir() if path.suffix == ".jpg"]) == 5
     assert predict(ours).frames == 5
+
+
+def as_before(config):
+    """Rewrite boxes.csv as earlier versions wrote it."""
+    names = ("tag", "probability", "xmin", "ymin", "xmax", "ymax", "score")
+    rows = [",".join([row["path"], *(row[name] for name in names)]) for row in rows_of(config)]
+    header = "frame,predicted_class,probability,x0,y0,x1,y1,score"
+    (config.out / "boxes.csv").write_text("\n".join([header, *rows]) + "\n")
+
+
+def test_boxes_of_an_earlier_version_are_taken_over_and_not_found_again(config, monkeypatch):
+    predict(config())
+    whole = files_of(config().out)
+    as_before(config())
+    monkeypatch.setattr(stage, "_draw", lambda *given: pytest.fail("found again"))
+    assert predict(config()).frames == 7
+    assert files_of(config().out) == whole
+
+
+EVERY = "csv,coco,yolo,cvat,label-studio,voc"
+
+
+def test_every_format_stands_beside_the_boxes_and_is_the_same_after_an_interruption(
+    config, monkeypatch, tmp_path
+):
+    whole = config(out=tmp_path / "whole", batch_size=2, format=EVERY)
+    report = predict(whole)
+    assert set(report.files) == {
+        "coco.json", "coco_results.json", "yolo/data.yaml", "cvat.xml", "label-studio.json",
+        "label-studio.xml",
+    }  # fmt: skip
+    assert "beside it: coco.json" in report.to_text()
+    half, draw, seen = config(out=tmp_path / "half", batch_size=2, format=EVERY), stage._draw, []
+
+    def interrupted(*given):
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        seen.append(draw(*given))
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(stage, "_draw", interrupted)
+        predict(half)
+    predict(half)
+    assert files_of(half.out) == files_of(whole.out)
+    assert len(list((whole.out / "yolo/images").rglob("*.jpg"))) == 7
+
+
+@pytest.mark.parametrize("read", ["boxes.csv", "coco.json", "yolo", "cvat.xml", "label-studio.json", "voc"])
+def test_boxes_that_were_found_come_back_as_annotations_of_a_data_set(config, small_data, tmp_path, read):
+    """The tag is set to the true one, as a person would who corrects the boxes."""
+    ours = config(format=EVERY, overlays=False)
+    predict(ours)
+    for name in ("boxes.csv", "coco.json", "cvat.xml", "label-studio.json", "yolo/data.yaml"):
+        text = (ours.out / name).read_text()
+        (ours.out / name).write_text(re.sub(r"\b(bird|car)\b", "dog", text))
+    for path in (ours.out / "voc").rglob("*.xml"):
+        path.write_text(re.sub(r"<name>\w+</name>", "<name>dog</name>", path.read_text()))
+    manifest = ManifestConfig(
+        source=small_data, layout="folders", annotations=ours.out / read, out=tmp_path / "m.jsonl"
+    )
+    index_dataset(manifest)
+    read_back = {
+        shot.path(t).removeprefix("dog/"): box
+        for shot in read_manifest(tmp_path / "m.jsonl").shots
+        for t, (box,) in shot.boxes.items()
+    }
+    rows = {row["path"]: row for row in rows_of(ours) if row["xmin"]}
+    assert read_back.keys() == rows.keys() and rows
+    for path, box in read_back.items():
+        corners = [float(rows[path][side]) for side in ("xmin", "ymin", "xmax", "ymax")]
+        assert box == pytest.approx(corners, abs=1.01 if read == "voc" else 0.01)
+
+
+@pytest.fixture
+def clip(tmp_path, small_data):
+    av = pytest.importorskip("av")
+    path = tmp_path / "in/my clip ü.mp4"
+    path.parent.mkdir()
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for image in sorted((small_data / "dog").rglob("*.jpg")):
+            container.mux(stream.encode(av.VideoFrame.from_image(Image.open(image))))
+        container.mux(stream.encode())
+    return path
+
+
+def test_a_clip_is_written_again_with_its_boxes_and_a_light_map(config, clip):
+    from tcam_cache.datasets import frame_times
+
+    ours = config(source=clip, video=True, overlays=False, format=EVERY)
+    assert predict(ours).files[-1] == "boxes.mp4"
+    rows = rows_of(ours)
+    assert [(row["video"], row["frame"], row["time"]) for row in rows[:2]] == [
+        ("my clip ü.mp4", "0", "0.0"),
+        ("my clip ü.mp4", "1", "0.04"),
+    ]
+    assert frame_times(ours.out / "boxes.mp4") == tuple(row["name"] for row in rows)
+    assert len(list((ours.out / "pictures").rglob("*.jpg"))) == 7
+    without = (ours.out / "boxes.mp4").read_bytes()
+    predict(config(source=clip, video=True, map=True, overlays=False))
+    assert (ours.out / "boxes.mp4").read_bytes() != without
+    predict(config(source=clip, video=True, overlays=False))
+    assert (ours.out / "boxes.mp4").read_bytes() == without
+
+
+def test_pictures_are_no_clip_and_a_clip_is_not_written_over_itself(config, clip):
+    with pytest.raises(ConfigError, match="is no video: --video"):
+        predict(config(video=True))
+    source = clip.rename(clip.with_name("boxes.mp4"))
+    with pytest.raises(ConfigError, match="would be written over"):
+        predict(config(source=source, out=source.parent, video=True))
+
+
+def test_other_formats_below_the_input_are_no_input(config, data_copy):
+    ours = config(source=data_copy / "dog", out=data_copy / "dog", format="yolo", overlays=False)
+    for _ in range(2):
+        assert predict(ours).frames == 7
+    assert predict(config(source=data_copy / "dog")).frames == 7
 
 
 def test_a_table_of_another_program_is_never_cleared(config):

@@ -1,12 +1,14 @@
 """Tests of a search: what its folder holds, how it chooses, how it goes on."""
 
 import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from tcam_cache.config import search_config
 from tcam_cache.errors import ConfigError, RunError
+from tcam_cache.processes import in_processes
 from tcam_cache.stages import search as stage
 from tcam_cache.stages.evaluate import evaluate
 from tcam_cache.stages.search import search
@@ -14,7 +16,7 @@ from tcam_cache.stages.train import TrainReport, train_decoder
 
 
 @pytest.fixture
-def config(small_manifest, small_cache, tmp_path, quick):
+def config(small_manifest, small_cache, tmp_path, quick, blank_curves):
     """Return a maker of configs of a small search."""
     settings = {"epochs": 1, "batch_size": 4, "decoder_width": 0.125, "landmarks": 16, "seed": 3}
     places = {"manifest": small_manifest, "cache": small_cache, "out": tmp_path / "search"}
@@ -195,8 +197,12 @@ def test_a_grid_that_makes_no_sense_makes_no_folder(config, tmp_path):
     assert not (tmp_path / "search").exists()
 
 
-def test_side_by_side_points_are_what_they_are_in_turn(config, tmp_path):
+def test_side_by_side_points_are_what_they_are_in_turn(config, tmp_path, monkeypatch):
     in_turn = search(config(grid="neighbours=0,1"))
-    together = search(config(grid="neighbours=0,1", jobs=2, out=tmp_path / "together"))
+    # The workers are started in another folder than the one that the path below is relative to.
+    assert set(in_processes([Path.cwd] * 2, 2)) == {Path.cwd()}
+    monkeypatch.chdir(tmp_path)
+    together = search(config(grid="neighbours=0,1", jobs=2, out="together"))
+    assert (tmp_path / "together/runs/neighbours=1/log.jsonl").is_file()
     timeless = lambda rows: [{k: v for k, v in row.items() if k != "seconds"} for row in rows]  # noqa: E731
     assert timeless(together.rows) == timeless(in_turn.rows)

@@ -4,12 +4,14 @@ import json
 import math
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
+from tcam_cache.cache import CamCache
 from tcam_cache.config import train_config
 from tcam_cache.config.base import REMOVED
 from tcam_cache.datasets import read_manifest, write_manifest
@@ -23,18 +25,19 @@ from tcam_cache.training import EpochBatches, ValidationLoss
 
 
 @pytest.fixture(scope="module")
-def run_of_one_epoch(small_manifest, small_cache, quick, tmp_path_factory):
-    """A finished run with the settings of `decoder_config()`."""
+def report_of_one_epoch(small_manifest, small_cache, quick, tmp_path_factory):
+    """The report of a run with the settings of `decoder_config()`."""
     out = tmp_path_factory.mktemp("trained") / "run"
     settings = {"epochs": 1, "batch_size": 4, "decoder_width": 0.125, "landmarks": 16}
-    train_decoder(train_config(manifest=small_manifest, cache=small_cache, out=out, **settings, **quick))
-    return out
+    return train_decoder(
+        train_config(manifest=small_manifest, cache=small_cache, out=out, **settings, **quick)
+    )
 
 
 @pytest.fixture
-def trained(run_of_one_epoch, decoder_config):
-    """A copy of the run where `decoder_config()` writes, as if it had been trained there."""
-    run = shutil.copytree(run_of_one_epoch, decoder_config().out)
+def trained(report_of_one_epoch, decoder_config):
+    """A copy of that run where `decoder_config()` writes, as if it had been trained there."""
+    run = shutil.copytree(report_of_one_epoch.run, decoder_config().out)
     set_in_config(run, out=str(run))
     return run
 
@@ -88,8 +91,7 @@ def test_best_is_the_epoch_that_the_log_says_and_last_the_last(small_run):
     assert last["epoch"] == 2 and last["best"]["best"] == best["scores"]
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(decoder_config, small_run):
-    train_decoder(decoder_config(epochs=1))
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(decoder_config, trained, small_run):
     report = train_decoder(decoder_config(epochs=2, resume=True))
     run = decoder_config().out
     assert without_times(log_of(run)) == without_times(log_of(small_run))
@@ -123,10 +125,10 @@ def test_resuming_a_finished_run_changes_nothing(decoder_config, trained):
     assert (decoder_config().out / "best.pt").read_bytes() == before
 
 
-def test_the_report_says_where_the_run_is_and_how_good(decoder_config):
-    report = train_decoder(decoder_config())
+def test_the_report_says_where_the_run_is_and_how_good(report_of_one_epoch):
+    report = report_of_one_epoch
     values = json.loads(json.dumps(report.to_json()))
-    assert (values["run"], values["epochs"]) == (str(decoder_config().out), 1)
+    assert values["epochs"] == 1 and (Path(values["run"]) / "best.pt").is_file()
     assert f"CorLoc {report.best['corloc']:.1f} at tau {report.threshold:.3f}" in report.to_text()
 
 
@@ -175,12 +177,17 @@ def test_an_incomplete_cache_is_refused_by_the_shots_that_training_needs(build_c
     assert not decoder_config().out.exists()
 
 
-def test_a_cache_that_lacks_only_test_shots_is_enough(build_config, decoder_config, small_manifest):
-    manifest = read_manifest(small_manifest)
-    build_cache(build_config())
-    position = [shot.id for shot in manifest.shots].index("dog/0002")
-    (build_config().out / f"commits/{position:06d}.json").unlink()
-    assert train_decoder(decoder_config(cache=build_config().out)).epochs == 1
+def cache_without(shot_id, small_cache, folder):
+    """Return a copy of the cache in which one shot is not finished."""
+    cache = shutil.copytree(small_cache, folder / "unfinished")
+    position = [shot.id for shot in CamCache.open(small_cache).shots()].index(shot_id)
+    (cache / f"commits/{position:06d}.json").unlink()
+    return cache
+
+
+def test_a_cache_that_lacks_only_test_shots_is_enough(decoder_config, small_cache, tmp_path):
+    cache = cache_without("dog/0002", small_cache, tmp_path)
+    assert train_decoder(decoder_config(cache=cache)).epochs == 1
 
 
 def test_a_split_without_shots_is_named(decoder_config, build_config, small_manifest, tmp_path):
@@ -229,12 +236,9 @@ def test_without_boxes_on_val_the_epoch_of_the_lowest_loss_there_is_kept(
 
 
 def test_without_boxes_and_cams_on_val_the_last_epoch_is_kept(
-    decoder_config, build_config, without_boxes, small_manifest, caplog
+    decoder_config, small_cache, without_boxes, tmp_path, caplog
 ):
-    build_cache(build_config())
-    position = [shot.id for shot in read_manifest(small_manifest).shots].index("car/0002")
-    (build_config().out / f"commits/{position:06d}.json").unlink()
-    cache = build_config().out
+    cache = cache_without("car/0002", small_cache, tmp_path)
     report = train_decoder(decoder_config(manifest=without_boxes, cache=cache, epochs=2))
     assert (report.threshold, report.best["epoch"]) == (None, 2)
     assert "val_loss" not in log_of(decoder_config().out)[-1]
@@ -334,9 +338,8 @@ def test_a_run_that_used_a_removed_setting_is_refused_by_its_name(decoder_config
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 
-def test_the_curves_are_a_picture_of_the_whole_log(decoder_config):
-    train_decoder(decoder_config(epochs=2))
-    with Image.open(decoder_config().out / "curves.png") as picture:
+def test_the_curves_are_a_picture_of_the_whole_log(small_run):
+    with Image.open(small_run / "curves.png") as picture:
         assert picture.format == "PNG" and min(picture.size) > 400
 
 

@@ -99,7 +99,7 @@ def _write(sink: Sink, contents: Contents, commits: Mapping[int, Commit]) -> Non
         for name, data in {NAME: marker.to_bytes(), **files}.items():
             file[f"{FILES}/{name}"] = np.frombuffer(data, np.uint8)
         for rows, maps, stats in _frames(file, contents, index, commits):
-            # h5py: what a name leads to might have no rows.
+            # h5py's annotation: the item could be a group, which has no rows.
             file[CAM][rows], file[STATS][rows] = maps, stats  # pyright: ignore[reportIndexIssue]
             sink.settle()
 

@@ -26,14 +26,6 @@ class Columns(ABC):
             CacheError: the array is missing or damaged.
         """
 
-    def read(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Return maps (m, h, w) float16 and statistics (m, k) float32 of rows; NaN where a chunk is missing.
-
-        Raises:
-            CacheError: a chunk is damaged.
-        """
-        return self.column(CAM, rows), self.column(STATS, rows)
-
     def metadata(self, name: str) -> dict[str, Any] | None:
         """Return the Zarr metadata of one array, or None for a storage without Zarr.
 
@@ -51,13 +43,26 @@ class Columns(ABC):
         return None
 
     def index(self, classes: tuple[str, ...]) -> ShotIndex:
-        """Return the stored index of shots."""
-        names, videos, splits = (tuple(map(str, self.column(name))) for name in ("shot", "video", "split"))
-        starts, lengths, labels = (self.column(name).tolist() for name in ("shot_start", "row_size", "label"))
+        """Return the stored index of shots.
+
+        Raises:
+            CacheError: one of its columns is missing, damaged, or no list of texts or whole numbers.
+        """
+        names, videos, splits = (self._list(name, "OTU") for name in ("shot", "video", "split"))
+        starts, lengths, labels = (self._list(name, "iu") for name in ("shot_start", "row_size", "label"))
         # A label outside the classes is damage; the digest of the index reports it.
         known = dict(enumerate(classes))
         tags = tuple(known.get(label, "") for label in labels)
-        return ShotIndex(names, tags, videos, splits, tuple(starts), tuple(lengths))
+        return ShotIndex(names, tags, videos, splits, starts, lengths)
+
+    def _list(self, name: str, kinds: str) -> tuple[Any, ...]:
+        values = self.column(name)
+        if values.ndim != 1 or values.dtype.kind not in kinds:
+            raise CacheError(
+                f"the index of shots is damaged: {name} is of shape {values.shape}, {values.dtype}; "
+                "expected a list. Run `tcam-cache verify`."
+            )
+        return tuple(values.tolist() if "i" in kinds else map(str, values))
 
 
 class Arrays(Columns):

@@ -129,8 +129,8 @@ class FolderObjects(WritableObjects):
         for folder, _, names in os.walk(self.root):
             for name in names:
                 path = Path(folder, name)
-                # A running writer may rename its temporary files while this lists them.
-                with suppress(FileNotFoundError):
+                # A running writer may rename its temporary files while this lists them; links may be broken.
+                with suppress(OSError):
                     yield path, path.stat()
 
 
@@ -139,7 +139,15 @@ def _unreadable(path: Path, error: OSError) -> CacheError:
 
 
 def _refuse_link_out(path: Path, root: Path) -> None:
-    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+    if not path.is_symlink():
+        return
+    try:
+        inside = path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError) as error:
+        raise CacheError(
+            f"{path} is a link that leads to itself. Remove it, or copy the cache anew."
+        ) from error
+    if not inside:
         raise CacheError(
             f"{path} is a link that leads out of the cache. Replace it by what it leads to, if you trust it."
         )
@@ -149,13 +157,13 @@ def _locked(lock: Path) -> int:
     """Return the descriptor of a lock file once it is locked, and is still the one that others will open."""
     while True:
         with files.storage_errors(lock):
-            descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT, 0o666)
+            descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         # Some network disks have no locks.
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         with suppress(FileNotFoundError):
             if os.path.samestat(lock.stat(), os.fstat(descriptor)):
-                # That of a writer killed long ago would be swept away from under this one.
+                # `sweep` removes old files; a lock file left by a killed writer may be old.
                 os.utime(descriptor)
                 return descriptor
         os.close(descriptor)

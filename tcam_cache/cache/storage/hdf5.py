@@ -85,7 +85,11 @@ class H5Objects(Objects):
         if name.startswith(f"{COMMITS}/"):
             return self._records.get(name)
         data = self.file.get(f"{FILES}/{name}")
-        return None if data is None else data[()].tobytes()
+        # h5py raises nearly any exception for a damaged file.
+        try:
+            return None if data is None else data[()].tobytes()
+        except Exception as error:
+            raise CacheError(f"{self.where(name)} is damaged ({error}). Export the cache again.") from error
 
     def names(self, folder: str = "") -> tuple[str, ...]:
         """Return the sorted names in a folder."""
@@ -106,9 +110,13 @@ class H5Objects(Objects):
         arrays, marker = H5Arrays(self.file), Marker.read(self)
         if marker is None:
             return {}
-        columns = (arrays.column(name).tolist() for name in ("shot", "row_size", FLATS, DIGESTS))
+        columns = [arrays.column(name).tolist() for name in ("shot", "row_size", FLATS, DIGESTS)]
+        if len(set(map(len, columns))) > 1:
+            raise CacheError(f"columns of shots in {self.place} differ in length. Export the cache again.")
         return {
-            CommitLog.name(position): json.dumps(asdict(Commit(marker.fingerprint, *row))).encode()
+            CommitLog.name(position): json.dumps(
+                asdict(Commit(marker.fingerprint, *row)), default=str
+            ).encode()
             for position, row in enumerate(zip(*columns, strict=True))
             if row[-1]
         }
@@ -160,7 +168,7 @@ def _open(path: Path) -> "h5py.File":
         try:
             file = h5py.File(path, "r")
         except OSError:
-            # Another program holds a lock, or the disk knows none: an exported file needs none to be read.
+            # Another program holds a lock, or the file system has no locks; reading needs none.
             file = h5py.File(path, "r", locking=False)
         form = file.attrs.get("format")
     except OSError as error:
@@ -175,7 +183,7 @@ def _open(path: Path) -> "h5py.File":
             f"{path} is not a CAM cache: it is neither a cache's folder nor a whole HDF5 file ({error}). "
             "If it was exported, export or copy it again."
         ) from error
-    if form != FORMAT:
+    if not isinstance(form, str) or form != FORMAT:
         raise CacheError(
             f"{path} is an HDF5 file, but not one that `tcam-cache export --format h5` wrote. Name that one."
         )

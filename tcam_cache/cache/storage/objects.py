@@ -54,7 +54,7 @@ class Objects(ABC):
         """Return the sorted names in a folder, without unfinished writes and operating systems' files."""
 
     def present(self, folder: str, names: Iterable[str]) -> list[str]:
-        """Return those of some names that are right below a folder, or may be where nothing is listed."""
+        """Return those of some names that lie directly in a folder; all where the store cannot list it."""
         found = set(self.names(folder))
         return [name for name in names if name in found]
 

@@ -98,7 +98,7 @@ class RemoteObjects(WritableObjects):
                 if not self._on_the_web:
                     raise
                 return ()
-        # Some stores list a file, a folder's own name, or the links of a page, as what lies in it.
+        # Some stores list the folder itself, a file's own name, or the links of a page as entries.
         below = {name.removeprefix(f"{path}/").rstrip("/") for name in listed if name.startswith(f"{path}/")}
         plain = {name for name in below if name and not (self._on_the_web and set("/?#") & set(name))}
         return tuple(sorted(name for name in plain if not left_behind(name)))
@@ -121,9 +121,9 @@ class RemoteObjects(WritableObjects):
                 if not (self._on_the_web or isinstance(error, ABSENT)):
                     raise
                 sizes = []
-        # A plain web server may tell the sizes of none, or of some, or list nothing.
-        untold = None in sizes or (self._on_the_web and not sizes)
-        return None if untold else sum(sizes), len(sizes)
+        # A plain web server may report sizes of some objects only, or list nothing.
+        unknown = None in sizes or (self._on_the_web and not sizes)
+        return None if unknown else sum(sizes), len(sizes)
 
     def zarr_store(self, folder: str, *, read_only: bool) -> FsspecStore:
         """Return the Zarr store of a folder."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from tcam_cache.datasets.annotations import COLUMNS
+from tcam_cache.datasets.annotation_files import COLUMNS
 from tcam_cache.datasets.demo.photos import background, cut_out, demo_facts
 from tcam_cache.datasets.demo.scene import Props, SceneFrame, draw_look, render_shot
 from tcam_cache.errors import ConfigError

@@ -174,7 +174,7 @@ def _mask(layer: Image.Image) -> Image.Image:
 
 
 def _bounds(layer: Image.Image) -> tuple[int, int, int, int]:
-    """Return the box around all that is in a layer; there is something in those that are asked."""
+    """Return the bounding box of the visible pixels of a layer that has some."""
     return layer.getbbox() or (0, 0, 0, 0)
 
 

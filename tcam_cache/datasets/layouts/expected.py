@@ -30,13 +30,13 @@ class ExpectedData:
 
 
 def expected_data(layout: str) -> ExpectedData | None:
-    """Return what is known of the data set with this layout, or None where the layout says nothing."""
+    """Return the published facts of the data set with this layout, or None where none are published."""
     return published_data(layout) if layout in _FILES else None
 
 
 @cache
 def published_data(layout: str) -> ExpectedData:
-    """Return what is known of one of the two data sets, by its layout."""
+    """Return the published facts of one of the two data sets, by its layout."""
     text = resources.files("tcam_cache_data").joinpath(_FILES[layout]).read_text(encoding="utf-8")
     known = json.loads(text)
     splits = {

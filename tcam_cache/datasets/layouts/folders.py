@@ -3,11 +3,8 @@
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
-from tcam_cache.datasets.annotations import attach, read_annotations
-from tcam_cache.datasets.frames import image_sizes
 from tcam_cache.datasets.layouts.class_folders import (
     STRAY,
     VIDEOS,
@@ -16,17 +13,17 @@ from tcam_cache.datasets.layouts.class_folders import (
     note_strays,
     note_videos,
 )
+from tcam_cache.datasets.layouts.scan import Scan, open_root
 from tcam_cache.datasets.listing import (
     Listing,
     Notes,
     images_below,
-    is_folder,
     list_folder,
     log_notes,
     note_frames,
     refuse_repeated_folders,
 )
-from tcam_cache.datasets.manifest import UPRIGHT, Manifest, is_upright
+from tcam_cache.datasets.manifest import UPRIGHT
 from tcam_cache.datasets.picture_files import frame_names
 from tcam_cache.datasets.sampling import named_split, seeded_splits, with_splits
 from tcam_cache.errors import ManifestError
@@ -40,9 +37,7 @@ _LEVELS = {"videos", "video", "clips", "data", "frames", "images", "jpegimages",
 logger = logging.getLogger(__name__)
 
 
-def index_folders(
-    root: Path | str, annotations: Path | str | None = None, seed: int = 0, orientation: str = UPRIGHT
-) -> Manifest:
+def index_folders(root: Path | str, seed: int = 0, orientation: str = UPRIGHT) -> Scan:
     """Index tagged video laid out as CLASS/VIDEO/SHOT/frame*.jpg or CLASS/VIDEO/frame*.jpg, in place.
 
     Folders train, val and test on top, two of them at least, are splits, with the classes below each. Frames
@@ -52,38 +47,33 @@ def index_folders(
 
     Args:
         root: the folder that holds the class folders.
-        annotations: CSV with boxes, splits or both, see `read_annotations`; without a split in it or on top,
-            videos are split by `seeded_splits`.
-        seed: of that split.
+        seed: of `seeded_splits`, where no folder is a split.
         orientation: "upright" (as images are displayed) or "stored", for frames and their boxes.
 
     Raises:
         ManifestError: the root is missing or holds no frames, the folders lie at other levels, or one video
             is listed twice.
-        AnnotationError: the annotations do not fit the frames; all errors are listed.
     """
-    root = Path(root)
-    if not is_folder(root):
-        raise ManifestError(f"{root} is not a folder. Give the folder that holds one folder a class.")
-    notes = Notes(list)
+    root, notes = open_root(root), Notes(list)
     classes = class_folders(root)
     for above in dict.fromkeys(("", *(item.folder.rpartition("/")[0] for item in classes))):
         note_strays(list_folder(root / above), f"{above}/" if above else "", notes)
     shots_of = {item: _class_shots(root, item, notes) for item in classes}
-    shots: Sequence[Shot] = [shot for item in classes for shot in shots_of[item]]
+    shots = [shot for item in classes for shot in shots_of[item]]
     if not shots:
         raise _no_frames(root, notes)
     log_notes(notes, shots)
     refuse_repeated_folders(root, shots)
     _doubt_levels(root, shots)
-    facts = {"orientation": orientation}
-    sizes_of = partial(image_sizes, upright=is_upright(facts))
     splits = {shot.video: item.split for item in classes if item.split for shot in shots_of[item]}
-    if annotations is not None:
-        shots, given_splits = attach(shots, read_annotations(annotations), root, sizes_of)
-        splits |= given_splits
-    shots = with_splits(shots, splits or seeded_splits(shots, seed))
-    return Manifest(root, LAYOUT, tuple(dict.fromkeys(shot.tag for shot in shots)), shots, facts)
+    return Scan(
+        root,
+        LAYOUT,
+        tuple(dict.fromkeys(shot.tag for shot in shots)),
+        with_splits(shots, splits or seeded_splits(shots, seed)),
+        facts={"orientation": orientation},
+        splits=splits,
+    )
 
 
 def _class_shots(root: Path, item: ClassFolder, notes: Notes) -> list[Shot]:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tcam_cache.datasets.annotations import Annotations, Row, Sizes, attach
+from tcam_cache.datasets.annotations import Annotations, Row, Sizes, attach, without_frames
 from tcam_cache.datasets.box_units import checked_box
 from tcam_cache.datasets.frames import image_sizes
 from tcam_cache.datasets.layouts.matlab import read_variable
@@ -79,8 +79,11 @@ class Scan:
         classes: the tags, in the classifier's order.
         shots: those that can be read, in a fixed order.
         faults: one text each; empty for a data set without errors.
-        broken: the faults of video files that cannot be read; these have no shots.
         facts: for the manifest's header, such as the number of empty shots that were left out.
+        splits: of the videos that the layout assigns to one (folders of splits, a list); may be empty.
+        broken: the reason by path, for video files that cannot be read and for what was left out; these
+            have no shots.
+        sizes_of: as for `attach`; by default reads the images' headers, upright if the facts say so.
     """
 
     root: Path
@@ -89,34 +92,34 @@ class Scan:
     shots: tuple[Shot, ...]
     faults: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
-    broken: tuple[str, ...] = ()
+    splits: Mapping[str, str] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
+    sizes_of: Callable[[Path, Iterable[str]], Sizes] | None = field(default=None, compare=False, repr=False)
 
-    def with_boxes(
-        self, rows: Sequence[Row], sizes_of: Callable[[Path, Iterable[str]], Sizes] | None = None
-    ) -> "Scan":
-        """Return the scan with boxes; if rows do not fit the frames, with faults and without boxes.
+    def annotated(self, annotations: Annotations) -> "Scan":
+        """Return the scan with the boxes and splits of an annotation file.
 
-        Args:
-            rows: the boxes.
-            sizes_of: see `attach`; by default reads the images' headers, upright if the facts say so.
+        If the file has splits, they take precedence over those of the layout, and a video in neither is
+        "train". Rows of broken frames and videos are ignored.
+
+        Raises:
+            AnnotationError: rows do not fit the frames; all are listed.
         """
-        return self.annotated(Annotations(self.root, tuple(rows)), sizes_of)
+        sizes_of = self.sizes_of or partial(image_sizes, upright=is_upright(self.facts))
+        known = without_frames(annotations, self.broken)
+        shots, splits = attach(self.shots, known, self.root, sizes_of)
+        return replace(self, shots=with_splits(shots, {**self.splits, **splits}) if splits else shots)
 
-    def annotated(
-        self, annotations: Annotations, sizes_of: Callable[[Path, Iterable[str]], Sizes] | None = None
-    ) -> "Scan":
-        """Return the scan with boxes and splits of an annotation file; rows that do not fit become faults.
-
-        Args:
-            annotations: of the frames.
-            sizes_of: see `with_boxes`.
-        """
-        sizes_of = sizes_of or partial(image_sizes, upright=is_upright(self.facts))
+    def with_boxes(self, rows: Sequence[Row]) -> "Scan":
+        """Return the scan with the layout's own boxes; if rows do not fit the frames, with faults instead."""
         try:
-            shots, splits = attach(self.shots, annotations, self.root, sizes_of)
+            return self.annotated(Annotations(self.root, tuple(rows)))
         except AnnotationError as error:
-            return replace(self, faults=(*self.faults, *error.offenders))
-        return replace(self, shots=with_splits(shots, splits) if splits else shots)
+            return self.with_faults(error.offenders)
+
+    def with_faults(self, faults: Iterable[str]) -> "Scan":
+        """Return the scan with further faults."""
+        return replace(self, faults=(*self.faults, *faults))
 
     def with_splits(self, splits: Mapping[str, str], source: Path) -> "Scan":
         """Return the scan with the splits of a file; a video that it does not list is "train".
@@ -130,7 +133,7 @@ class Scan:
         unnamed = [video for video in videos if video not in splits]
         if unnamed:
             logger.warning("%d video(s) not in %s are train, such as %s", len(unnamed), source, unnamed[0])
-        return replace(self, shots=with_splits(self.shots, dict(splits)), faults=(*self.faults, *unknown))
+        return replace(self, shots=with_splits(self.shots, splits)).with_faults(unknown)
 
     def with_depth(self) -> "Scan":
         """Record how many bits images of more than 8 bits use, from a sample of them; see `data_depth`."""
@@ -142,29 +145,31 @@ class Scan:
         """Return the scan without unreadable frames and videos, and without shots and classes left empty.
 
         Args:
-            broken: the error of each, by path.
+            broken: the reason by path, for unreadable frames; those of the scan itself are left out, too.
+
+        Raises:
+            ManifestError: no frame is left.
         """
         kept = (
             shot.only([t for t in range(len(shot)) if shot.path(t) not in broken]) if broken else shot
             for shot in self.shots
         )
+        broken = {**self.broken, **broken}
         shots = tuple(shot for shot in kept if shot.frames)
         if not shots:
             raise ManifestError(f"{self.root} holds no frame that can be read. Fetch the data set again.")
         tags = {shot.tag for shot in shots}
         # A box on such a frame is not reported: the frame is.
         faults = tuple(
-            fault
-            for fault in self.faults
-            if fault not in self.broken and not any(f": {path}: " in f": {fault}" for path in broken)
+            fault for fault in self.faults if not any(f": {path}: " in f": {fault}" for path in broken)
         )
         return replace(
             self,
             classes=tuple(tag for tag in self.classes if tag in tags),
             shots=shots,
             faults=faults,
-            facts={**self.facts, "left_out": len(broken) + len(self.broken)},
-            broken=(),
+            facts={**self.facts, "left_out": len(broken)},
+            broken=broken,
         )
 
     @property

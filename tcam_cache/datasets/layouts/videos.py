@@ -1,14 +1,13 @@
 """The `videos` layout: CLASS/*.mp4 and the like, or a CSV of files and tags; shots are cut at index time."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from tcam_cache.datasets.annotations import read_annotations, without_frames
 from tcam_cache.datasets.layouts.class_folders import class_folders
 from tcam_cache.datasets.layouts.scan import Scan, open_root
 from tcam_cache.datasets.listing import Notes, folders_below, list_folder, log_notes, on_disk
@@ -95,7 +94,6 @@ class _Video(NamedTuple):
 
 def scan_videos(
     source: Path | str,
-    annotations: Path | str | None = None,
     shots: bool = True,
     seed: int = 0,
     workers: int | None = None,
@@ -109,7 +107,6 @@ def scan_videos(
     Args:
         source: a folder that holds CLASS/*.mp4 and the like, or a CSV with the columns file, class and, if
             splits are given, split; its files are relative to it.
-        annotations: CSV with boxes, splits or both, see `read_annotations`.
         shots: whether to look for cuts; otherwise each video is one shot.
         seed: of `seeded_splits`, where no split is given.
         workers: processes that decode; default one per core, 0 or 1 for this process alone.
@@ -126,22 +123,31 @@ def scan_videos(
         raise _no_videos(source)
     videos = dict(zip(listed, _decoded(root, listed, shots, workers, orientation), strict=True))
     broken = {item.file: video.fault for item, video in videos.items() if video.fault}
-    faults += broken.values()
+    faults += (f"{file}: {fault}" for file, fault in broken.items())
     found_shots = [shot for item, video in videos.items() for shot in _shots(item, video)]
-    listed_splits = {one_name(item.file): item.split for item in listed if item.split}
-    found_shots = with_splits(found_shots, listed_splits or seeded_splits(found_shots, seed))
-    classes = tuple(dict.fromkeys(item.tag for item in listed))
-    facts = {"orientation": orientation, **FROM_FIRST, "shots": "cut" if shots else "whole videos"}
-    scan = Scan(root, LAYOUT, classes, found_shots, tuple(faults), facts, tuple(broken.values()))
-    if annotations is None:
-        return scan
+    splits = {one_name(item.file): item.split for item in listed if item.split}
+    return Scan(
+        root,
+        LAYOUT,
+        tuple(dict.fromkeys(item.tag for item in listed)),
+        with_splits(found_shots, splits or seeded_splits(found_shots, seed)),
+        tuple(faults),
+        {"orientation": orientation, **FROM_FIRST, "shots": "cut" if shots else "whole videos"},
+        splits,
+        broken,
+        partial(_decoded_sizes, videos),
+    )
+
+
+def _decoded_sizes(
+    videos: Mapping[_Listed, _Video], root: Path, names: Iterable[str]
+) -> dict[str, tuple[int, int]]:
     sizes = {
         f"{item.file}/{frame}": size
         for item, video in videos.items()
         for frame, size in zip(video.frames, video.sizes, strict=True)
     }
-    rows = without_frames(read_annotations(annotations), broken)
-    return scan.annotated(rows, lambda _, names: {name: sizes[name] for name in names})
+    return {name: sizes[name] for name in names}
 
 
 def _listed(source: Path, faults: list[str]) -> tuple[Path, list[_Listed]]:
@@ -172,7 +178,8 @@ def _listed_in_folders(root: Path) -> list[_Listed]:
 
 
 def _no_videos(source: Path) -> ManifestError:
-    expected = f"Expected CLASS/*{', CLASS/*'.join(SUFFIXES)}, or a CSV of file and class."
+    kinds = ", ".join(f"CLASS/*{suffix}" for suffix in SUFFIXES[:3])
+    expected = f"Expected {kinds}, ... below ROOT, or a CSV of file and class."
     places = [] if source.is_file() else folders_below(source)
     for location, listing in places:
         below = location.relative_to(source)
@@ -180,6 +187,7 @@ def _no_videos(source: Path) -> ManifestError:
             if name.lower().endswith(SUFFIXES):
                 return ManifestError(
                     f"{source} holds no video at the level expected; one is {below / name}. {expected}"
+                    + _advice(location, source)
                 )
         if listing.images:
             return ManifestError(
@@ -187,6 +195,17 @@ def _no_videos(source: Path) -> ManifestError:
                 "Frames that are unpacked already are for --layout folders."
             )
     return ManifestError(f"{source} holds no video. {expected}")
+
+
+def _advice(folder: Path, source: Path) -> str:
+    """Return what to give as ROOT, where the folder of a video is taken for its class."""
+    if folder == source:
+        above = folder.absolute()
+        return (
+            f" If {above.name} is a class, give {above.parent} as ROOT; else move each video into a folder "
+            "named after its class."
+        )
+    return f" If {folder.name} is a class, give {folder.parent} as ROOT."
 
 
 def _listed_in_csv(path: Path, faults: list[str]) -> list[_Listed]:
@@ -222,7 +241,7 @@ def _decode(root: Path, file: str, shots: bool, upright: bool) -> _Video:
         with video_errors(root, file, file):
             return _decode_all(root / file, shots, upright)
     except FrameError as error:
-        return _Video(fault=error.offenders[0])
+        return _Video(fault=error.offenders[0].removeprefix(f"{file}: "))
 
 
 def _decode_all(path: Path, shots: bool, upright: bool) -> _Video:

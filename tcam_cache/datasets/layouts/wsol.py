@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tcam_cache.datasets.annotations import Row, plain_path
+from tcam_cache.datasets.annotations import Row
+from tcam_cache.datasets.frame_names import plain_path
 from tcam_cache.datasets.frames import image_sizes
 from tcam_cache.datasets.layouts.class_names import class_text, lies_in_split
 from tcam_cache.datasets.layouts.scan import Scan, open_root

@@ -16,7 +16,7 @@ from tcam_cache.records import Shot
 
 LAYOUT = "ytov2.2"
 VALIDATION_VIDEOS = 3
-# Variable of the ground truth by the file's name.
+# The MATLAB variable that holds the ground truth, by split.
 TRUTH = {"train": "bb_gtTraining", "test": "bb_gtTest"}
 # A known defect of the distribution: this frame is the last of one range and the first of the next.
 SHARED_FRAME = ("horse", 38465)

@@ -238,7 +238,7 @@ def _draw_differences(axes: "Axes", comparison: Comparison) -> None:
     from tcam_cache.figures import COLOURS, FAINT, INK, title_axes
 
     title_axes(axes, f"Difference from {_label(str(comparison.baseline))} (grey: within chance)", grid="x")
-    axes.axvline(0, color=INK, linewidth=0.8, zorder=0)
+    axes.axvline(0, color=INK, linewidth=0.8, zorder=1)
     for row, system in enumerate(comparison.systems):
         estimate = system.measures[HEADLINE]
         if estimate.difference is not None:

@@ -55,7 +55,7 @@ def test_numbers_that_were_changed_are_found_by_their_shot(file, name):
         opened[name][7] = 0.25
     (problem,) = CamCache.open(file).verify()
     assert (
-        problem.startswith("cat/0002/001: its numbers are not those") and "export the cache again" in problem
+        problem.startswith("cat/0002/001: its numbers do not match") and "export the cache again" in problem
     )
 
 

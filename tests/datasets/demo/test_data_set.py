@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tcam_cache.datasets import demo_tags, index_folders, write_demo
+from tcam_cache.datasets import demo_tags, index_folders, read_annotations, write_demo
 from tcam_cache.datasets.demo import data_set as demo_set
 from tcam_cache.datasets.demo.photos import background, demo_facts
 from tcam_cache.datasets.demo.scene import SceneFrame
@@ -46,7 +46,7 @@ def plan(tmp_path_factory):
 
 
 def test_the_set_is_laid_out_as_folders_with_splits_and_boxes(coins):
-    manifest = index_folders(coins, coins / "annotations.csv")
+    manifest = index_folders(coins).annotated(read_annotations(coins / "annotations.csv")).manifest()
     assert manifest.classes == ("coin",)
     assert manifest.frame_count == PER_TAG == sum(len(shot.boxes) for shot in manifest.shots)
     videos = {shot.video: shot.split for shot in manifest.shots}
@@ -56,7 +56,7 @@ def test_the_set_is_laid_out_as_folders_with_splits_and_boxes(coins):
 
 
 def test_boxes_lie_in_their_frames_and_vary_in_size(coins):
-    manifest = index_folders(coins, coins / "annotations.csv")
+    manifest = index_folders(coins).annotated(read_annotations(coins / "annotations.csv")).manifest()
     boxes = np.array([boxes[0] for shot in manifest.shots for boxes in shot.boxes.values()])
     assert (boxes[:, :2] >= 0).all()
     assert (boxes[:, 2:] <= (240, 180)).all()

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tcam_cache.datasets import index_folders
+from tcam_cache.datasets import index_folders, read_annotations
 from tcam_cache.errors import AnnotationError, ManifestError
 
 REAL = Path(__file__).parents[2] / "../shared/data"
@@ -123,22 +123,23 @@ def test_a_class_kept_elsewhere_may_be_linked(two_classes, tmp_path, add_frames)
 def test_a_file_name_that_is_not_utf8_is_named(two_classes):
     Path(str(two_classes / "bird/0001/001/") + "/frame\udcff.jpg").write_bytes(b"")
     with pytest.raises(ManifestError, match=r"bird/0001/001.*not UTF-8"):
-        index_folders(two_classes)
+        index_folders(two_classes).manifest()
 
 
 def test_without_annotations_videos_are_split_by_seed(tmp_path, add_frames):
     for number in range(10):
         add_frames(tmp_path / f"bird/{number}", 1)
-    manifest = index_folders(tmp_path, seed=1)
+    manifest = index_folders(tmp_path, seed=1).manifest()
     assert [len(manifest.split(name)) for name in ("train", "val", "test")] == [6, 2, 2]
-    assert index_folders(tmp_path, seed=1) == manifest
-    assert index_folders(tmp_path, seed=2) != manifest
+    assert index_folders(tmp_path, seed=1).manifest() == manifest
+    assert index_folders(tmp_path, seed=2).manifest() != manifest
 
 
 def test_annotations_without_splits_leave_the_seeded_split(two_classes, tmp_path):
     table = tmp_path / "boxes.csv"
     table.write_text("frame,class,xmin,ymin,xmax,ymax\nbird/0002/frame0001.jpg,bird,1,2,8,9\n")
-    bare, boxed = index_folders(two_classes), index_folders(two_classes, table)
+    bare = index_folders(two_classes)
+    boxed = bare.annotated(read_annotations(table)).manifest()
     assert [shot.split for shot in boxed.shots] == [shot.split for shot in bare.shots]
     assert boxed.shot("bird/0002").boxes == {0: ((1, 2, 8, 9),)}
 
@@ -146,7 +147,7 @@ def test_annotations_without_splits_leave_the_seeded_split(two_classes, tmp_path
 def test_videos_that_a_split_column_leaves_out_are_train(two_classes, tmp_path):
     table = tmp_path / "splits.csv"
     table.write_text("frame,class,xmin,ymin,xmax,ymax,split\nbird/0002/frame0001.jpg,bird,,,,,test\n")
-    manifest = index_folders(two_classes, table)
+    manifest = index_folders(two_classes).annotated(read_annotations(table)).manifest()
     assert {shot.video: shot.split for shot in manifest.shots} == {
         "bird/0001": "train",
         "bird/0002": "test",
@@ -159,7 +160,7 @@ def test_annotations_that_contradict_the_folders_are_refused(two_classes, tmp_pa
     table = tmp_path / "boxes.csv"
     table.write_text("frame,class,xmin,ymin,xmax,ymax\nbird/0002/frame0001.jpg,car,1,2,8,9\n")
     with pytest.raises(AnnotationError, match="video bird/0002"):
-        index_folders(two_classes, table)
+        index_folders(two_classes).annotated(read_annotations(table))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,8 @@ def test_a_csv_has_the_last_word_on_a_split(tmp_path, add_frames):
         add_frames(tmp_path / "data" / name, 1)
     table = tmp_path / "boxes.csv"
     table.write_text("frame,class,xmin,ymin,xmax,ymax,split\ntrain/cat/2/frame0001.jpg,cat,,,,,test\n")
-    found = {shot.id: shot.split for shot in index_folders(tmp_path / "data", table).shots}
+    scan = index_folders(tmp_path / "data").annotated(read_annotations(table))
+    found = {shot.id: shot.split for shot in scan.shots}
     assert found == {"train/cat/1": "train", "train/cat/2": "test", "val/cat/3": "val"}
 
 
@@ -268,7 +270,7 @@ def test_a_csv_in_one_unicode_form_finds_folders_in_the_other(tmp_path, add_fram
     table = tmp_path / "boxes.csv"
     header = "frame,class,xmin,ymin,xmax,ymax,split\n"
     table.write_text(f"{header}caf\u00e9/\u00fcber/frame0001.jpg,caf\u00e9,1,2,9,9,val\n", encoding="utf-8")
-    manifest = index_folders(tmp_path / "data", table)
+    manifest = index_folders(tmp_path / "data").annotated(read_annotations(table)).manifest()
     (shot,) = manifest.shots
     assert (manifest.classes, shot.id, shot.split) == (("caf\u00e9",), "caf\u00e9/\u00fcber", "val")
     assert shot.boxes == {0: ((1, 2, 9, 9),)} and (tmp_path / "data" / shot.path(0)).is_file()
@@ -281,7 +283,8 @@ def test_a_csv_in_one_unicode_form_finds_folders_in_the_other(tmp_path, add_fram
     [("davis", 6, 19, 19, 1264, 1264), ("yto_mini", 10, 30, 177, 1177, 1177)],
 )
 def test_real_video_is_indexed_whole(name, classes, videos, shots, frames, boxes):
-    manifest = index_folders(REAL / name, REAL / name / "annotations.csv")
+    annotations = read_annotations(REAL / name / "annotations.csv")
+    manifest = index_folders(REAL / name).annotated(annotations)
     assert len(manifest.classes) == classes
     assert len({shot.video for shot in manifest.shots}) == videos
     assert (len(manifest.shots), manifest.frame_count) == (shots, frames)

@@ -1,10 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tcam_cache.datasets import Scan
-from tcam_cache.datasets.annotations import Row
-from tcam_cache.errors import ManifestError
+from tcam_cache.datasets.annotations import Annotations, Row
+from tcam_cache.errors import AnnotationError, ManifestError
 from tcam_cache.records import Box, Shot
 
 
@@ -35,11 +36,26 @@ def test_a_split_of_a_video_that_is_not_there_is_a_fault(scan):
 
 def test_a_box_that_fits_no_frame_is_a_fault_and_sets_no_box(scan):
     rows = [Row("sidecar", f"bird/0001/001/frame000{n}.jpg", "bird", Box(0, 0, 4, 4), "") for n in (1, 9)]
-    boxed = scan.with_boxes(rows, lambda root, names: dict.fromkeys(names, (16, 12)))
+    scan = replace(scan, sizes_of=lambda root, names: dict.fromkeys(names, (16, 12)))
+    boxed = scan.with_boxes(rows)
     assert boxed.faults == ("sidecar: bird/0001/001/frame0009.jpg is not there",)
     assert boxed.shots == scan.shots
-    boxed = scan.with_boxes(rows[:1], lambda root, names: dict.fromkeys(names, (16, 12)))
+    boxed = scan.with_boxes(rows[:1])
     assert boxed.shots[0].boxes == {0: (Box(0, 0, 4, 4),)}
+
+
+def test_splits_of_annotations_take_precedence_over_those_of_the_layout(scan):
+    row = Row("line 2", "bird/0002/001/frame0001.jpg", "bird", None, "test")
+    annotations = Annotations(Path("boxes.csv"), (row,))
+    assert [shot.split for shot in scan.annotated(annotations).shots] == ["train", "test"]
+    listed = replace(scan, splits={"bird/0001": "val", "bird/0002": "val"})
+    assert [shot.split for shot in listed.annotated(annotations).shots] == ["val", "test"]
+
+
+def test_annotations_that_do_not_fit_are_refused(scan):
+    row = Row("line 2", "bird/9.jpg", "bird", None, "test")
+    with pytest.raises(AnnotationError, match=r"line 2: bird/9\.jpg is not there"):
+        scan.annotated(Annotations(Path("boxes.csv"), (row,)))
 
 
 def test_only_faults_of_broken_frames_go_with_them():

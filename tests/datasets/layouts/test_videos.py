@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tcam_cache.datasets import VideoFrames, read_manifest, sample, scan_videos
-from tcam_cache.errors import ConfigError, ExtraError, ManifestError
+from tcam_cache.datasets import VideoFrames, read_annotations, read_manifest, sample, scan_videos
+from tcam_cache.errors import AnnotationError, ConfigError, ExtraError, ManifestError
 
 SAID = {"orientation": "upright", "times": "from the first frame"}
 REAL = Path(__file__).parents[2] / "../shared/data"
@@ -98,8 +98,14 @@ def test_a_csv_of_something_else_is_refused(tmp_path, content, said):
     ("path", "said"),
     [
         ("bird/0001/frame0001.jpg", r"holds images, such as bird/0001/frame0001.jpg.*--layout folders"),
-        ("clip.mp4", r"at the level expected; one is clip.mp4"),
-        ("bird/0001/clip.mp4", r"at the level expected; one is bird/0001/clip.mp4"),
+        (
+            "clip.mp4",
+            r"expected; one is clip.mp4.*CLASS/\*\.mov, \.\.\. below.*is a class, give /.* as ROOT; else",
+        ),
+        (
+            "data/bird/clip.mp4",
+            r"expected; one is data/bird/clip.mp4.* If bird is a class, give .*/data as ROOT",
+        ),
     ],
 )
 def test_a_folder_without_videos_says_what_it_holds_and_what_to_do(tmp_path, path, said):
@@ -162,7 +168,7 @@ def test_boxes_stand_for_the_time_of_their_frame(videos, write_lines):
         videos.parent / "boxes.csv", "frame,class,xmin,ymin,xmax,ymax,split",
         "bird/three.mp4/00000042ms,bird,1,2,30,40,val", "bird/three.mp4/00000875ms,bird,1,2,70,40,val",
     )  # fmt: skip
-    manifest = scan_videos(videos, table, workers=1).manifest()
+    manifest = scan_videos(videos, workers=1).annotated(read_annotations(table)).manifest()
     assert manifest.shot("bird/three.mp4/001").boxes == {1: ((1, 2, 30, 40),)}
     assert manifest.shot("bird/three.mp4/002").boxes == {1: ((1, 2, 64, 40),)}
     assert {shot.split for shot in manifest.shots if shot.video == "bird/three.mp4"} == {"val"}
@@ -174,8 +180,19 @@ def test_boxes_for_a_time_without_a_frame_are_faults(videos, write_lines):
         "frame,class,xmin,ymin,xmax,ymax",
         "bird/three.mp4/00000043ms,bird,1,2,30,40",
     )
-    with pytest.raises(ManifestError, match=r"line 2: bird/three\.mp4/00000043ms is not there"):
-        scan_videos(videos, table, workers=1).manifest()
+    scan = scan_videos(videos, workers=1)
+    with pytest.raises(AnnotationError, match=r"line 2: bird/three\.mp4/00000043ms is not there"):
+        scan.annotated(read_annotations(table))
+
+
+def test_boxes_of_a_video_that_cannot_be_read_are_ignored(videos, write_lines):
+    (videos / "bird/one.avi").write_bytes(b"")
+    scan = scan_videos(videos, workers=1)
+    table = write_lines(
+        videos.parent / "boxes.csv", "frame,class,xmin,ymin,xmax,ymax", "bird/one.avi/00000042ms,bird,1,2,9,9"
+    )
+    assert scan.broken == {"bird/one.avi": "empty file"}
+    assert scan.annotated(read_annotations(table)) == scan
 
 
 @pytest.mark.parametrize(("fps", "kept"), [(24, 20), (12, 10), (8, 7), (5, 4), (1, 1), (1000, 20)])

@@ -133,12 +133,12 @@ def test_what_is_written_reads_back_the_same(two_classes, splits, tmp_path):
 
 
 def test_what_the_format_cannot_hold_is_left_out_and_counted(two_classes, splits, tmp_path, caplog):
-    from tcam_cache.datasets import index_folders
+    from tcam_cache.datasets import index_folders, read_annotations
 
     table = tmp_path / "boxes.csv"
     rows = ["bird/0001/001/frame0001.jpg,bird,1,1,5,5,train", "bird/0002/frame0002.jpg,bird,1,1,5,5,val"]
     table.write_text("\n".join(["frame,class,xmin,ymin,xmax,ymax,split", *rows]))
-    write_wsol(index_folders(two_classes, table), tmp_path / "out")
+    write_wsol(index_folders(two_classes).annotated(read_annotations(table)).manifest(), tmp_path / "out")
     found = read_split_files(tmp_path / "out")
     assert {split: list(ids) for split, ids in found.ids.items()} == {
         "train": ["bird/0001/001", "bird/0001/002", "car/0001/001"],

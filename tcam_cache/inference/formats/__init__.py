@@ -1,0 +1,1 @@
+"""Writers of found boxes in the formats of other programs."""

@@ -1,0 +1,110 @@
+"""The head of a frozen backbone, fitted as a linear probe on features that are pooled once and kept."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import groupby
+
+import torch
+
+from tcam_cache.config import ClassifierConfig
+from tcam_cache.datasets.batches import ShotBatches, load_batches, only_readable
+from tcam_cache.datasets.sampling import evenly_spaced
+from tcam_cache.devices import as_images
+from tcam_cache.models import Classifier
+from tcam_cache.progress import progress_bar
+from tcam_cache.records import FrameSource, Shot
+from tcam_cache.training.probe import UNCHOSEN, fit_probe
+from tcam_cache.training.run_folder import RunFolder
+
+logger = logging.getLogger(__name__)
+
+
+def fit_head(
+    classifier: Classifier,
+    shots: Sequence[Shot],
+    source: FrameSource,
+    config: ClassifierConfig,
+    run: RunFolder,
+    workers: int,
+) -> dict[str, float]:
+    """Freeze a classifier and set its head to the linear probe of some shots' tags.
+
+    Args:
+        classifier: on its device.
+        shots: to learn from; `config.probe_frames` of each are taken, evenly spaced.
+        source: reads their frames.
+        config: loss, image size, batch size.
+        run: keeps the pooled features.
+        workers: processes that decode; 0 decodes in this one.
+
+    Returns:
+        "strength" (C), "frames", "videos", and "left_out_accuracy" (percentage, mean over left-out videos)
+        if any could be left out.
+
+    Raises:
+        FrameError: frames cannot be read (all are named).
+        RunError: what the run folder holds is damaged.
+        WeightsError: features are not finite.
+    """
+    shots = [shot.only(evenly_spaced(len(shot), config.probe_frames)) for shot in shots]
+    _warn_of_lone_videos(shots)
+    features = pooled_features(classifier.freeze(), shots, source, config, run, workers)
+    frames = [(classifier.classes.index(shot.tag), shot.video) for shot in shots for _ in shot.frames]
+    labels, videos = zip(*frames, strict=True)
+    probe = fit_probe(features.numpy(), labels, videos, loss=config.loss)
+    classifier.head.weight.copy_(torch.from_numpy(probe.weight))
+    classifier.head.bias.copy_(torch.from_numpy(probe.bias))
+    scores = {"strength": probe.strength, "frames": len(frames), "videos": len(set(videos))}
+    return scores if probe.accuracy is None else scores | {"left_out_accuracy": 100 * probe.accuracy}
+
+
+def pooled_features(
+    classifier: Classifier,
+    shots: Sequence[Shot],
+    source: FrameSource,
+    config: ClassifierConfig,
+    run: RunFolder,
+    workers: int,
+) -> torch.Tensor:
+    """Return what the head is given for every frame of some shots, (N, K) float32 on the CPU, in order.
+
+    A shot whose features the run folder holds is not computed again. A batch has frames of one shot, so that
+    what was interrupted and goes on gives the same bits.
+
+    Raises:
+        FrameError: frames cannot be read (all are named); the shots before them are kept.
+        RunError: what the run folder holds is damaged.
+    """
+    names = {shot.id: f"pooled/{number:06d}" for number, shot in enumerate(shots)}
+    missing = [shot for shot in shots if not run.has(names[shot.id])]
+    total, device = sum(map(len, shots)), classifier.mean.device
+    size = config.image_size or classifier.preprocessing.size
+    batches = load_batches(ShotBatches(missing, config.batch_size), source, size, workers)
+    with progress_bar(total, "pooling", "frame", done=total - sum(map(len, missing))) as bar:
+        for shot_id, of_shot in groupby(only_readable(batches), key=lambda batch: batch.frames[0][0].id):
+            parts = []
+            for batch in of_shot:
+                with torch.inference_mode():
+                    parts.append(classifier.pooled(as_images(batch.rgb, device)).cpu())
+                bar.update(len(batch.frames))
+            run.save(names[shot_id], {"features": torch.cat(parts)})
+    return torch.cat([run.load(name)["features"] for name in names.values()])
+
+
+def _warn_of_lone_videos(shots: Sequence[Shot]) -> None:
+    videos: dict[str, set[str]] = defaultdict(set)
+    for shot in shots:
+        videos[shot.tag].add(shot.video)
+    lone = [tag for tag, names in videos.items() if len(names) == 1]
+    if len(lone) == len(videos):
+        logger.warning(
+            "no tag has two videos, so none can be left out to choose the strength: C = %.3g is taken, and "
+            "how right the tags of other videos are is not known",
+            UNCHOSEN,
+        )
+    elif lone:
+        logger.warning(
+            "tags with one video, which stays in training and says nothing of the accuracy: %s",
+            ", ".join(lone),
+        )

@@ -17,7 +17,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from tcam_cache.config.base import Settings, mark_removed, default_under
+from tcam_cache.config.base import Settings, default_under, mark_removed
 from tcam_cache.errors import ConfigError, TcamCacheError
 from tcam_cache.files import Place, parse_place
 from tcam_cache.progress import QUIET, is_main_process

@@ -1,0 +1,188 @@
+"""The protocol behind `recommended`: CorLoc on real videos that neither classifier nor decoder has seen.
+
+python tests/benchmarks/bench_real_video.py DATA OUT [key=value ...]
+
+DATA holds `davis` and `wide` (layout `folders`, with annotations.csv). Their videos are put together, tags
+united (horse, cow, sheep, elephant: hoofed), every `thin`-th frame taken, and split into 5 folds by video. For
+each fold and seed the four commands run on the other folds' videos, with their defaults, and score the fold's;
+tags with one video are learned from, never scored. `folds=all` learns from every video, and scores them all.
+Printed are means over videos, with 95 % intervals by bootstrap over videos. Options: `seeds=3 thin=6 folds=0,1`;
+any other key is an option of `train` or, as classifier.KEY and build.KEY, of those. Run again, it goes on.
+"""
+
+import csv
+import json
+import shutil
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from tcam_cache import BuildConfig, ClassifierConfig, EvaluateConfig, ManifestConfig, TrainConfig
+from tcam_cache.stages.build import build_cache
+from tcam_cache.stages.classifier import fit_classifier
+from tcam_cache.stages.evaluate import PARTS, evaluate
+from tcam_cache.stages.manifest import index_dataset
+from tcam_cache.stages.train import train_decoder
+
+FOLDS, ALL, DRAWS = 5, "all", 2000
+HOOFED = ("horse", "cow", "sheep", "elephant")
+POLICIES = ("0.5", "otsu", "oracle")
+
+
+def unite(data, out, thin):
+    """Copy every `thin`-th frame of both sets under united tags, with its boxes."""
+    rows, shots = [], defaultdict(list)
+    for source in ("davis", "wide"):
+        with (data / source / "annotations.csv").open() as file:
+            for row in csv.DictReader(file):
+                shots[source, row["frame"].rpartition("/")[0]].append(row)
+    for (source, shot), frames in sorted(shots.items()):
+        tag, video, name = shot.split("/")
+        united = "hoofed" if tag in HOOFED else tag
+        for row in sorted(frames, key=lambda row: row["frame"])[::thin]:
+            path = f"{united}/{source}-{tag}-{video}/{name}/{row['frame'].rpartition('/')[2]}"
+            (out / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(data / source / row["frame"], out / path)
+            rows.append([path, united, *(row[key] for key in ("xmin", "ymin", "xmax", "ymax"))])
+    with (out / "annotations.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["frame", "class", "xmin", "ymin", "xmax", "ymax"], *rows])
+
+
+def folds_of(root):
+    """Return the fold of each video: videos of a tag go round the folds in a seeded order; -1 where alone."""
+    generator, place, folds = np.random.default_rng(0), 0, {}
+    for tag in sorted(path for path in root.iterdir() if path.is_dir()):
+        videos = sorted(f"{tag.name}/{path.name}" for path in tag.iterdir())
+        if len(videos) == 1:
+            folds[videos[0]] = -1
+            continue
+        for video in generator.permutation(videos):
+            folds[str(video)] = place % FOLDS
+            place += 1
+    return folds
+
+
+def run_fold(out, fold, folds, seeds, options):
+    """Run the four commands on a fold, what is done already left out; return rows by kind of map and seed."""
+    here = out / f"fold{fold}"
+    here.mkdir(exist_ok=True)
+    manifest, splits = here / "m.jsonl", here / "splits.csv"
+    if not manifest.exists():
+        lines = [f"{video},{'test' if of == fold else 'train'}" for video, of in folds.items()]
+        splits.write_text("\n".join(["video,split", *lines]))
+        index_dataset(
+            ManifestConfig(
+                source=out / "data", layout="folders", annotations=out / "data/annotations.csv",
+                splits=splits, out=manifest,
+            )
+        )  # fmt: skip
+    scored = "all" if fold == ALL else "test"
+    classifier, cache = here / "g.pt", here / "cache"
+    if not classifier.exists():
+        fit_classifier(ClassifierConfig(manifest=manifest, out=classifier, **options["classifier"]))
+    build_cache(BuildConfig(manifest=manifest, classifier=classifier, out=cache, **options["build"]))
+    found = {("cached CAM", 0): rows_of(here / "report_cam", manifest, scored, cache=cache)}
+    for seed in seeds:
+        run = here / f"run{seed}"
+        if not (run / "best.pt").exists():
+            train_decoder(TrainConfig(manifest=manifest, cache=cache, out=run, seed=seed, **options["train"]))
+        rows = rows_of(here / f"report{seed}", manifest, scored, run=run)
+        found |= {(kind, seed): of_kind for kind, of_kind in rows.items()}
+        (run / "last.pt").unlink(missing_ok=True)
+    return found
+
+
+def rows_of(report, manifest, split, **target):
+    """Return the rows of an evaluation's frames.csv: of a run under each kind of map, of a cache alone."""
+    stored = report / "parts.json"
+    if not stored.exists():
+        made = evaluate(EvaluateConfig(manifest=manifest, split=split, threshold="0.5", out=report, **target))
+        parts = {"": made.evaluation, **made.parts}
+        plain = {
+            name: [
+                [row.video, row.tag, row.predicted_tag, {key: row.ious[key] for key in POLICIES}]
+                for row in part.rows
+            ]
+            for name, part in parts.items()
+        }
+        stored.write_text(json.dumps(plain))
+    plain = json.loads(stored.read_text())
+    if "cache" in target:
+        return plain[""]
+    return {"mix": plain[""], **{name: plain[label] for name, label in PARTS.items() if label in plain}}
+
+
+def by_video(rows, policy):
+    """Return each video's CorLoc and mean IoU under a policy."""
+    ious = defaultdict(list)
+    for video, _, _, overlaps in rows:
+        ious[video].append(overlaps[policy])
+    return {video: (100 * np.mean(np.array(one) >= 0.5), np.mean(one)) for video, one in ious.items()}
+
+
+def interval(values):
+    """Return the 95 % interval of a mean over videos, by bootstrap."""
+    draws = np.random.default_rng(0).integers(len(values), size=(DRAWS, len(values)))
+    return np.percentile(np.asarray(values)[draws].mean(1), [2.5, 97.5])
+
+
+def show(found, base):
+    """Print a line a kind of map: means over videos, and the difference to the cached CAM."""
+    print(
+        f"{'':12} {'tau 0.5':>8} {'95 %':>16} {'classes':>8} {'Otsu':>6} {'oracle':>7} {'IoU':>6}   minus cached CAM"
+    )
+    for kind, of_seeds in found.items():
+        scores = {policy: [by_video(rows, policy) for rows in of_seeds] for policy in POLICIES}
+        videos = sorted(scores["0.5"][0])
+        half = np.mean([[of_seed[video] for video in videos] for of_seed in scores["0.5"]], 0)
+        other = [
+            np.mean([[s[video][0] for video in videos] for s in scores[policy]]) for policy in POLICIES[1:]
+        ]
+        low, high = interval(half[:, 0])
+        tags = sorted({video.split("/")[0] for video in videos})
+        classes = np.mean([half[[video.startswith(f"{tag}/") for video in videos], 0].mean() for tag in tags])
+        difference = half[:, 0] - [base[video][0] for video in videos]
+        spread = np.std([np.mean([s[video][0] for video in videos]) for s in scores["0.5"]])
+        print(
+            f"{kind:12} {half[:, 0].mean():8.1f} {f'[{low:.1f}, {high:.1f}]':>16} {classes:8.1f} {other[0]:6.1f} "
+            f"{other[1]:7.1f} {half[:, 1].mean():6.3f}   {difference.mean():+.1f} "
+            f"[{', '.join(f'{one:+.1f}' for one in interval(difference))}], seeds +- {spread:.1f}"
+        )  # fmt: skip
+
+
+def main():
+    """Run the protocol and print its table."""
+    data, out, *given = sys.argv[1:]
+    data, out = Path(data), Path(out)
+    values = dict(one.split("=", 1) for one in given)
+    thin, seeds = int(values.pop("thin", 6)), range(int(values.pop("seeds", 3)))
+    wanted = values.pop("folds", ",".join(map(str, range(FOLDS)))).split(",")
+    options = {"classifier": {}, "build": {}, "train": {}}
+    for key, text in values.items():
+        stage, _, name = key.rpartition(".")
+        try:
+            options[stage or "train"][name] = json.loads(text)
+        except ValueError:
+            options[stage or "train"][name] = text
+    if not (out / "data/annotations.csv").exists():
+        unite(data, out / "data", thin)
+    folds = folds_of(out / "data")
+    parts = [run_fold(out, name if name == ALL else int(name), folds, seeds, options) for name in wanted]
+    found = defaultdict(list)
+    for kind, seed in parts[0]:
+        found[kind].append([row for part in parts for row in part[kind, seed]])
+    cached = found["cached CAM"][0]
+    of_video = defaultdict(list)
+    for video, tag, predicted, _ in cached:
+        of_video[video].append(tag == predicted)
+    right = 100 * np.mean([np.mean(one) for one in of_video.values()])
+    print(
+        f"\nfolds {', '.join(wanted)}: {len(of_video)} videos, {len(cached)} frames, {right:.0f} % classified right"
+    )
+    show(found, by_video(cached, "0.5"))
+
+
+if __name__ == "__main__":
+    main()

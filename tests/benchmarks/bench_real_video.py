@@ -71,7 +71,7 @@ def run_fold(out, fold, folds, seeds, options):
     manifest, splits = here / "m.jsonl", here / "splits.csv"
     if not manifest.exists():
         lines = [f"{video},{'test' if of == fold else 'train'}" for video, of in folds.items()]
-        splits.write_text("\n".join(["video,split", *lines]))
+        splits.write_text("\n".join(lines))
         index_dataset(
             ManifestConfig(
                 source=out / "data", layout="folders", annotations=out / "data/annotations.csv",

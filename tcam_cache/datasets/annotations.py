@@ -153,6 +153,8 @@ def _located(
     known = {shot.path(t).casefold(): shot.path(t) for shot in shots for t in range(len(shot))}
     for row in annotations.rows:
         meant = named.get((row.frame, row.number), [])
+        # Every class may have a video 0001: the tag says which is meant.
+        meant = [place for place in meant if one_name(place[0].tag) == one_name(row.tag)] or meant
         if len(meant) == 1:
             ((shot, t),) = meant
             places[shot.path(t)] = shot, t

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import groupby
 
+import numpy as np
 import torch
 
 from tcam_cache.config import ClassifierConfig
@@ -14,7 +15,7 @@ from tcam_cache.devices import as_images
 from tcam_cache.models import Classifier
 from tcam_cache.progress import progress_bar
 from tcam_cache.records import FrameSource, Shot
-from tcam_cache.training.probe import UNCHOSEN, fit_probe
+from tcam_cache.training.probe import UNCHOSEN, fit_probe, video_folds
 from tcam_cache.training.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -51,11 +52,12 @@ def fit_head(
     _warn_of_lone_videos(shots)
     features = pooled_features(classifier.freeze(), shots, source, config, run, workers)
     frames = [(classifier.classes.index(shot.tag), shot.video) for shot in shots for _ in shot.frames]
-    labels, videos = zip(*frames, strict=True)
-    probe = fit_probe(features.numpy(), labels, videos, loss=config.loss)
+    labels, videos = (np.array(column) for column in zip(*frames, strict=True))
+    with progress_bar(int(video_folds(labels, videos).max()) + 1, "probe", "fold") as bar:
+        probe = fit_probe(features.numpy(), labels, videos, loss=config.loss, on_fold=bar.update)
     classifier.head.weight.copy_(torch.from_numpy(probe.weight))
     classifier.head.bias.copy_(torch.from_numpy(probe.bias))
-    scores = {"strength": probe.strength, "frames": len(frames), "videos": len(set(videos))}
+    scores = {"strength": probe.strength, "frames": len(frames), "videos": len(np.unique(videos))}
     return scores if probe.accuracy is None else scores | {"left_out_accuracy": 100 * probe.accuracy}
 
 

@@ -58,7 +58,7 @@ def fit_probe(
         labels: (N,) class of each frame, 0..C-1.
         videos: (N,) name of each frame's video; a video has one class.
         loss: "cross-entropy" is multinomial, "one-vs-rest" a logistic regression a class.
-        on_fold: called after each of the `fold_count` folds.
+        on_fold: called after each fold of `video_folds`.
 
     Raises:
         ManifestError: there are fewer than two classes, or some have no frame.

@@ -158,6 +158,23 @@ def test_an_annotated_frame_that_cannot_be_read_is_named(attached, two_classes):
     )
 
 
+def test_names_of_another_folder_are_found_by_their_end_and_their_tag(two_classes, tmp_path):
+    table = tmp_path / "boxes.csv"
+    columns = "video,frame,name,width,height,tag,xmin,ymin,xmax,ymax"
+    rows = ["0001/001,0,frame0001.jpg,16,12,car,1,2,8,9", "0002,0,frame0003.jpg,32,24,bird,2,4,16,18"]
+    table.write_text("\n".join([columns, *rows]) + "\n")
+    shots, _ = attach(index_folders(two_classes).shots, read_annotations(table), two_classes)
+    found = {shot.id: dict(shot.boxes) for shot in shots if shot.boxes}
+    assert found == {"car/0001/001": {0: ((1, 2, 8, 9),)}, "bird/0002": {2: ((1, 2, 8, 9),)}}
+    table.write_text("\n".join([columns, ",0,frame0001.jpg,16,12,bird,1,2,8,9"]) + "\n")
+    with pytest.raises(AnnotationError) as caught:
+        attach(index_folders(two_classes).shots, read_annotations(table), two_classes)
+    assert caught.value.offenders == (
+        "line 2: frame0001.jpg may be bird/0001/001/frame0001.jpg, bird/0001/002/frame0001.jpg, "
+        "bird/0002/frame0001.jpg; name it by its path",
+    )
+
+
 def test_how_a_frame_is_named_is_said_where_one_is_not_there_and_only_there(attached, two_classes):
     how = f"A frame is named by its path below {two_classes}, such as bird/0001/001/frame0001.jpg."
     with pytest.raises(AnnotationError) as caught:

@@ -75,14 +75,12 @@ def test_the_order_in_which_shots_are_finished_changes_no_number(build_config, s
     same_arrays(build_config().out, small_cache)
 
 
-def test_jobs_resolve_relative_paths_from_where_the_caller_is_now(
-    build_config, small_cache, same_arrays, tmp_path, monkeypatch
-):
+def test_jobs_resolve_relative_paths_from_where_the_caller_is_now(build_config, tmp_path, monkeypatch):
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
         assert build_cache(build_config(jobs=2, out="cache")).built_frames == 35
-        same_arrays(tmp_path / name / "cache", small_cache)
+        assert CamCache.open(tmp_path / name / "cache").missing() == ()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

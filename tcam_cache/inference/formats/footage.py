@@ -72,6 +72,8 @@ def runs(frames: Sequence[FoundBox]) -> dict[str, list[list[FoundBox]]]:
     for one in frames:
         if one.box is not None:
             goes_on = last is not None and (last.tag, last.number + 1) == (one.tag, one.number)
-            found[one.tag][-1].append(one) if goes_on else found[one.tag].append([one])
+            if not goes_on:
+                found[one.tag].append([])
+            found[one.tag][-1].append(one)
         last = one if one.box is not None else None
     return dict(found)

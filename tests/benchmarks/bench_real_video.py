@@ -3,11 +3,12 @@
 python tests/benchmarks/bench_real_video.py DATA OUT [key=value ...]
 
 DATA holds `davis` and `wide` (layout `folders`, with annotations.csv). Their videos are put together, tags
-united (horse, cow, sheep, elephant: hoofed), every `thin`-th frame taken, and split into 5 folds by video. For
-each fold and seed the four commands run on the other folds' videos, with their defaults, and score the fold's;
-tags with one video are learned from, never scored. `folds=all` learns from every video, and scores them all.
-Printed are means over videos, with 95 % intervals by bootstrap over videos. Options: `seeds=3 thin=6 folds=0,1`;
-any other key is an option of `train` or, as classifier.KEY and build.KEY, of those. Run again, it goes on.
+united (horse, cow, sheep, elephant: hoofed), every `thin`-th frame taken, and split into 5 folds by video.
+For each fold and seed the four commands run on the other folds' videos, with their defaults, and score the
+fold's; tags with one video are learned from, never scored. `folds=all` learns from every video, and scores
+them all. Printed are means over videos, with 95 % intervals by bootstrap over videos. Options: `seeds=3
+thin=6 folds=0,1`; any other key is an option of `train` or, as classifier.KEY and build.KEY, of those. Run
+again, it goes on.
 """
 
 import csv

@@ -66,15 +66,14 @@ def store_cams(
 ) -> Counts:
     """Compute and write the CAMs of shots; decoding, the forward pass and writing overlap.
 
-    A batch holds frames of one shot only, so that numbers do not depend on which other shots are built, or by
-    which process.
+    A batch holds frames of one shot only, so that numbers do not depend on which other shots are built.
 
     Args:
         maps: the network that computes the maps.
         shots: the shots to build.
         source: reads their frames.
-        write: takes a shot's id and its CAMs; called in a thread of its own, shot by shot. If it raises a
-            `FrameError`, the shot is not stored, and the error is among the faults.
+        write: takes a shot's id and its CAMs; called in a thread of its own. If it raises a `FrameError`, the
+            shot is not stored, and the error is among the faults.
         target: "tag" or "prediction".
         image_size: side that frames are squashed to.
         batch_size: maximum number of frames in a forward pass.

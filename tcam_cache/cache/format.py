@@ -247,7 +247,8 @@ class Marker:
             )
         if faults := _marker_faults(values):
             raise _damaged(objects, faults)
-        marker = cls(**values | {name: tuple(values[name]) for name in ("classes", "map_size")})
+        values |= {name: tuple(values[name]) for name in ("classes", "map_size")}
+        marker = cls(**values)
         if wrong := [repr(name) for name in marker.attachments if not is_attachment_name(name)]:
             raise CacheError(
                 f"{where} names {len(wrong)} attachment(s) that are no plain file names: they could lead "

@@ -67,7 +67,9 @@ def frames_named(
         videos[shot.folder] += ((shot, t) for t in range(len(shot)))
     of_frames = meant_paths(frames, {path for path, number in wanted if number is None})
     of_videos = meant_paths(videos, {path for path, number in wanted if number is not None})
-    found = {(path, None): [frames[one] for one in meant] for path, meant in of_frames.items()}
+    found: dict[tuple[str, int | None], list[ShotFrame]] = {
+        (path, None): [frames[one] for one in meant] for path, meant in of_frames.items()
+    }
     numbered = ((path, number) for path, number in wanted if number is not None and path in of_videos)
     return found | {
         (path, number): [videos[one][number] for one in of_videos[path] if number < len(videos[one])]

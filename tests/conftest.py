@@ -129,7 +129,7 @@ def small_classifier(small_manifest):
 
     out = small_manifest.parent / "g.pt"
     settings = {"arch": "squeezenet1_1", "weights": "none", "epochs": 2, "batch_size": 8, "lr": 0.002}
-    fit_classifier(ClassifierConfig(preset="paper", manifest=small_manifest, out=out, **settings, **QUICK))
+    fit_classifier(ClassifierConfig(manifest=small_manifest, out=out, **settings, **QUICK))
     return out
 
 
@@ -140,9 +140,7 @@ def small_cache(small_manifest, small_classifier):
     from tcam_cache.stages.build import build_cache
 
     out = small_manifest.parent / "cache"
-    build_cache(
-        BuildConfig(preset="paper", manifest=small_manifest, classifier=small_classifier, out=out, **QUICK)
-    )
+    build_cache(BuildConfig(manifest=small_manifest, classifier=small_classifier, out=out, **QUICK))
     return out
 
 
@@ -301,14 +299,14 @@ def classifier_config(small_manifest, tmp_path, quick, blank_curves):
     """Return a maker of configs that fit a squeezenet1_1 from random weights for one epoch."""
     settings = {"arch": "squeezenet1_1", "weights": "none", "epochs": 1, "batch_size": 8, "lr": 0.002}
     defaults = {"manifest": small_manifest, "out": tmp_path / "g.pt", **settings, **quick}
-    return lambda **given: ClassifierConfig(preset="paper", **{**defaults, **given})
+    return lambda **given: ClassifierConfig(**{**defaults, **given})
 
 
 @pytest.fixture
 def build_config(small_manifest, small_classifier, tmp_path, quick):
     """Return a maker of configs that build the small cache into a new folder."""
     places = {"manifest": small_manifest, "classifier": small_classifier, "out": tmp_path / "cache"}
-    return lambda **given: BuildConfig(preset="paper", **{**places, **quick, **given})
+    return lambda **given: BuildConfig(**{**places, **quick, **given})
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def root_setting() -> Any:
     return setting(default=None, help="where the data set lies now, if not where the manifest says")
 
 
-PRESET_NAMES = ("recommended", "paper", "authors")
+PRESET_NAMES = ("recommended", "paper", "authors", "footage")
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,15 @@ class ByPreset:
         return self.values.get(str(preset), next(iter(self.values.values())))
 
 
-def by_preset(*, recommended: Any, paper: Any, authors: Any) -> Any:
+def by_preset(*, recommended: Any, paper: Any, authors: Any, footage: Any) -> Any:
     """Declare a default that depends on the preset; `recommended` is the usual one."""
-    return ByPreset({"recommended": recommended, "paper": paper, "authors": authors})
+    values = {"recommended": recommended, "paper": paper, "authors": authors, "footage": footage}
+    return ByPreset(values)
+
+
+def for_footage(value: Any, *, others: Any) -> Any:
+    """Declare a default that is another under the preset `footage` alone."""
+    return by_preset(recommended=others, paper=others, authors=others, footage=value)
 
 
 def preset_values(kind: Any, preset: str) -> dict[str, Any]:
@@ -102,8 +108,9 @@ def preset_setting() -> Any:
     """Declare which preset decides the defaults that depend on one."""
     return setting(
         default="recommended",
-        help="recommended: best on real video here; paper: its text; authors: their command. Decides the "
-        "defaults that the documentation lists",
+        help="recommended: the paper's method with seeds that suit real video; paper: its text; authors: "
+        "their command; footage: for few real videos on a small machine (extra lite). Decides the defaults "
+        "that docs/method.md lists",
         choices=PRESET_NAMES,
     )
 

@@ -1,6 +1,6 @@
 """Settings of stage 0, the classifier."""
 
-from tcam_cache.config.base import PathSetting, by_preset, config, preset_setting, refuse_idle, setting
+from tcam_cache.config.base import PathSetting, config, for_footage, preset_setting, refuse_idle, setting
 from tcam_cache.config.data import FitConfig
 
 # Those of torchvision's whose strides are removed as the paper does; any other of its networks does as well.
@@ -10,8 +10,8 @@ ARCHITECTURES = (
 FITS = ("probe", "sgd")
 # What `classifier` takes beside --fit sgd and --fit probe alone.
 OF_SGD = (
-    "epochs", "lr", "lr_last_stage", "frames_per_shot", "optimiser", "momentum", "weight_decay", "lr_step",
-    "lr_decay", "lr_floor", "select", "validate_every", "save_minutes", "tensorboard",
+    "epochs", "lr", "lr_last_stage", "frames_per_shot", "optimiser", "schedule", "momentum", "weight_decay",
+    "lr_step", "lr_decay", "lr_floor", "select", "validate_every", "save_minutes", "tensorboard",
 )  # fmt: skip
 OF_PROBE = ("probe_frames",)
 
@@ -23,7 +23,7 @@ class ClassifierConfig(FitConfig):
     out: PathSetting = setting(help="the classifier file to write, g.pt")
     preset: str = preset_setting()
     arch: str = setting(
-        default=by_preset(recommended="timm:tf_efficientnet_lite0", paper="resnet50", authors="resnet50"),
+        default=for_footage("timm:tf_efficientnet_lite0", others="resnet50"),
         help="backbone: torchvision's name, or timm:NAME (extra timm)",
     )
     weights: str = setting(
@@ -40,7 +40,7 @@ class ClassifierConfig(FitConfig):
         minimum=32,
     )
     fit: str = setting(
-        default=by_preset(recommended="probe", paper="sgd", authors="sgd"),
+        default=for_footage("probe", others="sgd"),
         help="probe: the head alone, in one regularised fit on frozen features; sgd: by steps (published)",
         choices=FITS,
     )

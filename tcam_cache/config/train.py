@@ -9,6 +9,7 @@ from tcam_cache.config.base import (
     PathSetting,
     by_preset,
     config,
+    for_footage,
     preset_setting,
     preset_values,
     setting,
@@ -62,45 +63,43 @@ class TrainConfig(FitConfig):
     out: PathSetting = setting(help="the run folder to write")
     preset: str = preset_setting()
     steps: int = setting(
-        default=by_preset(recommended=300, paper=0, authors=0),
+        default=for_footage(300, others=0),
         help="where --epochs is 0: take at least so many steps",
         minimum=0,
     )
     epochs: int = setting(
-        default=by_preset(recommended=0, paper=100, authors=100),
+        default=for_footage(0, others=100),
         help="passes over the shots; 0: as many as --steps needs, and 10 at least",
         minimum=0,
     )
     frames_per_shot: int = setting(
-        default=by_preset(recommended=0, paper=1, authors=1),
+        default=for_footage(0, others=1),
         help="random frames of each shot an epoch draws (paper: 1); 0: enough for 25 steps an epoch",
         minimum=0,
     )
-    batch_size: int = setting(
-        default=by_preset(recommended=16, paper=32, authors=32), help="frames a step", minimum=1
-    )
+    batch_size: int = setting(default=for_footage(16, others=32), help="frames a step", minimum=1)
     optimiser: str = setting(
-        default=by_preset(recommended="adamw", paper="sgd", authors="sgd"),
+        default=for_footage("adamw", others="sgd"),
         help="sgd is published; adamw suits few steps",
         choices=("sgd", "adamw"),
     )
     lr: float = setting(
-        default=by_preset(recommended=0.003, paper=0.01, authors=0.01),
+        default=for_footage(0.003, others=0.01),
         help="learning rate at the start, or at its highest",
         minimum=0,
     )
     schedule: str = setting(
-        default=by_preset(recommended="one-cycle", paper="steps", authors="steps"),
+        default=for_footage("one-cycle", others="steps"),
         help="steps: decays by --lr-step (published); one-cycle: rises, then falls to 0 as a cosine",
         choices=SCHEDULES,
     )
     select: str = setting(
-        default=by_preset(recommended="last", paper="val", authors="val"),
+        default=for_footage("last", others="val"),
         help="keep the epoch best on val, or the last one",
         choices=("val", "last"),
     )
     validate_every: int = setting(
-        default=by_preset(recommended=5, paper=1, authors=1), help="epochs between two validations", minimum=1
+        default=for_footage(5, others=1), help="epochs between two validations", minimum=1
     )
     neighbours: int = setting(default=1, help="n of S(C_t, n), Eq. 1 (paper: 1)", minimum=0)
     window: str = setting(
@@ -115,19 +114,21 @@ class TrainConfig(FitConfig):
     )
     cached_frames: bool = setting(default=False, help="read the frames that `build --frames` stored")
     fg_top: float = setting(
-        default=by_preset(recommended=0.3, paper=1.0, authors=0.6),
+        default=by_preset(recommended=0.1, paper=1.0, authors=0.6, footage=0.3),
         help="foreground seeds come from this top fraction of C+ (1 = all)",
         minimum=0,
         maximum=1,
     )
     bg_low: float | None = setting(
-        default=by_preset(recommended=None, paper=None, authors=0.1),
+        default=by_preset(recommended=None, paper=None, authors=0.1, footage=None),
         help="background seeds: this lowest fraction of all pixels; default: all of C-",
         minimum=0,
         maximum=1,
     )
     pixels: int = setting(
-        default=by_preset(recommended=100, paper=1, authors=1), help="seeds per frame and class", minimum=1
+        default=by_preset(recommended=100, paper=1, authors=1, footage=100),
+        help="seeds per frame and class",
+        minimum=1,
     )
     fg_level: float = setting(
         default=0.0,
@@ -136,10 +137,13 @@ class TrainConfig(FitConfig):
         maximum=1,
     )
     dilate: bool = setting(
-        default=by_preset(recommended=False, paper=False, authors=True), help="grow each seed to 3x3"
+        default=by_preset(recommended=False, paper=False, authors=True, footage=False),
+        help="grow each seed to 3x3",
     )
     cross_entropy: str = setting(
-        default=by_preset(recommended="batch-mean", paper="frame-sum", authors="batch-mean"),
+        default=by_preset(
+            recommended="batch-mean", paper="frame-sum", authors="batch-mean", footage="batch-mean"
+        ),
         help="average over the batch's labelled pixels, or sum over each frame's",
         choices=("batch-mean", "frame-sum"),
     )
@@ -161,25 +165,21 @@ class TrainConfig(FitConfig):
     barrier_t: float = setting(default=1.0, help="t of the log barrier in the first epoch", minimum=0)
     barrier_growth: float = setting(default=1.01, help="t grows by this factor every epoch", minimum=1)
     barrier_cap: float = setting(default=10.0, help="t never exceeds this", minimum=0)
-    decoder_width: float = setting(
-        default=by_preset(recommended=1.0, paper=1.0, authors=1.0),
-        help="factor on the decoder's channels",
-        minimum=0,
-    )
+    decoder_width: float = setting(default=1.0, help="factor on the decoder's channels", minimum=0)
     decoder_stride: int = setting(
-        default=by_preset(recommended=4, paper=1, authors=1),
+        default=for_footage(4, others=1),
         help="the decoder's maps are so many times smaller than frames: a power of 2, published: 1",
         minimum=1,
         maximum=16,
     )
     dropout: float = setting(
-        default=by_preset(recommended=0.3, paper=0.0, authors=0.0),
+        default=for_footage(0.3, others=0.0),
         help="share of the encoder's channels that a step hides from the decoder",
         minimum=0,
         maximum=0.9,
     )
     mix: str = setting(
-        default=by_preset(recommended="geometric", paper="none", authors="none"),
+        default=for_footage("geometric", others="none"),
         help="a frame's map: the decoder's alone (published), or its mean with the CAM of the same pass",
         choices=MIXES,
     )

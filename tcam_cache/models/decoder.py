@@ -51,13 +51,12 @@ class Decoder(nn.Module):
         channels_used, strides = encoder_channels[self.unused :], strides[self.unused :]
         if not channels_used:
             raise ConfigError(
-                f"got an encoder whose stages have the strides {list(strides)} for maps of stride "
-                f"{map_stride}; expected a stage as coarse. Take a smaller --decoder-stride, or another "
-                "architecture."
+                f"got an encoder without stages of stride {map_stride} or more. Take a smaller "
+                "--decoder-stride, or another architecture."
             )
         *skips, channels = channels_used
         goals = list(zip([*strides[-2::-1], map_stride], [*skips[::-1], 0], strict=True))
-        if strides[0] == map_stride and len(goals) > 1:
+        if strides[0] == map_stride:
             goals.pop()
         # Channels that each block takes in, or None for one that only doubles the size.
         joins: list[int | None] = []

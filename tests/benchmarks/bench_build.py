@@ -74,9 +74,7 @@ def main(arch="squeezenet1_0", output_stride=8, width=640, height=360):
 
         def build(number):
             out = folder / f"cache{number}"
-            build_cache(
-                BuildConfig(preset="paper", manifest=folder / "m.jsonl", classifier=folder / "g.pt", out=out)
-            )
+            build_cache(BuildConfig(manifest=folder / "m.jsonl", classifier=folder / "g.pt", out=out))
 
         forward()
         frames = SHOTS * LENGTH

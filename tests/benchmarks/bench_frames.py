@@ -62,7 +62,7 @@ def main(width=1280, height=720):
         ClassifierFile("squeezenet1_1", model.classes, 8, False, weights, {}, {}).save(folder / "g.pt")
         places = {"manifest": folder / "m.jsonl", "out": folder / "cache"}
         began = time.perf_counter()
-        build_cache(BuildConfig(preset="paper", **places, classifier=folder / "g.pt", frames=True, workers=0))
+        build_cache(BuildConfig(**places, classifier=folder / "g.pt", frames=True, workers=0))
         print(
             f"{FRAMES} frames of {width} x {height}; build --frames took {time.perf_counter() - began:.1f} s"
         )

@@ -1,14 +1,14 @@
-"""The protocol behind `recommended`: CorLoc on real videos that neither classifier nor decoder has seen.
+"""The protocol behind the presets: CorLoc on real videos that neither classifier nor decoder has seen.
 
 python tests/benchmarks/bench_real_video.py DATA OUT [key=value ...]
 
 DATA holds `davis` and `wide` (layout `folders`, with annotations.csv). Their videos are put together, tags
 united (horse, cow, sheep, elephant: hoofed), every `thin`-th frame taken, and split into 5 folds by video.
-For each fold and seed the four commands run on the other folds' videos, with their defaults, and score the
+For each fold and seed the four commands run on the other folds' videos, under a preset, and score the
 fold's; tags with one video are learned from, never scored. `folds=all` learns from every video, and scores
-them all. Printed are means over videos, with 95 % intervals by bootstrap over videos. Options: `seeds=3
-thin=6 folds=0,1`; any other key is an option of `train` or, as classifier.KEY and build.KEY, of those. Run
-again, it goes on.
+them all. Printed are means over videos, with 95 % intervals by bootstrap over videos. Options:
+`preset=footage seeds=3 thin=6 folds=0,1`; any other key is an option of `train` or, as classifier.KEY and
+build.KEY, of those. Run again, it goes on.
 """
 
 import csv
@@ -132,25 +132,26 @@ def interval(values):
 def show(found, base):
     """Print a line a kind of map: means over videos, and the difference to the cached CAM."""
     print(
-        f"{'':12} {'tau 0.5':>8} {'95 %':>16} {'classes':>8} {'Otsu':>6} {'oracle':>7} {'IoU':>6}   minus cached CAM"
+        f"{'':12} {'tau 0.5':>23} {'classes':>8} {'Otsu':>6} {'oracle':>7} {'IoU':>6}  minus the cached CAM"
     )
     for kind, of_seeds in found.items():
         scores = {policy: [by_video(rows, policy) for rows in of_seeds] for policy in POLICIES}
-        videos = sorted(scores["0.5"][0])
-        half = np.mean([[of_seed[video] for video in videos] for of_seed in scores["0.5"]], 0)
-        other = [
-            np.mean([[s[video][0] for video in videos] for s in scores[policy]]) for policy in POLICIES[1:]
-        ]
-        low, high = interval(half[:, 0])
-        tags = sorted({video.split("/")[0] for video in videos})
-        classes = np.mean([half[[video.startswith(f"{tag}/") for video in videos], 0].mean() for tag in tags])
-        difference = half[:, 0] - [base[video][0] for video in videos]
-        spread = np.std([np.mean([s[video][0] for video in videos]) for s in scores["0.5"]])
+        videos = sorted(base)
+        tables = {
+            policy: np.array([[of_seed[video] for video in videos] for of_seed in scores[policy]])
+            for policy in POLICIES
+        }
+        means = {policy: table[..., 0].mean() for policy, table in tables.items()}
+        half = tables["0.5"][..., 0].mean(0)
+        (low, high), difference = interval(half), half - [base[video][0] for video in videos]
+        tags = np.array([video.split("/")[0] for video in videos])
+        classes = np.mean([half[tags == tag].mean() for tag in sorted(set(tags))])
+        below, above = interval(difference)
         print(
-            f"{kind:12} {half[:, 0].mean():8.1f} {f'[{low:.1f}, {high:.1f}]':>16} {classes:8.1f} {other[0]:6.1f} "
-            f"{other[1]:7.1f} {half[:, 1].mean():6.3f}   {difference.mean():+.1f} "
-            f"[{', '.join(f'{one:+.1f}' for one in interval(difference))}], seeds +- {spread:.1f}"
-        )  # fmt: skip
+            f"{kind:12} {means['0.5']:6.1f} [{low:5.1f}, {high:5.1f}] {classes:9.1f} {means['otsu']:6.1f} "
+            f"{means['oracle']:7.1f} {tables['0.5'][..., 1].mean():6.3f}  {difference.mean():+5.1f} "
+            f"[{below:+.1f}, {above:+.1f}], seeds +- {tables['0.5'][..., 0].mean(1).std():.1f}"
+        )
 
 
 def main():
@@ -160,7 +161,8 @@ def main():
     values = dict(one.split("=", 1) for one in given)
     thin, seeds = int(values.pop("thin", 6)), range(int(values.pop("seeds", 3)))
     wanted = values.pop("folds", ",".join(map(str, range(FOLDS)))).split(",")
-    options = {"classifier": {}, "build": {}, "train": {}}
+    preset = values.pop("preset", "footage")
+    options = {stage: {"preset": preset} for stage in ("classifier", "build", "train")}
     for key, text in values.items():
         stage, _, name = key.rpartition(".")
         try:
@@ -179,9 +181,8 @@ def main():
     for video, tag, predicted, _ in cached:
         of_video[video].append(tag == predicted)
     right = 100 * np.mean([np.mean(one) for one in of_video.values()])
-    print(
-        f"\nfolds {', '.join(wanted)}: {len(of_video)} videos, {len(cached)} frames, {right:.0f} % classified right"
-    )
+    counts = f"{len(of_video)} videos, {len(cached)} frames, {right:.0f} % classified right"
+    print(f"\nfolds {', '.join(wanted)}: {counts}")
     show(found, by_video(cached, "0.5"))
 
 

@@ -22,16 +22,14 @@ from tcam_cache.stages.train import train_decoder
 def round_config(small_manifest, small_run, tmp_path):
     """Return a maker of configs that build the maps of the small run into a new folder."""
     places = {"manifest": small_manifest, "run": small_run, "out": tmp_path / "cache2"}
-    return lambda **given: BuildConfig(preset="paper", **{**places, "workers": 0, "map_size": 16, **given})
+    return lambda **given: BuildConfig(**{**places, "workers": 0, "map_size": 16, **given})
 
 
 @pytest.fixture(scope="module")
 def round_cache(small_manifest, small_run, tmp_path_factory):
     """The complete cache of the small run's maps, 16 x 16."""
     out = tmp_path_factory.mktemp("round") / "cache2"
-    build_cache(
-        BuildConfig(preset="paper", manifest=small_manifest, run=small_run, out=out, workers=0, map_size=16)
-    )
+    build_cache(BuildConfig(manifest=small_manifest, run=small_run, out=out, workers=0, map_size=16))
     return out
 
 

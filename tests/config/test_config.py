@@ -86,13 +86,13 @@ def test_every_setting_refuses_what_lies_just_outside_its_range(kind):
 def test_all_settings_out_of_range_are_named_at_once():
     with pytest.raises(ConfigError) as caught:
         TrainConfig(
-            **PLACES, epochs=0, batch_size=-3, lr=float("nan"), window="around", fg_top=1.5,
+            **PLACES, epochs=-1, batch_size=-3, lr=float("nan"), window="around", fg_top=1.5,
             cross_entropy="max", image_size=8, seed=-1,
         )  # fmt: skip
     assert sorted(caught.value.offenders) == [
         "batch_size: got -3, expected at least 1",
         "cross_entropy: got 'max', expected one of batch-mean, frame-sum",
-        "epochs: got 0, expected at least 1",
+        "epochs: got -1, expected at least 0",
         "fg_top: got 1.5, expected at most 1",
         "image_size: got 8, expected at least 32",
         "lr: got nan, expected at least 0",
@@ -200,22 +200,33 @@ METHOD = {
     "recommended": {
         "fg_top": 0.1, "bg_low": None, "pixels": 100, "dilate": False, "cross_entropy": "batch-mean",
     },
+    "footage": {
+        "fg_top": 0.3, "bg_low": None, "pixels": 100, "dilate": False, "cross_entropy": "batch-mean",
+    },
     "paper": {"fg_top": 1.0, "bg_low": None, "pixels": 1, "dilate": False, "cross_entropy": "frame-sum"},
     "authors": {"fg_top": 0.6, "bg_low": 0.1, "pixels": 1, "dilate": True, "cross_entropy": "batch-mean"},
+}  # fmt: skip
+# What `footage` alone decides, and what holds for the others.
+RECIPE = {
+    "optimiser": "adamw", "lr": 0.003, "schedule": "one-cycle", "steps": 300, "epochs": 0,
+    "frames_per_shot": 0, "batch_size": 16, "select": "last", "validate_every": 5, "decoder_stride": 4, "dropout": 0.3,
+    "mix": "geometric",
 }  # fmt: skip
 SHARED = {
     "neighbours": 1, "window": "before", "crf_weight": 2e-9, "lattice_gain": 0.6, "landmarks": 144,
     "asc_weight": 0.01, "barrier_t": 1.0, "barrier_growth": 1.01, "barrier_cap": 10.0, "lr": 0.01,
     "momentum": 0.9, "weight_decay": 1e-4, "lr_step": 15, "lr_decay": 0.9, "lr_floor": 1e-7, "epochs": 100,
     "batch_size": 32, "frames_per_shot": 1, "image_size": 224, "resize_size": 256, "select": "val",
-    "validate_every": 1, "frames_together": 1, "colour_crf_weight": 0.0,
+    "validate_every": 1, "frames_together": 1, "decoder_stride": 1, "dropout": 0.0,
+    "mix": "none", "colour_crf_weight": 0.0,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("preset", list(METHOD))
 def test_a_preset_holds_exactly_the_published_numbers(preset):
     settings = train_config(preset, **PLACES)
-    expected = {**SHARED, **METHOD[preset], "preset": preset}
+    recipe = RECIPE if preset == "footage" else {}
+    expected = {**SHARED, **METHOD[preset], **recipe, "preset": preset}
     assert {name: getattr(settings, name) for name in expected} == expected
 
 
@@ -451,5 +462,6 @@ def test_every_setting_of_the_fit_by_steps_exists_and_is_idle_beside_a_probe():
     # What the two fits share: data, the network, how frames are read, what is scored and where it goes.
     assert of_classifier - set(OF_SGD) - set(OF_PROBE) == {
         "manifest", "root", "workers", "device", "seed", "out", "arch", "weights", "output_stride", "dilated",
-        "image_size", "batch_size", "train_split", "val_split", "fit", "loss", "freeze_backbone", "resume",
+        "image_size", "batch_size", "train_split", "val_split", "fit", "preset",
+        "loss", "freeze_backbone", "resume",
     }  # fmt: skip

@@ -76,8 +76,8 @@ def test_a_point_is_a_run_around_the_other_options_in_a_folder_of_its_own():
     point, run = runs["lr=0.5,crf=False"]
     assert point == {"lr": 0.5, "crf": False}
     assert run == TrainConfig(
-        **PLACES, out=Path("s/runs/lr=0.5,crf=False"), preset="paper", **PRESETS["paper"], epochs=3, lr=0.5,
-        crf=False,
+        **PLACES, out=Path("s/runs/lr=0.5,crf=False"), preset="paper",
+        **{**PRESETS["paper"], "epochs": 3, "lr": 0.5, "crf": False},
     )  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def test_what_was_given_beside_the_preset_of_a_search_stays_under_every_preset()
 
 
 def test_a_preset_of_the_grid_brings_its_values_but_not_over_those_of_its_point():
-    runs = runs_of("preset=recommended,paper,authors pixels=7", epochs=3)
+    runs = runs_of("preset=recommended,paper,authors,footage pixels=7", epochs=3)
     for name in PRESETS:
         _, run = runs[f"preset={name},pixels=7"]
         expected = {**PRESETS[name], "pixels": 7, "preset": name, "epochs": 3}

@@ -92,7 +92,7 @@ def test_ranks_share_the_frames_and_all_get_what_one_alone_does(in_turn, lengths
 def test_the_sweeps_come_in_the_order_of_the_frames_whoever_made_them(in_turn):
     frames = frames_of([3, 2, 2])
     every = in_turn(
-        lambda ranks: Validation(Maps(), frames, CLASSES, 1, 1, ranks).sweeps(VALIDATION_GRID), size=3
+        lambda ranks: Validation(Maps(), frames, CLASSES, 1, 1, ranks).sweeps(VALIDATION_GRID)[""], size=3
     )
     for sweeps in every:
         assert [(sweep.shot, sweep.t) for sweep in sweeps] == [(shot.id, t) for shot, t in frames]

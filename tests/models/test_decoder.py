@@ -128,3 +128,20 @@ def test_there_is_one_block_for_each_stride_of_two_whatever_stages_there_are(
 def test_an_encoder_without_stages_is_refused():
     with pytest.raises(ConfigError, match="without stages"):
         Decoder(())
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4, 8, 16])
+def test_maps_of_a_stride_are_so_many_times_smaller_whatever_the_frame_s_size(stride):
+    decoder = Decoder((4, 8, 12, 16), strides=(2, 4, 8, 16), map_stride=stride)
+    for side in (64, 61):
+        of_frame = features((4, 8, 12, 16), [math.ceil(side / 2**power) for power in (1, 2, 3, 4)])
+        small = math.ceil(side / stride)
+        assert decoder(of_frame, images(side, side)).shape == (1, 2, small, small)
+
+
+def test_stages_finer_than_the_maps_are_not_read():
+    decoder = Decoder((4, 8, 12), strides=(2, 4, 8), map_stride=4)
+    stages = features((4, 8, 12), (32, 16, 8))
+    assert torch.equal(decoder.eval()(stages, images(64, 64)), decoder([None, *stages[1:]], images(64, 64)))
+    with pytest.raises(ConfigError, match="without stages of stride 16 or more"):
+        Decoder((4, 8, 12), strides=(2, 4, 8), map_stride=16)

@@ -29,9 +29,7 @@ def fitted(small_manifest, tmp_path_factory):
         if arch not in made:
             out = folder / f"{arch.removeprefix('timm:')}.pt"
             settings = {"weights": "none", "epochs": 1, "batch_size": 8, "lr": 0.002, "workers": 0}
-            fit_classifier(
-                ClassifierConfig(preset="paper", manifest=small_manifest, out=out, arch=arch, **settings)
-            )
+            fit_classifier(ClassifierConfig(manifest=small_manifest, out=out, arch=arch, **settings))
             made[arch] = out
         return made[arch]
 
@@ -44,7 +42,7 @@ def built(small_manifest, fitted, tmp_path):
 
     def build(arch, name="cache", **given):
         settings = {"manifest": small_manifest, "classifier": fitted(arch), "out": tmp_path / name}
-        build_cache(BuildConfig(preset="paper", **settings, workers=0, **given))
+        build_cache(BuildConfig(**settings, workers=0, **given))
         return tmp_path / name
 
     return build
@@ -112,11 +110,7 @@ def test_frames_of_the_same_backbone_squashed_another_way_are_other_frames(built
     other = tmp_path / "other.pt"
     replace(file, preprocessing={**file.preprocessing, "interpolation": "nearest"}).save(other)
     first, second = built(CNN), tmp_path / "second"
-    build_cache(
-        BuildConfig(
-            preset="paper", manifest=first / "manifest.jsonl", classifier=other, out=second, workers=0
-        )
-    )
+    build_cache(BuildConfig(manifest=first / "manifest.jsonl", classifier=other, out=second, workers=0))
     shot = CamCache.open(first).shots()[0].id
     one, two = (CamCache.open(path) for path in (first, second))
     assert one.fingerprint != two.fingerprint

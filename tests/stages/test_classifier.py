@@ -21,9 +21,7 @@ def report_of_one_epoch(small_manifest, quick, tmp_path_factory):
     """The report of a fit with the settings of `classifier_config()`."""
     settings = {"arch": "squeezenet1_1", "weights": "none", "epochs": 1, "batch_size": 8, "lr": 0.002}
     out = tmp_path_factory.mktemp("fitted") / "g.pt"
-    return fit_classifier(
-        ClassifierConfig(preset="paper", manifest=small_manifest, out=out, **settings, **quick)
-    )
+    return fit_classifier(ClassifierConfig(manifest=small_manifest, out=out, **settings, **quick))
 
 
 @pytest.fixture
@@ -118,7 +116,7 @@ def probe_config(small_manifest, tmp_path, quick):
     """Return a maker of configs that fit a probe on every video of the small data set."""
     settings = {"arch": "squeezenet1_1", "weights": "none", "fit": "probe", "train_split": "all"}
     defaults = {"manifest": small_manifest, "out": tmp_path / "g.pt", **settings, **quick, "image_size": 32}
-    return lambda **given: ClassifierConfig(preset="paper", **{**defaults, **given})
+    return lambda **given: ClassifierConfig(**{**defaults, **given})
 
 
 def test_a_probe_fills_both_checkpoints_and_says_what_left_out_videos_gave(probe_config):

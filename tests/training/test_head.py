@@ -53,9 +53,7 @@ def run(tmp_path):
 
 
 def settings(**given):
-    return ClassifierConfig(
-        preset="paper", **{"manifest": "m", "out": "g.pt", "fit": "probe", "image_size": SIDE, **given}
-    )
+    return ClassifierConfig(**{"manifest": "m", "out": "g.pt", "fit": "probe", "image_size": SIDE, **given})
 
 
 def images_of(source, shots):

@@ -81,7 +81,7 @@ def train(task, steps, batch=None, epoch=0):
 
 
 def classifier_task(model, **given):
-    return ClassifierTask(model, ClassifierConfig(preset="paper", manifest="m", out="g.pt", **given), CPU)
+    return ClassifierTask(model, ClassifierConfig(manifest="m", out="g.pt", **given), CPU)
 
 
 def test_a_frozen_backbone_keeps_every_tensor_statistics_of_batch_norm_too():

@@ -261,3 +261,24 @@ def test_a_layer_with_a_single_position_is_refused_with_those_that_are(random_cl
 def test_a_class_that_is_none_is_refused(random_classifier, random_images, targets, said):
     with pytest.raises(ConfigError, match=said):
         CamExtractor(random_classifier("resnet18"))(random_images(), targets)
+
+
+@pytest.mark.parametrize("layers", [["last"], ["layer2.1", "layer4.0"]])
+@pytest.mark.parametrize("method", ["layercam", "smooth-gradcam++", ACTIVATION])
+def test_features_come_from_the_pass_of_the_maps_and_are_those_of_the_classifier(
+    random_classifier, random_images, layers, method
+):
+    model, images = random_classifier("resnet18"), random_images(seed=3)
+    cams, logits = CamExtractor(model, method, layers)(images, 1)
+    features, tapped, of_pass = CamExtractor(model, method, layers, taps=True).with_features(images, 1)
+    torch.testing.assert_close(tapped.maps, cams.maps)
+    torch.testing.assert_close(of_pass, logits)
+    with torch.no_grad():
+        for found, expected in zip(features, model.features(images), strict=True):
+            torch.testing.assert_close(found, expected)
+    assert not any(found.requires_grad for found in features)
+
+
+def test_an_extractor_without_taps_keeps_no_features(random_classifier, random_images):
+    with pytest.raises(ConfigError, match="taps=True"):
+        CamExtractor(random_classifier("resnet18")).with_features(random_images(), 0)

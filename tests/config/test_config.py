@@ -209,8 +209,8 @@ METHOD = {
 # What `footage` alone decides, and what holds for the others.
 RECIPE = {
     "optimiser": "adamw", "lr": 0.003, "schedule": "one-cycle", "steps": 300, "epochs": 0,
-    "frames_per_shot": 0, "batch_size": 16, "select": "last", "validate_every": 5, "decoder_stride": 4, "dropout": 0.3,
-    "mix": "geometric",
+    "frames_per_shot": 0, "batch_size": 16, "select": "last", "validate_every": 5, "decoder_stride": 4,
+    "dropout": 0.3, "mix": "geometric",
 }  # fmt: skip
 SHARED = {
     "neighbours": 1, "window": "before", "crf_weight": 2e-9, "lattice_gain": 0.6, "landmarks": 144,
@@ -462,6 +462,6 @@ def test_every_setting_of_the_fit_by_steps_exists_and_is_idle_beside_a_probe():
     # What the two fits share: data, the network, how frames are read, what is scored and where it goes.
     assert of_classifier - set(OF_SGD) - set(OF_PROBE) == {
         "manifest", "root", "workers", "device", "seed", "out", "arch", "weights", "output_stride", "dilated",
-        "image_size", "batch_size", "train_split", "val_split", "fit", "preset",
-        "loss", "freeze_backbone", "resume",
+        "image_size", "batch_size", "train_split", "val_split", "fit", "preset", "loss", "freeze_backbone",
+        "resume",
     }  # fmt: skip

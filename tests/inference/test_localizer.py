@@ -1,13 +1,17 @@
 """Tests of a run at work on frames in memory: the same boxes as `predict` finds, and named errors."""
 
+import copy
 import csv
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch.nn import functional
 
-from tcam_cache import Localizer, predict
+from tcam_cache import CamExtractor, Localizer, predict
 from tcam_cache.config import PredictConfig
+from tcam_cache.devices import resize_maps
 from tcam_cache.errors import FrameError
 
 
@@ -81,3 +85,27 @@ def test_what_is_no_frame_is_named(localizer, frame, named):
 def test_what_is_no_array_in_an_iterable_is_named(localizer):
     with pytest.raises(FrameError, match="got a str"):
         next(localizer.predict(["frame.jpg"]))
+
+
+def test_a_mix_is_the_weighted_mean_of_decoder_and_cam_in_one_pass(localizer, frames):
+    images = torch.from_numpy(np.stack(frames[:2])).permute(0, 3, 1, 2).float() / 255
+    images = functional.interpolate(images, (64, 64))
+    decoded, logits = localizer.foreground(images)
+    cams, _ = CamExtractor(localizer.classifier, layers=localizer.extractor.layers)(images, [1, 0])
+    cam = resize_maps(cams.maps, 64)
+    unit = decoded / decoded.amax((1, 2), keepdim=True)
+    expected = {"mean": 0.35 * unit + 0.65 * cam, "geometric": unit**0.35 * cam**0.65}
+    for mix, scores in expected.items():
+        found = localizer.mixing(mix).locate(images, [1, 0])
+        torch.testing.assert_close(found.scores, scores, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found.decoder, decoded, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found.logits, logits, rtol=1e-4, atol=1e-5)
+    assert localizer.mixing("none").locate(images).cam is None
+    assert localizer.mixing(None) is localizer and localizer.mixing("mean").threshold is None
+
+
+def test_where_the_cam_is_flat_the_decoder_s_map_stands_alone(localizer, frames):
+    flat = copy.deepcopy(localizer.mixing("geometric"))
+    flat.classifier.head.weight.zero_()
+    found = flat.predict(frames[0])
+    np.testing.assert_allclose(found.map, flat.mixing("none").predict(frames[0]).map, atol=1e-6)

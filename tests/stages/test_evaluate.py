@@ -211,3 +211,23 @@ def test_a_run_is_scored_without_the_cache_it_came_from(evaluate_config, small_r
     (moved / "config.json").write_text(json.dumps({**settings, "cache": str(tmp_path / "gone")}))
     ours = evaluate(evaluate_config(run=moved, overlays=3)).metrics
     assert ours.corloc == evaluate(evaluate_config(run=small_run)).metrics.corloc
+
+
+def test_a_mix_is_scored_beside_what_it_is_mixed_from(evaluate_config, small_run):
+    config = evaluate_config(run=small_run, mix="mean", split="all", threshold="0.5")
+    report = evaluate(config)
+    assert list(report.parts) == ["decoder alone", "CAM of the same pass"]
+    alone = evaluate(evaluate_config(run=small_run, split="all", threshold="0.5"))
+    assert alone.parts == {}
+    decoder = report.parts["decoder alone"].metrics
+    assert decoder.corloc == alone.metrics.corloc and decoder.mean_iou == pytest.approx(
+        alone.metrics.mean_iou
+    )
+    assert "CAM of the same pass: CorLoc" in report.to_text()
+    assert set(report.to_json()["parts"]) == set(report.parts)
+    assert "decoder alone" in (config.out / "index.html").read_text().lower()
+
+
+def test_a_mix_of_a_cache_is_refused(evaluate_config, small_cache):
+    with pytest.raises(ConfigError, match="--mix is of a decoder's maps"):
+        evaluate_config(cache=small_cache, mix="mean")

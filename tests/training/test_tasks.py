@@ -12,6 +12,7 @@ from tcam_cache.training import ClassifierTask, DecoderTask, tasks
 from tcam_cache.training.loop import step_generator
 from tcam_cache.training.losses import barrier_t
 from tcam_cache.training.samples import Sample
+from tcam_cache.training.tasks import without_channels
 
 CPU = torch.device("cpu")
 SIZE = 32
@@ -379,3 +380,38 @@ def test_networks_that_cannot_be_compiled_end_in_a_named_error(monkeypatch):
     monkeypatch.setattr(torch, "compile", compile)
     with pytest.raises(ConfigError, match=r"no compiler.*Leave --compile out"):
         terms_of(decoder_task(compile=True))
+
+
+def test_hidden_channels_depend_on_the_frame_s_seed_alone_and_the_mean_stays():
+    stages = [torch.ones(2, 400, 3, 3), torch.ones(2, 600, 1, 1)]
+    seeds = torch.tensor([5, 9])
+    both = without_channels(stages, 0.25, seeds)
+    alone = without_channels([stage[1:] for stage in stages], 0.25, seeds[1:])
+    for found, one in zip(both, alone, strict=True):
+        assert torch.equal(found[1:], one)
+        assert not torch.equal(found[0], found[1])
+        assert torch.equal(found.amin((2, 3)), found.amax((2, 3)))
+        assert found.mean().item() == pytest.approx(1, abs=0.05)
+        assert sorted(set(found.flatten().tolist())) == pytest.approx([0, 4 / 3])
+
+
+def test_channels_are_hidden_in_training_and_never_in_validation():
+    batch, generator = batch_of(), torch.Generator()
+    task = decoder_task(dropout=0.5, crf=False)
+    plain = decoder_task(crf=False)
+    hidden, seen = (one.validation_losses(batch, generator)["cross_entropy"] for one in (task, plain))
+    assert torch.equal(hidden, seen)
+    task.start_epoch(0)
+    plain.start_epoch(0)
+    hidden, seen = (one.losses(batch, generator)["cross_entropy"].item() for one in (task, plain))
+    assert hidden != seen
+
+
+def test_losses_of_smaller_maps_are_taken_on_maps_of_that_size():
+    seen = []
+    decoder = Decoder((4, 8), map_stride=2)
+    decoder.register_forward_hook(lambda _module, _taken, given: seen.append(given.shape))
+    task = decoder_task(decoder=decoder, decoder_stride=2)
+    terms = task.losses(batch_of(count=2), torch.Generator())
+    assert seen == [(2, 2, SIZE // 2, SIZE // 2)]
+    assert all(torch.isfinite(term) for term in terms.values())

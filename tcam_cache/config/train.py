@@ -101,7 +101,9 @@ class TrainConfig(FitConfig):
     validate_every: int = setting(
         default=for_footage(5, others=1), help="epochs between two validations", minimum=1
     )
-    neighbours: int = setting(default=1, help="n of S(C_t, n), Eq. 1 (paper: 1)", minimum=0)
+    neighbours: int = setting(
+        default=for_footage(0, others=1), help="n of S(C_t, n), Eq. 1 (paper: 1)", minimum=0
+    )
     window: str = setting(
         default="before",
         help="where the n neighbours lie: before (published), after, or both sides (2n)",

@@ -210,7 +210,7 @@ METHOD = {
 RECIPE = {
     "optimiser": "adamw", "lr": 0.003, "schedule": "one-cycle", "steps": 300, "epochs": 0,
     "frames_per_shot": 0, "batch_size": 16, "select": "last", "validate_every": 5, "decoder_stride": 4,
-    "dropout": 0.3, "mix": "geometric",
+    "dropout": 0.3, "mix": "geometric", "neighbours": 0,
 }  # fmt: skip
 SHARED = {
     "neighbours": 1, "window": "before", "crf_weight": 2e-9, "lattice_gain": 0.6, "landmarks": 144,

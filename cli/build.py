@@ -15,7 +15,6 @@ def command(config: BuildConfig) -> Any:
 
     \b
     tcam-cache build m.jsonl --classifier g.pt --out cache
-    tcam-cache build m.jsonl --classifier g.pt --out cache --maps mymaps:saliency
     """
     from tcam_cache.stages.build import build_cache
 

@@ -262,7 +262,7 @@ def _as_typed(value: Any, option: click.Parameter) -> str | list[str]:
 
 def _may_be_typed(value: Any, option: click.Parameter) -> bool:
     if isinstance(value, list) and option.nargs != 1:
-        return all(_may_be_typed(one, option) for one in value)
+        return all(isinstance(one, str | int | float) and not isinstance(one, bool) for one in value)
     if isinstance(value, bool):
         return isinstance(option, click.Option) and option.is_flag
     return isinstance(value, str | int | float)

@@ -93,7 +93,7 @@ def test_the_programs_own_results_are_no_input(two_classes, add_frames, files, p
 
 def test_overlays_written_beside_the_frames_are_no_input(two_classes, add_frames):
     images = image_names(two_classes)
-    (two_classes / "boxes.csv").write_text("frame,predicted_class,probability\n")
+    (two_classes / "boxes.csv").write_text("frame,predicted_class,probability,x0,y0,x1,y1,score\n")
     add_frames(two_classes / "overlays/bird")
     assert image_names(two_classes) == images
 

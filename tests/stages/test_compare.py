@@ -188,7 +188,7 @@ def test_a_report_given_twice_is_refused(config, layercam, copied):
         (lambda text: "\n".join(text.splitlines()[:-1]) + "\n", "do not give the numbers of metrics.json"),
         (lambda text: text.replace("iou_best_0.5", "iou_worst_0.5"), "frames.csv is damaged"),
         (lambda text: text.replace("true_boxes", "boxes"), "frames.csv is damaged: it lacks 'true_boxes'"),
-        (lambda text: "", "do not give the numbers of metrics.json"),
+        (lambda text: "", "frames.csv is damaged"),
         (lambda text: "\x00" + text, "frames.csv is damaged: it lacks 'frame'"),
     ],
     ids=["cut", "a row less", "a policy gone", "a column gone", "empty", "a null"],

@@ -106,7 +106,9 @@ def _shot_problems(contents: Contents, position: int, commit: Commit) -> list[st
     try:
         maps, stats = contents.read(contents.index.rows(position))
     except CacheError as error:
-        return [f"{commit.shot}: a chunk cannot be decoded ({error.__cause__ or error.message}); {repair_hint}"]
+        return [
+            f"{commit.shot}: a chunk cannot be decoded ({error.__cause__ or error.message}); {repair_hint}"
+        ]
     if np.isnan(maps).any() or np.isnan(stats).any():
         return [f"{commit.shot}: a chunk is missing; {repair_hint}"]
     if content_digest(maps, stats) != commit.sha256:

@@ -220,13 +220,15 @@ def _measure(folder: BoxesFolder, source: FrameSource, shot: Shot, places: Mappi
 def _found(place: FoundBox, item: FrameMap, box: Box | None, classes: Sequence[str]) -> FoundBox:
     exponents = np.exp(item.logits - item.logits.max())
     best = int(exponents.argmax())
+    decoded = dict(item.parts).get("decoder", item.scores)
+    # As boxes.csv stores them, so that a resumed call draws and writes the same.
     return place._replace(
         width=item.width,
         height=item.height,
         tag=classes[best],
-        probability=float(exponents[best] / exponents.sum()),
-        box=box,
-        score=float(dict(item.parts).get("decoder", item.scores).max()),
+        probability=round(float(exponents[best] / exponents.sum()), 4),
+        box=box and Box(*(round(side, 2) for side in box)),
+        score=round(float(decoded.max()), 4),
     )
 
 

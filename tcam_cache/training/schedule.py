@@ -22,10 +22,10 @@ def planned(config: TrainConfig, lengths: Sequence[int]) -> TrainConfig:
         config: the settings.
         lengths: frames of each shot that is learned from; at least one shot.
 
-    >>> config = TrainConfig(manifest="m", cache="c", out="r")
-    >>> chosen = planned(config, [80] * 10)  # ten clips: 40 frames of each, 25 steps, 16 times
+    >>> config = TrainConfig(preset="footage", manifest="m", cache="c", out="r")
+    >>> chosen = planned(config, [80] * 10)  # ten clips: 40 frames of each are 25 steps
     >>> chosen.frames_per_shot, chosen.epochs
-    (40, 16)
+    (40, 12)
     >>> chosen = planned(config, [80] * 5000)
     >>> chosen.frames_per_shot, chosen.epochs
     (1, 10)

@@ -34,7 +34,7 @@ def test_a_cell_is_the_mean_probability_of_its_pixels_scaled_to_its_frame_s_extr
     # Of probability 0.75 in one half of the top left cell of four, 0.25 in the bottom right one.
     foreground[0, :16, :8], foreground[0, 16:, 16:] = torch.log(torch.tensor([3.0, 1 / 3]))
     images = torch.rand(2, 3, 32, 32)
-    cams, logits = DecoderMaps(Localizer(classifier, Told(foreground), None, None), 2)(images)
+    cams, logits = DecoderMaps(Localizer(classifier, Told(foreground), None, None, None), 2)(images)
     torch.testing.assert_close(cams.raw_min, torch.tensor([0.25, 0.5]))
     torch.testing.assert_close(cams.raw_max, torch.tensor([0.625, 0.5]))
     # (0.625, 0.5, 0.5, 0.25) less 0.25, in units of 0.375.
@@ -57,7 +57,7 @@ def test_on_mps_which_refuses_sizes_that_do_not_divide_cells_are_averaged_on_the
 def test_the_class_that_is_asked_for_changes_nothing(classifier):
     torch.manual_seed(0)
     decoder = Decoder(classifier.channels, 0.125).eval().requires_grad_(False)
-    maps = DecoderMaps(Localizer(classifier, decoder, None, None), 8)
+    maps = DecoderMaps(Localizer(classifier, decoder, None, None, None), 8)
     images = torch.rand(1, 3, 64, 64)
     found = [maps(images, target)[0].maps for target in (0, 1, "prediction")]
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2]) and found[0].any()
@@ -65,7 +65,9 @@ def test_the_class_that_is_asked_for_changes_nothing(classifier):
 
 def test_it_gives_what_an_extractor_gives(classifier):
     images = torch.rand(2, 3, 32, 32)
-    ours, logits = DecoderMaps(Localizer(classifier, Told(torch.randn(2, 32, 32)), None, None), 4)(images, 0)
+    ours, logits = DecoderMaps(Localizer(classifier, Told(torch.randn(2, 32, 32)), None, None, None), 4)(
+        images, 0
+    )
     theirs, known = CamExtractor(classifier)(images, 0)
     kinds = [[(value.dtype, value.ndim) for value in vars(cams).values()] for cams in (ours, theirs)]
     assert kinds[0] == kinds[1] and (logits.dtype, logits.shape) == (known.dtype, known.shape)

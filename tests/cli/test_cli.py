@@ -110,7 +110,7 @@ def test_help_lists_what_is_required_first_and_what_every_command_has_last(comma
 
 def test_help_lists_a_command_s_own_options_before_those_it_shares_with_others():
     names = [param.name for param in options_of("search")]
-    order = ["cache", "grid", "preset", "lr", "crf", "epochs", "resume", "root", "device"]
+    order = ["cache", "grid", "preset", "lr", "crf", "momentum", "resume", "root", "device"]
     assert sorted(order, key=names.index) == order
 
 

@@ -18,7 +18,9 @@ def test_what_is_not_said_is_left_to_the_config(config_of):
 def test_the_options_of_training_are_what_the_grid_lies_around(config_of):
     given = ["--grid", "lr=0.1,0.01", "--jobs", 2, "--preset", "paper", "--epochs", 5, "--no-crf"]
     expected = {"grid": "lr=0.1,0.01", "jobs": 2, "epochs": 5, "crf": False}
-    assert config_of(*LEAST, *given) == SearchConfig(**PLACES, preset="paper", **PRESETS["paper"], **expected)
+    assert config_of(*LEAST, *given) == SearchConfig(
+        **PLACES, preset="paper", **{**PRESETS["paper"], **expected}
+    )
 
 
 @pytest.mark.parametrize(

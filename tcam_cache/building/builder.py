@@ -198,6 +198,7 @@ class Builder:
         files: dict[str, tuple[tuple[Path, ...], str]] = {}
 
         def stamp(batch: Sequence[ShotFrame]) -> None:
+            """Keep the stamp of a shot's files when its first frames are requested."""
             shot, t = batch[0]
             if t == 0:
                 paths = self.source.files(shot)

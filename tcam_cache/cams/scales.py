@@ -51,6 +51,7 @@ def require_cells(extractor: CamExtractor, sides: Sequence[int], image_size: int
     """
 
     def cells(side: int) -> tuple[int, int]:
+        """Return height and width of the maps of frames of a side."""
         with torch.inference_mode():
             images = torch.zeros(1, 3, side, side, device=extractor.classifier.mean.device)
             height, width = extractor(images, 0)[0].maps.shape[-2:]

@@ -137,6 +137,7 @@ def load_batches(
     """
 
     def requested() -> Iterator[int]:
+        """Yield the number of each batch, announced before its frames are read."""
         for number, batch in enumerate(batches):
             on_request(batch)
             yield number

@@ -244,6 +244,7 @@ def _write_video(
         maps = ((t, None) for _, t in frames)
 
     def pictures() -> Iterator[tuple[int, np.ndarray]]:
+        """Yield each frame's time in milliseconds and its picture with box and map."""
         with progress_bar(len(frames), "video", "frame") as bar:
             for t, scores in maps:
                 name = shot.frames[t]

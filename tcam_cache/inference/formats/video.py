@@ -132,6 +132,7 @@ def _copied(clip: Path, sound: Any, start: float, container: Any) -> _Packets:
     stream = container.add_stream_from_template(sound)
 
     def packets() -> Iterator[Any]:
+        """Yield the sound's packets, shifted so that the clip begins at 0."""
         for packet in sound.container.demux(sound):
             if packet.pts is None or packet.dts is None:
                 continue

@@ -1,4 +1,4 @@
-"""CAMs: from a frozen classifier's activations to normalised maps, over several layers and scales."""
+"""CAMs of a frozen classifier: methods, layers, fusion, scales, and the methods of other packages."""
 
 from tcam_cache.cams.extractor import CamExtractor
 from tcam_cache.cams.fusion import Cams, normalise

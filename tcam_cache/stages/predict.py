@@ -221,14 +221,13 @@ def _found(place: FoundBox, item: FrameMap, box: Box | None, classes: Sequence[s
     exponents = np.exp(item.logits - item.logits.max())
     best = int(exponents.argmax())
     decoded = dict(item.parts).get("decoder", item.scores)
-    # As boxes.csv stores them, so that a resumed call draws and writes the same.
     return place._replace(
         width=item.width,
         height=item.height,
         tag=classes[best],
-        probability=round(float(exponents[best] / exponents.sum()), 4),
-        box=box and Box(*(round(side, 2) for side in box)),
-        score=round(float(decoded.max()), 4),
+        probability=float(exponents[best] / exponents.sum()),
+        box=box,
+        score=float(decoded.max()),
     )
 
 

@@ -8,8 +8,8 @@ import click
 from tcam_cache.version import __version__
 
 COMMANDS = (
-    "demo", "manifest", "classifier", "build", "train", "search", "evaluate", "compare", "predict", "inspect",
-    "verify", "export", "import",
+    "locate", "demo", "manifest", "classifier", "build", "train", "search", "evaluate", "compare", "predict",
+    "inspect", "verify", "export", "import",
 )  # fmt: skip
 
 
@@ -45,5 +45,6 @@ class Stages(click.Group):
 def main() -> None:
     """From one tag per video to boxes around the object in every frame (TCAM, WACV 2023).
 
-    manifest -> classifier -> build -> train -> evaluate; `demo` runs all of them on an embedded data set.
+    `locate` does all of it for tagged footage. By steps: manifest -> classifier -> build -> train -> predict,
+    or evaluate; `demo` runs them on an embedded data set.
     """

@@ -18,6 +18,7 @@ import click
 from tqdm import tqdm
 
 from tcam_cache.config.base import Settings, default_under, mark_removed
+from tcam_cache.config.locate import STAGE_CONFIGS, settings_text
 from tcam_cache.errors import ConfigError, TcamCacheError
 from tcam_cache.files import Place, parse_place
 from tcam_cache.progress import QUIET, is_main_process
@@ -255,6 +256,10 @@ def _decoded(content: bytes) -> str:
 
 
 def _as_typed(value: Any, option: click.Parameter) -> str | list[str]:
+    if isinstance(value, dict):
+        return settings_text(
+            {key: str(one).lower() if isinstance(one, bool) else one for key, one in value.items()}
+        )
     if option.nargs == 1:
         return str(value)
     return [str(one) for one in (value if isinstance(value, list) else [value])]
@@ -265,6 +270,10 @@ def _may_be_typed(value: Any, option: click.Parameter) -> bool:
         return all(isinstance(one, str | int | float) and not isinstance(one, bool) for one in value)
     if isinstance(value, bool):
         return isinstance(option, click.Option) and option.is_flag
+    if isinstance(value, dict):
+        return option.name in STAGE_CONFIGS and not any(
+            isinstance(one, dict | list) for one in value.values()
+        )
     return isinstance(value, str | int | float)
 
 

@@ -9,6 +9,7 @@ from .config import (
     ExportConfig,
     ImportConfig,
     InspectConfig,
+    LocateConfig,
     ManifestConfig,
     PredictConfig,
     SearchConfig,
@@ -44,6 +45,7 @@ from .stages.evaluate import evaluate
 from .stages.export import export_cache
 from .stages.import_ import import_cams
 from .stages.inspect import inspect_cache
+from .stages.locate import locate
 from .stages.manifest import index_dataset
 from .stages.predict import predict
 from .stages.search import search
@@ -73,6 +75,7 @@ __all__ = [
     "InspectConfig",
     "Localization",
     "Localizer",
+    "LocateConfig",
     "Manifest",
     "ManifestConfig",
     "ManifestError",
@@ -97,6 +100,7 @@ __all__ = [
     "import_cams",
     "index_dataset",
     "inspect_cache",
+    "locate",
     "predict",
     "read_classifier_file",
     "read_manifest",

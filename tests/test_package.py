@@ -12,6 +12,7 @@ from tcam_cache.config.base import Settings
 from tcam_cache_cli.main import COMMANDS
 
 TWINS = {
+    "locate": "locate",
     "demo": "run_demo",
     "manifest": "index_dataset",
     "classifier": "fit_classifier",

@@ -5,6 +5,7 @@ from tcam_cache.config.classifier import ClassifierConfig
 from tcam_cache.config.compare import CompareConfig
 from tcam_cache.config.data import DataConfig, DemoConfig, FitConfig, ManifestConfig
 from tcam_cache.config.evaluate import EvaluateConfig, PredictConfig
+from tcam_cache.config.locate import LocateConfig
 from tcam_cache.config.train import SearchConfig, TrainConfig, search_config, train_config
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "FitConfig",
     "ImportConfig",
     "InspectConfig",
+    "LocateConfig",
     "ManifestConfig",
     "PredictConfig",
     "SearchConfig",

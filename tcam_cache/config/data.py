@@ -4,6 +4,8 @@ from tcam_cache.config.base import Config, OptionalPathSetting, PathSetting, con
 from tcam_cache.errors import ConfigError
 
 LAYOUTS = ("ytov1", "ytov2.2", "folders", "videos", "wsol")
+# Those that bring their own boxes and splits.
+PUBLISHED = ("ytov1", "ytov2.2", "wsol")
 SCHEDULES = ("steps", "one-cycle")
 SPLIT_CHOICES = ("train", "val", "test", "all")
 
@@ -13,14 +15,20 @@ class ManifestConfig(Config):
     """Index a data set in place."""
 
     source: PathSetting = setting(help="the data set's root folder, or a CSV of video files", metavar="ROOT")
-    layout: str = setting(help="how the folders are laid out", choices=LAYOUTS)
     out: PathSetting = setting(help="the manifest to write, JSON lines")
+    layout: str | None = setting(
+        default=None, help="how the folders are laid out; default: looked up", choices=LAYOUTS
+    )
     annotations: OptionalPathSetting = setting(
         default=None,
         help="CSV: frame,class,xmin,ymin,xmax,ymax[,split]; boxes.csv, COCO, YOLO, CVAT, Label Studio, VOC",
     )
     splits: OptionalPathSetting = setting(
         default=None, help="folder of split files (wsol needs it), or a file of video,split"
+    )
+    split: bool = setting(
+        default=True,
+        help="draw val and test videos where nothing names any; --no-split: every video is learned from",
     )
     write_splits: OptionalPathSetting = setting(
         default=None, help="folder: write the data set as WSOL split files, too"
@@ -55,7 +63,11 @@ class ManifestConfig(Config):
         super().__post_init__()
         if self.layout == "wsol" and self.splits is None:
             raise ConfigError("the layout wsol is what split files list: give their folder with --splits.")
-        if self.annotations and self.layout not in ("folders", "videos"):
+        if not self.split and (self.splits or self.layout in PUBLISHED):
+            raise ConfigError("--no-split is for data that brings no splits: leave it out.")
+        if self.layout is None:
+            return
+        if self.annotations and self.layout in PUBLISHED:
             raise ConfigError(f"the layout {self.layout} brings its own boxes; leave --annotations out.")
         if self.layout != "videos" and (self.fps is not None or not self.shots):
             raise ConfigError("--fps and --no-shots are for video files: the layout videos.")
@@ -65,7 +77,7 @@ class ManifestConfig(Config):
     @property
     def pixels_are(self) -> str:
         """The orientation of frames: as set, else that of the layout's published protocol or of players."""
-        return self.orientation or ("upright" if self.layout in ("folders", "videos") else "stored")
+        return self.orientation or ("stored" if self.layout in PUBLISHED else "upright")
 
 
 @config

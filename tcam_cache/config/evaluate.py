@@ -99,12 +99,26 @@ class PredictConfig(Config):
         # The policies of an evaluation need true boxes, which new frames do not have.
         if self.threshold is not None and not 0 <= self.threshold < 1:
             raise ConfigError(f"got threshold {self.threshold:g}; expected a number in [0, 1).")
-        if unknown := [name for name in self.formats if name not in FORMATS]:
-            raise ConfigError(f"got format {', '.join(unknown)}; expected some of {','.join(FORMATS)}.")
+        parse_formats(self.format)
         if self.map and not self.video:
             raise ConfigError("--map draws into the video: give --video, too.")
 
     @property
     def formats(self) -> tuple[str, ...]:
         """The formats by name, each once."""
-        return tuple(dict.fromkeys(name.strip() for name in self.format.split(",")))
+        return parse_formats(self.format)
+
+
+def parse_formats(text: str) -> tuple[str, ...]:
+    """Return the formats that a text names by commas, each once.
+
+    Raises:
+        ConfigError: one is unknown.
+
+    >>> parse_formats("csv, coco,csv")
+    ('csv', 'coco')
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if unknown := [name for name in names if name not in FORMATS]:
+        raise ConfigError(f"got format {', '.join(unknown)}; expected some of {','.join(FORMATS)}.")
+    return names

@@ -35,7 +35,7 @@ def parse_grid(text: str) -> dict[str, tuple[Any, ...]]:
             wrong.append(f"{word}: {_reason(name, name in hints, name in grid)}")
             continue
         try:
-            grid[name] = tuple(dict.fromkeys(_value(hints[name], value) for value in _spread(values)))
+            grid[name] = tuple(dict.fromkeys(parse_value(hints[name], value) for value in _spread(values)))
         except ValueError as error:
             wrong.append(f"{word}: {error}")
     if wrong:
@@ -102,7 +102,15 @@ def _spread(values: str) -> list[str]:
     return values.split(",")
 
 
-def _value(hint: Any, text: str) -> Any:
+def parse_value(hint: Any, text: str) -> Any:
+    """Return the value of a setting of a type that a text stands for.
+
+    Raises:
+        ValueError: it stands for none.
+
+    >>> parse_value(int | None, "3"), parse_value(int | None, "none"), parse_value(bool, "true")
+    (3, None, True)
+    """
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if text.lower() == "none" and type(None) in kinds:
         return None

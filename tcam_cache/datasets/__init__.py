@@ -5,6 +5,7 @@ from tcam_cache.datasets.annotations import Annotations, attach, without_frames
 from tcam_cache.datasets.check import CheckReport, check_frames
 from tcam_cache.datasets.demo.data_set import demo_tags, write_demo
 from tcam_cache.datasets.frames import ImageFrames, frame_source
+from tcam_cache.datasets.layouts.detect import detect_layout
 from tcam_cache.datasets.layouts.expected import deviations, expected_data
 from tcam_cache.datasets.layouts.folders import index_folders
 from tcam_cache.datasets.layouts.scan import Scan
@@ -23,7 +24,7 @@ from tcam_cache.datasets.manifest_file import (
     write_manifest,
 )
 from tcam_cache.datasets.picture_files import data_depth
-from tcam_cache.datasets.sampling import sample, seeded_splits
+from tcam_cache.datasets.sampling import sample, seeded_splits, with_splits
 from tcam_cache.datasets.video import VideoFrames, frame_times, is_moving
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "check_frames",
     "data_depth",
     "demo_tags",
+    "detect_layout",
     "deviations",
     "expected_data",
     "frame_source",
@@ -57,6 +59,7 @@ __all__ = [
     "scan_ytov1",
     "scan_ytov2_2",
     "seeded_splits",
+    "with_splits",
     "without_frames",
     "write_demo",
     "write_manifest",

@@ -11,6 +11,7 @@ from tcam_cache.datasets.boxes_table import COLUMNS, OLD_COLUMNS, PICTURE_FOLDER
 from tcam_cache.datasets.picture_files import frame_names, is_picture
 from tcam_cache.errors import ManifestError
 from tcam_cache.names import conflicted_copy, in_order, left_behind, one_name
+from tcam_cache.provenance import sha256_of
 from tcam_cache.records import Shot
 
 # Files that identify a folder as a cache, run, search or report of this program, or boxes of `predict`.
@@ -130,6 +131,17 @@ def folders_below(folder: Path, but: Path | None = None) -> Iterator[tuple[Path,
     for name in listing.folders:
         if not (folder / name).is_symlink() and (but is None or (folder / name).absolute() != but.absolute()):
             yield from folders_below(folder / name, but)
+
+
+def state_of(source: Path) -> str:
+    """Return a digest of the names, sizes and times of the files in a folder and below, or of one file."""
+    files = (
+        (f"{place.relative_to(source).as_posix()}/{name}", place / name)
+        for place, listing in (folders_below(source) if source.is_dir() else ())
+        for name in (*listing.images, *listing.others)
+    )
+    stats = ((name, path.stat()) for name, path in (files if source.is_dir() else [("", source)]))
+    return sha256_of([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
 
 
 def absent(name: str, present: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ from tcam_cache.datasets import (
     Manifest,
     Scan,
     check_frames,
+    detect_layout,
     deviations,
     index_folders,
     read_annotations,
@@ -21,6 +22,7 @@ from tcam_cache.datasets import (
     scan_wsol,
     scan_ytov1,
     scan_ytov2_2,
+    with_splits,
     write_manifest,
     write_wsol,
 )
@@ -75,6 +77,8 @@ def index_dataset(config: ManifestConfig) -> ManifestReport:
         AnnotationError: boxes do not fit the frames.
         FrameError: `check` found frames that cannot be read; all are listed, the manifest is written.
     """
+    if config.layout is None:
+        config = replace(config, layout=detect_layout(config.source))
     scan = _scan(config)
     left_out: tuple[str, ...] = ()
     if config.skip_broken:
@@ -92,6 +96,8 @@ def index_dataset(config: ManifestConfig) -> ManifestReport:
         refuse_links_out(scan.root, scan.shots, frames=True)
     if config.splits and config.layout != "wsol":
         scan = scan.with_splits(read_video_splits(config.splits), config.splits)
+    if not config.split:
+        scan = replace(scan, shots=with_splits(scan.shots, {}), splits={})
     wrong = (*scan.faults, *deviations(scan, splits_too=config.splits is None)) if config.check else ()
     if config.check and scan.faults:
         check_frames(scan, config.workers, wrong).raise_if_broken()

@@ -6,6 +6,7 @@ import types
 import pytest
 
 STAGES = {
+    "locate": ("locate", "locate"),
     "demo": ("demo", "run_demo"),
     "manifest": ("manifest", "index_dataset"),
     "classifier": ("classifier", "fit_classifier"),

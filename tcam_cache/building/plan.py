@@ -1,0 +1,138 @@
+"""The plan of `locate`: frames of each stage, and the time, memory and disk that they take here."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from tcam_cache.config import BuildConfig, ClassifierConfig, TrainConfig
+from tcam_cache.config.build import parse_scales
+from tcam_cache.datasets import Manifest
+from tcam_cache.devices import as_images, find_device, to_device
+from tcam_cache.models import fold_batch_norm, pretrained_network, seeded_classifier
+from tcam_cache.training.schedule import planned
+
+TRIAL_FRAMES = 8
+# Time of each stage's work on a frame, in forward passes of the backbone at its size (measured on a CPU):
+# forward and partial backward at scale 1; encoder, decoder both ways and CRF; forward, CAM, box and picture.
+BUILD, TRAIN, PREDICT = 1.5, 2.5, 2.0
+# Reading, cutting and writing a frame, in seconds; and what the program needs before it has read any.
+READ, START = 0.004, 15.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `locate` will compute.
+
+    Attributes:
+        effort: that decided it, a few words.
+        videos: number of videos.
+        shots: number of shots.
+        frames: that get a box.
+        every: K, of every K-th frame of a shot that is learned from.
+        cached: frames that go through the cache.
+        probed: frames that the classifier is fitted on.
+        steps: of the decoder.
+        minutes: of each stage here, an estimate.
+        megabytes: on disk, an estimate without pictures.
+    """
+
+    effort: str
+    videos: int
+    shots: int
+    frames: int
+    every: int
+    cached: int
+    probed: int
+    steps: int
+    minutes: dict[str, float]
+    megabytes: float
+
+    def to_text(self) -> str:
+        """Return the plan as a few lines."""
+        spaced = f", every {self.every}th of a shot" if self.every > 1 else ""
+        rows = {
+            "classifier": f"{self.probed:,} frames through the backbone",
+            "build": f"CAMs of {self.cached:,} frames{spaced}",
+            "train": f"{self.steps:,} steps",
+            "predict": f"boxes of {self.frames:,} frames",
+        }
+        total = sum(self.minutes.values())
+        lines = [
+            f"{self.effort}: {self.videos:,} videos, {self.shots:,} shots, {self.frames:,} frames; about "
+            f"{_time_text(total)} here, {self.megabytes:,.0f} MB besides pictures"
+        ]
+        lines += [f"  {name:10} {what:45} {_time_text(self.minutes[name])}" for name, what in rows.items()]
+        return "\n".join(lines)
+
+
+def plan_of(
+    manifest: Manifest,
+    every: int,
+    classifier: ClassifierConfig,
+    build: BuildConfig,
+    train: TrainConfig,
+    effort: str,
+) -> Plan:
+    """Return the plan for a manifest, with times from a trial of the backbone on this machine.
+
+    Args:
+        manifest: of the footage.
+        every: K, of every K-th frame of a shot that is learned from.
+        classifier: settings of stage 0.
+        build: of stage 1.
+        train: of stage 2.
+        effort: that decided them, a few words.
+
+    Raises:
+        ConfigError: there is no such backbone.
+        ExtraError: a package that it needs is not installed.
+        WeightsError: its weights cannot be had.
+    """
+    lengths = [len(shot) for shot in manifest.sampled(every).shots]
+    chosen = planned(train, lengths)
+    drawn = sum(min(length, chosen.frames_per_shot) for length in lengths)
+    steps = chosen.epochs * -(-drawn // chosen.batch_size)
+    probed = sum(min(len(shot), classifier.probe_frames) for shot in manifest.shots)
+    frames, cached = manifest.frame_count, sum(lengths)
+    passes = sum(scale**2 for scale in parse_scales(build.scales)) * (2 if build.flip else 1)
+    one = _forward_seconds(classifier)
+    seconds = {
+        "classifier": START + probed * (one + READ),
+        "build": cached * (BUILD * one * passes + READ),
+        "train": steps * chosen.batch_size * (TRAIN * one + READ),
+        "predict": START + frames * (PREDICT * one + READ),
+    }
+    minutes = {name: round(value / 60, 2) for name, value in seconds.items()}
+    weights = 40.0
+    megabytes = weights + cached * 0.004 + frames * 0.0001
+    videos = len({shot.video for shot in manifest.shots})
+    return Plan(
+        effort, videos, len(lengths), frames, every, cached, probed, steps, minutes, round(megabytes, 1)
+    )
+
+
+def _forward_seconds(config: ClassifierConfig) -> float:
+    """Return how long the backbone takes for a frame here."""
+    device = find_device(config.device)
+    network = pretrained_network(config.arch, config.weights)
+    classifier = seeded_classifier(config.arch, ("a", "b"), config.output_stride, 0, config.dilated, network)
+    size = config.image_size or classifier.preprocessing.size
+    classifier = to_device(fold_batch_norm(classifier.freeze()), device)
+    images = as_images(torch.zeros(TRIAL_FRAMES, 3, size, size, dtype=torch.uint8), device)
+    with torch.inference_mode():
+        classifier.features_and_logits(images)
+        began = time.perf_counter()
+        logits = classifier.features_and_logits(images)[1]
+        logits.cpu()
+    return (time.perf_counter() - began) / TRIAL_FRAMES
+
+
+def _time_text(minutes: float) -> str:
+    return (
+        f"{60 * minutes:.0f} s"
+        if minutes < 1
+        else f"{minutes:.0f} min"
+        if minutes < 90
+        else f"{minutes / 60:.1f} h"
+    )

@@ -25,6 +25,7 @@ FITTED = [
     "--validate-every", "--resume", "--root", "--out", "--image-size",
 ]  # fmt: skip
 OPTIONS = {
+    "locate": ["FOOTAGE", "--out", "--effort", "--annotations", "--train", "--dry-run"],
     "demo": ["OUT"],
     "manifest": ["--layout", "--out", "--annotations", "--check"],
     "classifier": ["MANIFEST", "--arch", "--weights", "--output-stride", "--freeze-backbone", *FITTED],
@@ -45,6 +46,7 @@ OPTIONS = {
     "import": ["MANIFEST", "FOLDER", "--out", "--method", "--classifier", "--split", "--root"],
 }  # fmt: skip
 LEAST = {
+    "locate": ["videos", "--out", "found"],
     "demo": ["out"],
     "manifest": ["data", "--layout", "folders", "--out", "m"],
     "classifier": ["m", "--out", "g.pt"],

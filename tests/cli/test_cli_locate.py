@@ -13,7 +13,8 @@ def test_what_is_not_said_is_left_to_the_config(config_of):
 def test_every_option_reaches_its_setting(config_of):
     config = config_of(
         "locate", "videos", "--out", "found", "--effort", "full", "--layout", "videos",
-        "--annotations", "a.csv", "--threshold", 0.4, "--every", 3, "--format", "coco,cvat", "--no-overlays", "--video", "--map",
+        "--annotations", "a.csv", "--threshold", 0.4, "--every", 3, "--format", "coco,cvat",
+        "--no-overlays", "--video", "--map",
         "--train", "steps=9", "--dry-run", "--workers", 0, "--seed", 3,
     )  # fmt: skip
     assert config == LocateConfig(

@@ -1,5 +1,6 @@
 """Images: overlays of maps and boxes, panels of a report, contact sheets, animations."""
 
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -136,6 +137,13 @@ def contact_sheet(tiles: Sequence[np.ndarray], columns: int, gap: int = 6) -> np
         y, x = (index // columns) * (height + gap), (index % columns) * (width + gap)
         sheet[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
     return sheet
+
+
+def encoded_jpeg(pixels: np.ndarray) -> bytes:
+    """Return an (H, W, 3) uint8 image as a JPEG file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=JPEG_QUALITY)
+    return file.getvalue()
 
 
 def save_image(path: Path | str, pixels: np.ndarray) -> None:

@@ -13,6 +13,8 @@ from tcam_cache.errors import TcamCacheError
 
 # A file that is not a table may have a very long first line.
 _SHOWN = 100
+# What columns are called elsewhere, and here.
+SYNONYMS = {"tag": "class", "x0": "xmin", "y0": "ymin", "x1": "xmax", "y1": "ymax"}
 _DELIMITERS = ",;\t"
 # Box formats of other programs: words of their first line, and their name in messages.
 _FORMS = (
@@ -51,6 +53,7 @@ def read_table(
         )
         got = "an empty file" if reader.fieldnames is None else _shown(reader.fieldnames)
         reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = [_known_as(name, columns, reader.fieldnames) for name in reader.fieldnames]
         missing = [column for column in columns if column not in reader.fieldnames]
         if missing:
             raise kind(
@@ -61,6 +64,12 @@ def read_table(
         return [(reader.line_num + skipped, cells) for cells in reader]
     except csv.Error as error:
         raise kind(f"{path} is not a CSV file: {error}.") from error
+
+
+def _known_as(name: str, columns: Sequence[str], there: Sequence[str]) -> str:
+    """Return the required column that a name stands for where that one is absent, or the name."""
+    required = SYNONYMS.get(name.casefold(), name)
+    return required if required in columns and required not in there else name
 
 
 def read_text(path: Path, kind: type[TcamCacheError]) -> str:

@@ -27,6 +27,7 @@ from tcam_cache.evaluation.thresholds import (
     Threshold,
     choose_tau,
     corloc_curve,
+    require_frames,
     require_val_tau,
     sweep_frame,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "published",
     "published_ablation",
     "read_report",
+    "require_frames",
     "require_same_frames",
     "require_val_tau",
     "score",

@@ -181,7 +181,8 @@ def require_val_tau(chosen: str, known: bool) -> None:
     if chosen == "val" and not known:
         raise ConfigError(
             "the threshold policy val needs a tau chosen on validation frames, and there is none. "
-            "Annotate the validation split, or choose --threshold otsu, oracle or a number such as 0.5."
+            "Annotate the validation split, or choose a number such as --threshold 0.5, or otsu; all score "
+            "against true boxes of the split that is evaluated."
         )
 
 
@@ -258,7 +259,8 @@ def require_frames(frames: Sequence[object], split: str) -> None:
     if not frames:
         raise EvaluationError(
             f"no frame of the {split} split has a true box, so nothing can be scored. Give boxes to "
-            "`tcam-cache manifest --annotations`, or choose another split with --split."
+            "`tcam-cache manifest --annotations`, or choose another split with --split. Boxes of frames "
+            "without true ones come from `tcam-cache predict`."
         )
 
 

@@ -19,6 +19,7 @@ from tcam_cache.evaluation import (
     Metrics,
     Panel,
     choose_tau,
+    require_frames,
     require_val_tau,
     score,
     write_report,
@@ -96,6 +97,7 @@ def evaluate(config: EvaluateConfig, beside: Mapping[str, Evaluation] | None = N
     workers = worker_count(config.workers)
     target, manifest = open_target(config, manifest, source, workers)
     frames = annotated_frames(manifest.split(config.split))
+    require_frames(frames, config.split)
     val = annotated_frames(manifest.split(target.val_split))
     require_val_tau(config.threshold, target.val_tau is not None or bool(val))
     shown = _spread(frames, config.overlays)

@@ -1,5 +1,6 @@
 """Before stage 0: index a data set in place, and optionally check every frame."""
 
+import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +29,8 @@ from tcam_cache.datasets import (
 )
 from tcam_cache.errors import AnnotationError
 from tcam_cache.records import SPLITS
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ def index_dataset(config: ManifestConfig) -> ManifestReport:
     manifest = sample(
         scan.manifest(), config.every, config.max_per_shot, config.fraction, config.seed, config.fps
     )
+    _log_hints(config, manifest)
     write_manifest(manifest, config.out)
     if config.write_splits:
         write_wsol(manifest, config.write_splits)
@@ -113,6 +117,24 @@ def index_dataset(config: ManifestConfig) -> ManifestReport:
     return ManifestReport(
         str(Path(config.out)), manifest.digest(), manifest.classes, split_counts(manifest), check, left_out
     )
+
+
+def _log_hints(config: ManifestConfig, manifest: Manifest) -> None:
+    """Log what a user may not expect: videos kept apart that nothing scores, and frames beyond a limit."""
+    held_out = len({shot.video for shot in manifest.shots if shot.split != "train"})
+    if held_out and not any(shot.boxes for shot in manifest.shots):
+        logger.info(
+            "%d video(s) are kept for val and test, and there are no boxes to score them by: with --no-split "
+            "every video is learned from",
+            held_out,
+        )
+    beyond = sum(len(shot) > (config.max_per_shot or len(shot)) for shot in manifest.shots)
+    if beyond:
+        logger.info(
+            "%d shot(s) keep more than --max-per-shot %d frames: all their annotated ones",
+            beyond,
+            config.max_per_shot,
+        )
 
 
 def _scan(config: ManifestConfig) -> Scan:

@@ -114,13 +114,13 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
         "encoder": file.hashes()["best_classification"],
         "splits": split_hashes(manifest, config),
     }
-    run = _begin(config, inputs, cache, ranks)
+    run, packed = _begin(config, inputs, cache, ranks), cache.pack()
 
     def batches_of(shots: Sequence[Shot], ranks: Ranks = SINGLE_PROCESS) -> EpochBatches:
         """Return the batches of some shots; each rank takes its share of them."""
         index = {name: number for number, name in enumerate(file.classes)}
         window = (config.neighbours, config.window)
-        samples = TrainingSamples(shots, index, source, config, cache.pack(), *window)
+        samples = TrainingSamples(shots, index, source, config, packed, *window)
         return EpochBatches(samples, config, workers, ranks, config.frames_together)
 
     task = DecoderTask(classifier, decoder, config, device, ranks)

@@ -205,3 +205,5 @@ def _line(axes: "Axes", log: Log, value: Any, label: str, colour: str, drawstyle
     marker = "o" if len(points) <= 30 else None
     style = {"marker": marker, "markersize": 3.5, "linewidth": 1.5, "drawstyle": drawstyle}
     axes.plot(*zip(*points, strict=True), color=colour, label=label, **style)
+    if len(points) == 1:
+        axes.axhline(points[0][1], color=colour, linewidth=0.8, linestyle=(0, (1, 3)))

@@ -90,3 +90,13 @@ def test_other_forms_of_boxes_are_called_by_their_names(tmp_path, line, form):
     with pytest.raises(AnnotationError) as caught:
         read_table(tmp_path / "t.csv", ["frame", "class", "xmin"], "split", AnnotationError)
     assert f"({form}" in str(caught.value)
+
+
+def test_columns_may_have_the_names_of_other_programs_unless_the_right_one_is_there(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("file,Tag,x0\na.mp4,dog,1\n")
+    ((_, cells),) = read_table(table, ("file", "class", "xmin"), "split", ManifestError)
+    assert cells == {"file": "a.mp4", "class": "dog", "xmin": "1"}
+    table.write_text("file,tag,class\na.mp4,wild,dog\n")
+    ((_, cells),) = read_table(table, ("file", "class"), "split", ManifestError)
+    assert cells == {"file": "a.mp4", "tag": "wild", "class": "dog"}

@@ -7,7 +7,7 @@ from PIL import Image
 
 from tcam_cache.config import ManifestConfig
 from tcam_cache.datasets import frame_source, read_manifest
-from tcam_cache.errors import AnnotationError, FrameError, ManifestError
+from tcam_cache.errors import AnnotationError, ConfigError, FrameError, ManifestError
 from tcam_cache.stages.manifest import index_dataset
 
 
@@ -186,3 +186,33 @@ def test_broken_videos_are_left_out_with_their_boxes(tmp_path):
     report = index_dataset(ManifestConfig(**given, annotations=tmp_path / "boxes.csv", skip_broken=True))
     assert [text.split(":")[0] for text in report.left_out] == ["dog/b.mp4"]
     assert {shot.video for shot in read_manifest(report.manifest).shots} == {"cat/a.gif", "dog/a.gif"}
+
+
+def test_videos_kept_apart_are_mentioned_where_there_are_no_boxes_and_none_is_with_no_split(
+    small_data, tmp_path, caplog
+):
+    caplog.set_level("INFO", "tcam_cache")
+    given = {"source": small_data, "out": tmp_path / "m.jsonl"}
+    index_dataset(ManifestConfig(**given))
+    assert "kept for val and test, and there are no boxes to score them by: with --no-split" in caplog.text
+    caplog.clear()
+    report = index_dataset(ManifestConfig(split=False, **given))
+    assert list(report.splits) == ["train"] and "--no-split" not in caplog.text
+
+
+def test_splits_that_a_file_gives_and_no_split_contradict_each_other(small_data, tmp_path):
+    with pytest.raises(ConfigError, match="--no-split is for data that brings no splits"):
+        ManifestConfig(source=small_data, out=tmp_path / "m", split=False, splits=tmp_path / "s.csv")
+
+
+def test_frames_kept_beyond_the_most_of_a_shot_are_said(small_data, tmp_path, caplog):
+    caplog.set_level("INFO", "tcam_cache")
+    index_dataset(
+        ManifestConfig(
+            source=small_data,
+            annotations=small_data / "annotations.csv",
+            out=tmp_path / "m",
+            max_per_shot=1,
+        )
+    )
+    assert "keep more than --max-per-shot 1 frames: all their annotated ones" in caplog.text

@@ -16,9 +16,9 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 20, 40, 46
 
 def corloc_chart(named: Mapping[str, Evaluation]) -> str:
     """Return an SVG of CorLoc over tau for each method; a dot marks tau 0.5 and the one that is reported."""
-    series, legend_x = [], float(LEFT)
+    series, legend_x, taken = [], float(LEFT), list[tuple[float, float]]()
     for index, (name, evaluation) in enumerate(named.items()):
-        series.append(_series(name, evaluation, COLOURS[index % len(COLOURS)], legend_x))
+        series.append(_series(name, evaluation, COLOURS[index % len(COLOURS)], legend_x, taken))
         legend_x += 60 + LETTER * len(name)
     return (
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
@@ -51,9 +51,11 @@ def _axes() -> str:
     return "".join(parts)
 
 
-def _series(name: str, evaluation: Evaluation, colour: str, legend_x: float) -> str:
+def _series(
+    name: str, evaluation: Evaluation, colour: str, legend_x: float, taken: list[tuple[float, float]]
+) -> str:
     points = " ".join(f"{_x(tau):.1f},{_y(percent):.1f}" for tau, percent in _steps(evaluation))
-    marks = "".join(_mark(evaluation, tau, colour) for tau in _marked(evaluation))
+    marks = "".join(_mark(evaluation, tau, colour, taken) for tau in _marked(evaluation))
     stroke = f'stroke="{colour}" stroke-width="3"'
     legend = f'<line x1="{legend_x}" x2="{legend_x + 22}" y1="14" y2="14" {stroke}/>'
     legend += _text(legend_x + 29, 18, name, "start", ' class="name"')
@@ -73,9 +75,13 @@ def _marked(evaluation: Evaluation) -> list[float]:
     return sorted({value for value in values if isinstance(value, float)})
 
 
-def _mark(evaluation: Evaluation, tau: float, colour: str) -> str:
+def _mark(evaluation: Evaluation, tau: float, colour: str, taken: list[tuple[float, float]]) -> str:
     percent = float(evaluation.curve[np.abs(evaluation.taus - tau).argmin()])
     x, y = _x(tau), _y(percent)
     title = f"<title>{percent:.1f} at tau {tau_text(tau)}</title>"
     dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{colour}">{title}</circle>'
-    return dot + _text(x, y - 9, f"{percent:.1f}", more=' class="mark"')
+    # A number stands above its dot, or lower where another one already does.
+    places = [y - 9, *(y + 20 + step for step in range(0, 100, 14))]
+    free = next((at for at in places if not any(abs(x - i) < 40 and abs(at - j) < 13 for i, j in taken)), y)
+    taken.append((x, free))
+    return dot + _text(x, free, f"{percent:.1f}", more=' class="mark"')

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from html import escape
 
 from tcam_cache.evaluation.metrics import Evaluation, Metrics
-from tcam_cache.evaluation.report.charts import corloc_chart
+from tcam_cache.evaluation.report.charts import COLOURS, corloc_chart
 from tcam_cache.evaluation.report.style import STYLE
-from tcam_cache.evaluation.report.tables import Cell, Table, report_tables, tau_text, text_of
+from tcam_cache.evaluation.report.tables import Cell, Table, is_number, report_tables, tau_text, text_of
 
 MODES = {
     "components": "largest connected region above the threshold, IoU over 0.5",
@@ -105,15 +105,17 @@ def _further(metrics: Metrics) -> str:
 
 
 def _table(table: Table) -> str:
-    numeric = [all(_is_number(row[column]) for row in table.rows) for column in range(len(table.header))]
+    numeric = [all(is_number(row[column]) for row in table.rows) for column in range(len(table.header))]
     head = "".join(
         f"<th{_class('n' if numeric[i] and i not in table.bars else '')}>{escape(name)}</th>"
         for i, name in enumerate(table.header)
     )
     body = ""
+    # As in the chart: each method has its own.
+    colours = {column: COLOURS[i % len(COLOURS)] for i, column in enumerate(sorted(table.bars))}
     for index, row in enumerate(table.rows):
         mean = table.last_is_mean and index == len(table.rows) - 1
-        cells = "".join(_cell(cell, i in table.bars, numeric[i]) for i, cell in enumerate(row))
+        cells = "".join(_cell(cell, colours.get(i), numeric[i]) for i, cell in enumerate(row))
         body += f"<tr{_class('mean' if mean else '')}>{cells}</tr>"
     note = f"<p class=note>{escape(table.note)}</p>" if table.note else ""
     return (
@@ -122,15 +124,12 @@ def _table(table: Table) -> str:
     )
 
 
-def _cell(cell: Cell, bar: bool, numeric: bool) -> str:
+def _cell(cell: Cell, colour: str | None, numeric: bool) -> str:
     text = escape(text_of(cell))
-    if bar and isinstance(cell, float):
-        return f"<td class=bar><i><u style='width:{cell:.1f}%'></u></i><span>{text}</span></td>"
+    if colour and isinstance(cell, float):
+        style = f"width:{cell:.1f}%;background:{colour}"
+        return f"<td class=bar><i><u style='{style}'></u></i><span>{text}</span></td>"
     return f"<td{_class('n' if numeric else '')}>{text}</td>"
-
-
-def _is_number(cell: Cell) -> bool:
-    return cell is None or not isinstance(cell, str) or cell.replace(".", "", 1).isdigit()
 
 
 def _class(name: str) -> str:

@@ -53,6 +53,15 @@ def text_of(cell: Cell) -> str:
     return f"{cell:.1f}" if isinstance(cell, float) else str(cell)
 
 
+def is_number(cell: Cell) -> bool:
+    """Return whether a cell stands in a column of numbers.
+
+    >>> [is_number(cell) for cell in ("0.514", 3, None, "bird")]
+    [True, True, True, False]
+    """
+    return not isinstance(cell, str) or cell.replace(".", "", 1).isdigit()
+
+
 def to_markdown(tables: Sequence[Table]) -> str:
     """Return the tables as Markdown."""
     return "\n".join(_markdown(table) for table in tables)
@@ -269,7 +278,9 @@ def _latex(table: Table) -> str:
 
 
 def _markdown(table: Table) -> str:
-    marks = ["---", *("---:" for _ in table.header[1:])]
+    columns = range(1, len(table.header))
+    text = (any(isinstance(row[i], str) and not is_number(row[i]) for row in table.rows) for i in columns)
+    marks = ["---", *("---" if left else "---:" for left in text)]
     head = [markdown_text(name) for name in table.header]
     rows = [[markdown_text(text_of(cell)) for cell in row] for row in table.rows]
     if table.last_is_mean:

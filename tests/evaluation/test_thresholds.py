@@ -73,7 +73,7 @@ def test_a_number_snaps_to_the_nearest_tau_and_says_so(make_sweep):
 
 
 def test_val_without_a_validation_tau_is_refused_with_what_to_do(make_sweep):
-    with pytest.raises(ConfigError, match="such as --threshold 0[.]5, or otsu"):
+    with pytest.raises(ConfigError, match=r"such as --threshold 0\.5, or otsu"):
         thresholds([make_sweep([0, 0, 1, 0])], "val", None, TAUS)
 
 

@@ -3,7 +3,7 @@
 from tcam_cache.models.classifier import Classifier, fold_batch_norm, seeded_classifier
 from tcam_cache.models.decoder import Decoder
 from tcam_cache.models.files import CHECKPOINTS, ClassifierFile, parse_classifier_file, read_classifier_file
-from tcam_cache.models.weights import pretrained_network, read_torch_file, weights_hash
+from tcam_cache.models.weights import is_packaged, pretrained_network, read_torch_file, weights_hash
 
 __all__ = [
     "CHECKPOINTS",
@@ -11,6 +11,7 @@ __all__ = [
     "ClassifierFile",
     "Decoder",
     "fold_batch_norm",
+    "is_packaged",
     "parse_classifier_file",
     "pretrained_network",
     "read_classifier_file",

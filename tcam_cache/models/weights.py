@@ -77,6 +77,13 @@ def pretrained_network(arch: str, weights: str) -> nn.Module | None:
     return _downloaded(arch)
 
 
+def is_packaged(arch: str) -> bool:
+    """Return whether an installed package holds ImageNet weights of an architecture, and can be used."""
+    return arch in PACKAGED and all(
+        importlib.util.find_spec(name) for name in (PACKAGED[arch].package, arch.partition(":")[0])
+    )
+
+
 def packaged_file(packaged: Packaged) -> Path | None:
     """Return where a package holds weights, or None where it is not installed.
 

@@ -18,6 +18,7 @@ from tcam_cache.config import (
 )
 from tcam_cache.datasets import write_demo
 from tcam_cache.errors import ManifestError
+from tcam_cache.models import is_packaged
 from tcam_cache.names import left_behind
 from tcam_cache.stages.build import build_cache
 from tcam_cache.stages.classifier import fit_classifier, fit_folder
@@ -28,28 +29,40 @@ from tcam_cache.stages.train import train_decoder
 
 logger = logging.getLogger(__name__)
 
-# A small network from scratch: nothing is downloaded, and frames of 240 x 180 lose little at this size.
-CLASSIFIER: dict[str, Any] = {
-    "arch": "resnet18",
-    "weights": "none",
-    "output_stride": 16,
-    "lr": 0.02,
-    "lr_last_stage": 1.0,
-    "lr_step": 4,
-    "lr_decay": 0.6,
-    "epochs": 12,
-    "validate_every": 6,
-}
-DECODER: dict[str, Any] = {
-    "optimiser": "adamw",
-    "lr": 2e-3,
-    "lr_step": 3,
-    "lr_decay": 0.4,
-    "epochs": 6,
-    "decoder_width": 0.25,
-    "validate_every": 6,
-}
 SAMPLING: dict[str, Any] = {"image_size": 96, "frames_per_shot": 9, "batch_size": 16}
+# A small network from scratch: nothing is downloaded, and frames of 240 x 180 lose little at this size.
+FROM_SCRATCH: dict[str, dict[str, Any]] = {
+    "classifier": {
+        "arch": "resnet18",
+        "weights": "none",
+        "output_stride": 16,
+        "lr": 0.02,
+        "lr_last_stage": 1.0,
+        "lr_step": 4,
+        "lr_decay": 0.6,
+        "epochs": 12,
+        "validate_every": 6,
+        **SAMPLING,
+    },
+    "build": {"image_size": SAMPLING["image_size"]},
+    "train": {
+        "optimiser": "adamw",
+        "lr": 2e-3,
+        "lr_step": 3,
+        "lr_decay": 0.4,
+        "epochs": 6,
+        "decoder_width": 0.25,
+        "validate_every": 6,
+        **SAMPLING,
+    },
+}
+WITH_WEIGHTS_OF = "timm:tf_efficientnet_lite0"
+# With the weights of the extra `lite`: as `locate` does it, but with the boxes of val.
+WITH_WEIGHTS: dict[str, dict[str, Any]] = {
+    "classifier": {"preset": "footage", "image_size": 160},
+    "build": {"preset": "footage", "image_size": 160, "scales": "1,1.4"},
+    "train": {"preset": "footage", "image_size": 160, "neighbours": 1},
+}
 
 
 @dataclass(frozen=True)
@@ -107,21 +120,22 @@ def run_demo(config: DemoConfig) -> DemoReport:
             source=out / "data", layout="folders", annotations=annotations, out=data["manifest"], **shared
         )
     )
+    settings = WITH_WEIGHTS if is_packaged(WITH_WEIGHTS_OF) else FROM_SCRATCH
     _log_step("stage 0: the classifier, on tags alone")
     classifier = out / "g.pt"
     if not classifier.is_file():
         fit_classifier(
             ClassifierConfig(
-                out=classifier, resume=_begun(fit_folder(classifier)), **data, **CLASSIFIER, **SAMPLING
+                out=classifier, resume=_begun(fit_folder(classifier)), **data, **settings["classifier"]
             )
         )
     _log_step("stage 1: the cache of LayerCAMs")
     cache = out / "cache"
-    build_cache(BuildConfig(classifier=classifier, out=cache, image_size=SAMPLING["image_size"], **data))
+    build_cache(BuildConfig(classifier=classifier, out=cache, **data, **settings["build"]))
     _draw_a_shot(cache, out)
     _log_step("stage 2: the decoder, on pseudo-labels from CAM-TMP")
     run = out / "run"
-    train_decoder(train_config(cache=cache, out=run, resume=_begun(run), **data, **DECODER, **SAMPLING))
+    train_decoder(train_config(cache=cache, out=run, resume=_begun(run), **data, **settings["train"]))
     _log_step("stage 3: boxes against annotations")
     layercam = evaluate(EvaluateConfig(cache=cache, out=out / "report_layercam", **data))
     beside = {"LayerCAM, as cached": layercam.evaluation}

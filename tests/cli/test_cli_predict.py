@@ -30,7 +30,9 @@ def test_a_threshold_that_is_none_is_wrong_usage_and_no_policy_is_offered(config
     config_of("predict", "run", "images", "--out", "out", "--threshold", 0)
     result = tcam("predict", "run", "images", "--out", "out", "--threshold", threshold)
     assert result.exit_code == 2
-    assert result.stderr.endswith(f"Error: got threshold {threshold}; expected a number in [0, 1), or otsu.\n")
+    assert result.stderr.endswith(
+        f"Error: got threshold {threshold}; expected a number in [0, 1), or otsu.\n"
+    )
 
 
 def test_many_inputs_are_one_setting(config_of):

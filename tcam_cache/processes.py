@@ -1,9 +1,11 @@
-"""Worker processes: how many this machine can start, and the error raised when one of them is killed."""
+"""Worker processes and threads: how many this machine can start, and the error when one is killed."""
 
 import logging
 import multiprocessing
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,7 +18,7 @@ from tcam_cache.errors import WorkerError
 
 logger = logging.getLogger(__name__)
 
-R = TypeVar("R")
+T, R = TypeVar("T"), TypeVar("R")
 
 # Semaphores (of queues and locks) that the data loaders and joblib's pool need together, and how many each
 # worker adds. They cannot be created where shared memory is full or absent.
@@ -58,6 +60,53 @@ def in_processes(calls: Iterable[Callable[[], Any]], workers: int | None) -> Ite
     pool = joblib.Parallel(n_jobs=max(1, jobs), return_as="generator", max_nbytes=None)
     with worker_errors():
         yield from pool(joblib.delayed(from_here(call))() for call in calls)
+
+
+def in_threads(function: Callable[[T], R], items: Iterable[T], threads: int, waiting: int) -> Iterator[R]:
+    """Yield a function of each item, in order, computed in advance by threads; an exception is raised here.
+
+    Args:
+        function: releases Python's lock while it works, or gains nothing.
+        items: read in this thread, as results are taken.
+        threads: 0 for this thread alone.
+        waiting: how many results may be computed in advance; limits memory.
+
+    >>> list(in_threads(abs, [-1, 2, -3], threads=2, waiting=4))
+    [1, 2, 3]
+    """
+    if not threads:
+        yield from map(function, items)
+        return
+    results: deque[Future[R]] = deque()
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for item in items:
+            results.append(pool.submit(function, item))
+            if len(results) > waiting:
+                yield results.popleft().result()
+        while results:
+            yield results.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def in_advance(items: Iterable[T], threads: int, waiting: int = 1) -> Iterator[T]:
+    """Yield items that one thread makes in advance, at most `waiting` and the one in the making.
+
+    Args:
+        items: such as a generator that decodes; an exception of it is raised here.
+        threads: 0 for this thread alone.
+        waiting: see above; limits memory.
+
+    >>> list(in_advance(iter("abc"), threads=1))
+    ['a', 'b', 'c']
+    """
+    source, end = iter(items), object()
+    one_by_one = in_threads(lambda _: next(source, end), iter(int, 1), min(1, threads), waiting)
+    for item in one_by_one:
+        if item is end:
+            break
+        yield item  # pyright: ignore[reportReturnType]
 
 
 def from_here(function: Callable[..., R]) -> Callable[..., R]:

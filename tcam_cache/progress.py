@@ -47,6 +47,15 @@ def progress_bar(total: int | None, label: str, unit: str, done: int = 0) -> "tq
     )
 
 
+def count_known(bar: "tqdm | ProgressLines", count: int) -> None:
+    """Count units that an earlier run has done: they count in the bar, not in the rate."""
+    if isinstance(bar, ProgressLines):
+        bar.first, bar.done = bar.first + count, bar.done + count
+    else:
+        bar.initial, bar.n = bar.initial + count, bar.n + count
+        bar.refresh()
+
+
 class ProgressLines:
     """Write a line of progress to stderr every `SECONDS_BETWEEN_LINES`."""
 

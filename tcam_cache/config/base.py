@@ -1,7 +1,7 @@
 """Declaration of a config's settings: a default, a one-line help, and the valid values."""
 
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, dataclass_transform
@@ -31,8 +31,14 @@ if TYPE_CHECKING:
 
         def __get__(self, config: object, owner: type) -> Path | None: ...
         def __set__(self, config: object, given: Path | str | None) -> None: ...
+
+    class PathsSetting:
+        """Several paths: one or a sequence is given, a tuple is read."""
+
+        def __get__(self, config: object, owner: type) -> tuple[Path, ...]: ...
+        def __set__(self, config: object, given: Path | str | Sequence[Path | str]) -> None: ...
 else:
-    PathSetting, OptionalPathSetting = Path, Path | None
+    PathSetting, OptionalPathSetting, PathsSetting = Path, Path | None, tuple[Path, ...]
 
 C = TypeVar("C", bound=type)
 
@@ -133,19 +139,20 @@ class Settings:
             value, kinds = getattr(self, spec.name), _kinds(spec)
             if Path in kinds and isinstance(value, Path | str):
                 object.__setattr__(self, spec.name, parse_place(value) if str in kinds else Path(value))
+            elif spec.type == PathsSetting:
+                object.__setattr__(self, spec.name, _paths(value))
         wrong = [message for spec in fields(self) if (message := _fault(spec, getattr(self, spec.name)))]
         if wrong:
             raise ConfigError(f"{type(self).__name__} has {len(wrong)} setting(s) out of range.", wrong)
 
     def absolute(self) -> Self:
         """Return the config with absolute paths, which another process reads as this one does."""
-        paths = {key: path.absolute() for key, path in vars(self).items() if isinstance(path, Path)}
-        return replace(self, **paths)
+        return replace(self, **{key: _absolute(value) for key, value in vars(self).items()})
 
     def to_json(self, absolute: bool = False) -> dict[str, Any]:
         """Return the settings as JSON values, with paths as given or absolute."""
         return {
-            key: str(value.absolute() if absolute else value) if isinstance(value, Path) else value
+            key: _without_paths(_absolute(value) if absolute else value)
             for key, value in asdict(self).items()
         }
 
@@ -230,8 +237,9 @@ def _fault(spec: Any, value: Any) -> str | None:
         return f"{spec.name}: got {value!r}, expected {' or '.join(kind.__name__ for kind in kinds)}"
     if value is None:
         return None
-    if isinstance(value, Path) and was_url(value):
-        return f"{spec.name}: got the URL {value}, expected a path on this machine"
+    for path in value if isinstance(value, tuple) else (value,):
+        if isinstance(path, Path) and was_url(path):
+            return f"{spec.name}: got the URL {path}, expected a path on this machine"
     if choices and value not in choices:
         return f"{spec.name}: got {value!r}, expected one of {', '.join(choices)}"
     if minimum is not None and not value >= minimum:
@@ -239,6 +247,26 @@ def _fault(spec: Any, value: Any) -> str | None:
     if maximum is not None and not value <= maximum:
         return f"{spec.name}: got {value}, expected at most {maximum:g}"
     return None
+
+
+def _paths(given: Any) -> Any:
+    """Return one path or several as a tuple of paths; what is none stays, to be refused."""
+    several = [given] if isinstance(given, Path | str) else given
+    if not isinstance(several, list | tuple) or not all(isinstance(one, Path | str) for one in several):
+        return given
+    return tuple(map(Path, several))
+
+
+def _absolute(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_absolute, value))
+    return value.absolute() if isinstance(value, Path) else value
+
+
+def _without_paths(value: Any) -> Any:
+    if isinstance(value, tuple) and any(isinstance(one, Path) for one in value):
+        return [str(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def _kinds(spec: Any) -> tuple[type, ...]:

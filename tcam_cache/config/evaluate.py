@@ -1,12 +1,14 @@
 """Settings of stage 3: which maps are scored, by which boxes and thresholds; and of boxes for new frames."""
 
-from tcam_cache.config.base import Config, OptionalPathSetting, PathSetting, config, setting
+from tcam_cache.config.base import Config, OptionalPathSetting, PathSetting, PathsSetting, config, setting
+from tcam_cache.config.build import parse_shard
 from tcam_cache.config.data import SPLIT_CHOICES, DataConfig
 from tcam_cache.config.train import MIXES
 from tcam_cache.errors import ConfigError
 from tcam_cache.files import Place
 
 THRESHOLDS = ("val", "oracle", "oracle-per-class", "otsu")
+OTSU = "otsu"
 FORMATS = ("csv", "coco", "yolo", "cvat", "label-studio", "voc")
 BOX_MODES = ("components", "wsol")
 # Side of the map that boxes are taken from, as in the WSOL protocol.
@@ -70,10 +72,17 @@ class PredictConfig(Config):
     """Boxes for new frames."""
 
     run: PathSetting = setting(help="run folder written by `tcam-cache train`")
-    source: PathSetting = setting(help="a picture, a folder of pictures, or a video file", metavar="INPUT")
+    source: PathsSetting = setting(
+        help="pictures, videos, folders of them, manifests (.jsonl), or - for a list of paths on stdin",
+        metavar="INPUT",
+    )
     out: PathSetting = setting(help="the folder to write")
-    threshold: float | None = setting(
-        default=None, help="tau in [0, 1); default: the run's own, from val, else 0.5"
+    tag: str | None = setting(
+        default=None, help="the tag of all inputs, where it is known; shots of a manifest have their own"
+    )
+    threshold: str | float | None = setting(
+        default=None,
+        help="tau in [0, 1), or otsu for each map's own; default: the run's own, from val, else 0.5",
     )
     mix: str | None = setting(
         default=None,
@@ -91,17 +100,27 @@ class PredictConfig(Config):
         default=False, help="clear the boxes of another input, run or setting in the folder"
     )
     workers: int | None = setting(
-        default=None, help="processes that decode frames; default: cores - 1", minimum=0
+        default=None,
+        help="threads that decode pictures and draw, ahead of and behind the network; default: cores - 1",
+        minimum=0,
     )
+    jobs: int = setting(default=1, help="processes that each take one clip at a time", minimum=1)
+    shard: str | None = setting(default=None, help="i/N: this machine's share of the clips, 0 <= i < N")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # The policies of an evaluation need true boxes, which new frames do not have.
-        if self.threshold is not None and not 0 <= self.threshold < 1:
-            raise ConfigError(f"got threshold {self.threshold:g}; expected a number in [0, 1).")
+        if not self.source:
+            raise ConfigError("there is no INPUT. Give pictures, videos, folders or manifests.")
+        object.__setattr__(self, "threshold", _tau_or_otsu(self.threshold))
+        parse_shard(self.shard)
         parse_formats(self.format)
         if self.map and not self.video:
             raise ConfigError("--map draws into the video: give --video, too.")
+
+    @property
+    def is_otsu(self) -> bool:
+        """Whether each map has a threshold of its own."""
+        return self.threshold == OTSU
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -122,3 +141,16 @@ def parse_formats(text: str) -> tuple[str, ...]:
     if unknown := [name for name in names if name not in FORMATS]:
         raise ConfigError(f"got format {', '.join(unknown)}; expected some of {','.join(FORMATS)}.")
     return names
+
+
+def _tau_or_otsu(given: str | float | None) -> str | float | None:
+    """Return a threshold as a number or "otsu"; other policies need true boxes, which new frames lack."""
+    if given is None or given == OTSU:
+        return given
+    try:
+        value = float(given)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value < 1:
+        raise ConfigError(f"got threshold {given}; expected a number in [0, 1), or {OTSU}.")
+    return value

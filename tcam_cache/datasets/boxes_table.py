@@ -11,7 +11,7 @@ from tcam_cache.records import Box
 ROWS = "boxes.csv"
 COLUMNS = (
     "video", "frame", "name", "time", "width", "height", "tag", "probability", "xmin", "ymin", "xmax", "ymax",
-    "score",
+    "score", "confidence", "presence", "track",
 )  # fmt: skip
 # The columns of earlier versions.
 OLD_COLUMNS = ("frame", "predicted_class", "probability", "x0", "y0", "x1", "y1", "score")
@@ -35,6 +35,9 @@ class FoundBox(NamedTuple):
         probability: of that class, in [0, 1].
         box: in pixels of the frame, or None.
         score: the maximum of the frame's map, in [0, 1].
+        confidence: how sure the box is, in [0, 1]; None where it was not computed.
+        presence: how sure it is that the object is in the frame, in [0, 1]; None where not computed.
+        track: number of the object in its clip; None where not computed.
     """
 
     video: str
@@ -47,6 +50,9 @@ class FoundBox(NamedTuple):
     probability: float
     box: Box | None
     score: float
+    confidence: float | None = None
+    presence: float | None = None
+    track: int | None = None
 
     @property
     def path(self) -> str:
@@ -69,12 +75,14 @@ def found_line(found: FoundBox) -> str:
 
     >>> box = Box(1.0, 2.0, 3.456, 4.0)
     >>> found_line(FoundBox("a.mp4", 1, "00000040ms", 0.04, 64, 48, "dog", 0.9, box, 1.0))
-    'a.mp4,1,00000040ms,0.04,64,48,dog,0.9,1.0,2.0,3.46,4.0,1.0\\n'
+    'a.mp4,1,00000040ms,0.04,64,48,dog,0.9,1.0,2.0,3.46,4.0,1.0,,,\\n'
     """
     time = "" if found.time is None else round(found.time, 3)
     place = [found.video, found.number, found.name, time, found.width, found.height]
     corners = [""] * 4 if found.box is None else [round(side, 2) for side in found.box]
-    return csv_line([*place, found.tag, round(found.probability, 4), *corners, round(found.score, 4)])
+    shares = ["" if one is None else round(one, 4) for one in (found.confidence, found.presence)]
+    ends = [round(found.score, 4), *shares, "" if found.track is None else found.track]
+    return csv_line([*place, found.tag, round(found.probability, 4), *corners, *ends])
 
 
 def found_boxes(text: str) -> Iterator[FoundBox]:
@@ -95,13 +103,17 @@ def _found(texts: dict[str, str]) -> FoundBox:
         texts["video"],
         int(texts["frame"]),
         texts["name"],
-        float(texts["time"]) if texts["time"] else None,
+        _number(texts["time"]),
         int(texts["width"]),
         int(texts["height"]),
         texts["tag"],
         float(texts["probability"]),
         _box([texts[name] for name in ("xmin", "ymin", "xmax", "ymax")]),
         float(texts["score"]),
+        # An earlier version has no such columns.
+        _number(texts.get("confidence", "")),
+        _number(texts.get("presence", "")),
+        int(texts["track"]) if texts.get("track") else None,
     )
 
 
@@ -109,6 +121,10 @@ def _found_before(texts: dict[str, str]) -> FoundBox:
     box = _box([texts[name] for name in ("x0", "y0", "x1", "y1")])
     tag, probability, score = texts["predicted_class"], float(texts["probability"]), float(texts["score"])
     return FoundBox("", 0, texts["frame"], None, 0, 0, tag, probability, box, score)
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
 
 
 def _box(corners: Sequence[str]) -> Box | None:

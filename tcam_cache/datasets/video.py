@@ -129,9 +129,9 @@ def frame_times(path: Path) -> tuple[str, ...]:
         return tuple(time_name(time) for time, _ in decoded_frames(path))
 
 
-def decoded_frames(path: Path) -> Iterator[tuple[int, Any]]:
+def decoded_frames(path: Path, absolute: bool = False) -> Iterator[tuple[int, Any]]:
     """Yield (time in milliseconds, PyAV's frame) of a whole file; exceptions are not converted."""
-    file, times = _opened(path), []
+    file, times = _opened(path, absolute), []
     try:
         with demuxer_errors() as logged:
             for time, frame in file.in_order():

@@ -1,7 +1,7 @@
-"""The folder that `predict` writes: rows as they are found, their settings, and the state to resume from."""
+"""The folder that `predict` writes for a clip: rows as they are found, and the state to resume from."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -9,7 +9,7 @@ from tcam_cache.cells import file_names
 from tcam_cache.datasets.boxes_table import KEYS, ROWS, FoundBox, found_boxes, found_line, header
 from tcam_cache.datasets.tables import column_names
 from tcam_cache.errors import RunError
-from tcam_cache.files import make_folder, storage_errors, write_json, write_text
+from tcam_cache.files import atomic_file, make_folder, storage_errors, write_json, write_text
 from tcam_cache.provenance import differences
 
 SETTINGS, STAMPS, OVERLAYS, FILES = "predict.json", "frames.jsonl", "overlays", "files.json"
@@ -19,29 +19,32 @@ class BoxesFolder:
     """Boxes of one input, written row by row; a context manager that keeps its files open.
 
     boxes.csv     one row per frame
-    frames.jsonl  one line per finished frame: its name, and the stamp of its file
+    frames.jsonl  one line per finished frame: its name, and the stamp of its file; after the last frame of a
+                  video one more, without a name
     predict.json  input, run and settings of the boxes
     files.json    the files in other formats, which `keep` writes
 
     Attributes:
         path: the folder.
-        stamps: present stamp of each frame's file, by the frame's name, in the order of the input.
-        rows: of finished frames whose files have not changed since, by name; those that an earlier version
-            wrote have no size.
-        pictures: unique path below `path` for each frame's overlay.
+        stamps: present stamp of each frame's file, by the frame's name, in the order of the input; or that of
+            the one video file, whose frames are known when it was decoded.
+        rows: of finished frames whose files have not changed since, by name; those of pictures that an
+            earlier version wrote have no size.
+        finished: whether every frame of the video was seen.
     """
 
-    def __init__(self, path: Path, stamps: Mapping[str, str]) -> None:
-        self.path, self.stamps = path, stamps
+    def __init__(self, path: Path, stamps: Mapping[str, str] | str) -> None:
+        self.path, self.stamps, self.finished = path, stamps, False
         self.rows: dict[str, FoundBox] = {}
-        self.pictures = {name: f"{OVERLAYS}/{file}" for name, file in file_names(stamps, ".jpg").items()}
+        names = () if isinstance(stamps, str) else stamps
+        self._pictures = file_names(names, ".jpg")
         self._files: list[IO[str]] = []
 
     @classmethod
     def begin(
         cls,
         path: Path,
-        stamps: Mapping[str, str],
+        stamps: Mapping[str, str] | str,
         settings: Mapping[str, Any],
         overwrite: bool = False,
     ) -> Self:
@@ -49,7 +52,7 @@ class BoxesFolder:
 
         Args:
             path: absent, or holding boxes of the same input, run and settings; other files in it stay.
-            stamps: of each frame's file, by the frame's name, in the order of the input.
+            stamps: see above.
             settings: input, run and settings of the boxes, as JSON values.
             overwrite: remove boxes of another input, run or setting.
 
@@ -69,7 +72,7 @@ class BoxesFolder:
             _clear(path)
         folder = cls(path, stamps)
         if stored == current:
-            folder.rows = _finished(path, stamps)
+            folder._take_over(list(_stamps(path)))
         write_json(path / SETTINGS, current)
         folder._write_in_order()
         return folder
@@ -95,9 +98,13 @@ class BoxesFolder:
                 file.flush()
         self.rows[found.frame] = found
 
+    def picture(self, name: str) -> Path:
+        """Return the path of a frame's overlay."""
+        return self.path / OVERLAYS / self._pictures.get(name, f"{name}.jpg")
+
     def found(self) -> list[FoundBox]:
         """Return the frames in boxes.csv, in order, with the numbers as they are written there."""
-        return list(found_boxes("".join(_lines(self.path / ROWS))))
+        return list(found_rows(self.path))
 
     def keep(self, files: Mapping[str, str | None]) -> None:
         """Write files in other formats, and remove those of an earlier call that are not among them.
@@ -113,14 +120,72 @@ class BoxesFolder:
             if text is not None:
                 write_text(self.path / name, text)
 
+    def _take_over(self, stamps: list[tuple[str, str]]) -> None:
+        """Take the rows that are complete in both files and whose frame files have not changed."""
+        kept = {name for name, stamp in stamps if stamp == self._stamp(name)}
+        moving = isinstance(self.stamps, str)
+        rows = (row for row in found_rows(self.path) if row.frame in kept and (row.width or not moving))
+        self.rows = {row.frame: row for row in rows}
+        self.finished = moving and "" in kept and kept - {""} <= self.rows.keys()
+
     def _write_in_order(self) -> None:
-        names = [name for name in self.stamps if name in self.rows]
+        if isinstance(self.stamps, str):
+            names = sorted(self.rows, key=lambda name: self.rows[name].number)
+        else:
+            names = [name for name in self.stamps if name in self.rows]
         lines = (found_line(self.rows[name]) for name in names)
         write_text(self.path / ROWS, header() + "".join(lines))
-        write_text(self.path / STAMPS, "".join(map(self._stamp_line, names)))
+        seen = [*names, ""] if self.finished else names
+        write_text(self.path / STAMPS, "".join(map(self._stamp_line, seen)))
+
+    def _stamp(self, name: str) -> str | None:
+        return self.stamps if isinstance(self.stamps, str) else self.stamps.get(name)
 
     def _stamp_line(self, name: str) -> str:
-        return json.dumps([name, self.stamps[name]]) + "\n"
+        return json.dumps([name, self._stamp(name)]) + "\n"
+
+
+def found_rows(path: Path) -> Iterator[FoundBox]:
+    """Yield the frames in the boxes.csv of a folder, in order; nothing where there is none."""
+    return found_boxes("".join(_lines(path / ROWS)))
+
+
+def write_table(path: Path, parts: Iterable[tuple[str, Iterable[FoundBox]]], overwrite: bool) -> None:
+    """Write one boxes.csv of several clips, in a folder above theirs.
+
+    Args:
+        path: the folder.
+        parts: for each clip the path of what its rows' paths start from, "" for nothing, and its rows.
+        overwrite: replace the boxes of a single input.
+
+    Raises:
+        RunError: the folder holds those, and `overwrite` is not set, or a table of another program.
+        StorageError: the file system refuses a write.
+    """
+    refuse_single(path, overwrite)
+    with atomic_file(path / ROWS) as file:
+        file.write(header().encode())
+        for above, rows in parts:
+            for row in rows:
+                video = "/".join(part for part in (above, row.video) if part)
+                file.write(found_line(row._replace(video=video)).encode())
+
+
+def refuse_single(path: Path, overwrite: bool) -> None:
+    """Make sure that a folder for the boxes of several clips does not hold those of a single input.
+
+    Raises:
+        RunError: it does, and `overwrite` is not set to clear them, or a table of another program.
+    """
+    if not _is_own(path / ROWS):
+        raise RunError(f"{path / ROWS} is not of this program. Give another --out.")
+    if _settings_of(path) is not None:
+        if not overwrite:
+            raise RunError(
+                f"{path} holds boxes of another input, run or setting. Give another --out, or --overwrite "
+                "to clear them."
+            )
+        _clear(path)
 
 
 def _settings_of(path: Path) -> dict[str, Any] | None:
@@ -128,13 +193,6 @@ def _settings_of(path: Path) -> dict[str, Any] | None:
         return json.loads((path / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-
-
-def _finished(path: Path, stamps: Mapping[str, str]) -> dict[str, FoundBox]:
-    """Return the rows that are complete in both files and whose frame files have not changed."""
-    kept = {name for name, stamp in _stamps(path) if stamps.get(name) == stamp}
-    rows = found_boxes("".join(_lines(path / ROWS)))
-    return {found.frame: found for found in rows if found.frame in kept}
 
 
 def _stamps(path: Path) -> Iterator[tuple[str, str]]:
@@ -171,7 +229,7 @@ def _files_of(path: Path) -> list[str]:
 
 def _clear(path: Path) -> None:
     """Remove only the files of an earlier call: its tables, the overlays of its frames, and other formats."""
-    pictures = file_names((name for name, _ in _stamps(path) if _is_below(name)), ".jpg").values()
+    pictures = file_names((name for name, _ in _stamps(path) if name and _is_below(name)), ".jpg").values()
     _remove(path, [*_files_of(path), *(f"{OVERLAYS}/{file}" for file in pictures)])
     _remove(path, [ROWS, STAMPS, SETTINGS, FILES])
 

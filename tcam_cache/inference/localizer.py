@@ -15,7 +15,14 @@ from tcam_cache.cams.extractor import PREDICTION, Targets
 from tcam_cache.config import TrainConfig
 from tcam_cache.config.build import METHODS
 from tcam_cache.config.evaluate import MAP_SIZE, fixed_threshold
-from tcam_cache.datasets.batches import ShotFrame, in_batches, load_batches, only_readable, readable_parts
+from tcam_cache.datasets.batches import (
+    FrameBatch,
+    ShotFrame,
+    in_batches,
+    load_batches,
+    only_readable,
+    readable_parts,
+)
 from tcam_cache.datasets.frames import squashed
 from tcam_cache.datasets.manifest_file import CLASSIFIER_NAME
 from tcam_cache.devices import as_images, find_device, resize_maps, to_device
@@ -185,14 +192,20 @@ class Localizer:
         """
         batches = load_batches(in_batches(frames, batch_size), source, self.config.image_size, workers)
         for batch in only_readable(batches) if faults is None else readable_parts(batches, faults):
-            tags = [self.classifier.classes.index(shot.tag) for shot, _ in batch.frames] if tagged else None
-            with torch.inference_mode():
-                located = self.locate(as_images(batch.rgb, self.device), PREDICTION if tags is None else tags)
-                kinds = {"": located.scores}
-                if located.cam is not None:
-                    kinds |= {"decoder": located.decoder, "CAM": located.cam}
-                sized = {name: resize_maps(maps, map_size).cpu().numpy() for name, maps in kinds.items()}
-            yield from frame_maps(batch.frames, sized, located.logits.cpu().numpy(), batch.sizes)
+            yield from self.batch_maps(batch, map_size, tagged)
+
+    def batch_maps(
+        self, batch: FrameBatch, map_size: int = MAP_SIZE, tagged: bool = False
+    ) -> Iterator[FrameMap]:
+        """Return the map of each frame of a batch, in order; `maps` explains the arguments."""
+        tags = [self.classifier.classes.index(shot.tag) for shot, _ in batch.frames] if tagged else None
+        with torch.inference_mode():
+            located = self.locate(as_images(batch.rgb, self.device), PREDICTION if tags is None else tags)
+            kinds = {"": located.scores}
+            if located.cam is not None:
+                kinds |= {"decoder": located.decoder, "CAM": located.cam}
+            sized = {name: resize_maps(maps, map_size).cpu().numpy() for name, maps in kinds.items()}
+        return frame_maps(batch.frames, sized, located.logits.cpu().numpy(), batch.sizes)
 
     @overload
     def predict(self, frames: np.ndarray, threshold: float | None = None) -> Localization: ...

@@ -10,7 +10,7 @@ from tcam_cache.cache import CamCache
 from tcam_cache.cams import CamExtractor
 from tcam_cache.datasets.batches import ShotFrame, in_batches, load_batches, only_readable
 from tcam_cache.devices import as_images, resize_maps
-from tcam_cache.evaluation import boxes_at
+from tcam_cache.evaluation import boxes_at, otsu_box
 from tcam_cache.models import Classifier
 from tcam_cache.records import Box, FrameSource, Shot
 
@@ -93,15 +93,15 @@ def frame_maps(
         yield FrameMap(shot, t, maps[""][row], logits[row], width, height, parts)
 
 
-def box_of(scores: np.ndarray, size: tuple[int, int], tau: float) -> Box | None:
+def box_of(scores: np.ndarray, size: tuple[int, int], tau: float | None) -> Box | None:
     """Return the box of the largest region above tau x the maximum, or None where there is none.
 
     Args:
         scores: (S, S) float32 in [0, 1].
         size: width and height of the frame that the box is in, in pixels.
-        tau: in [0, 1).
+        tau: in [0, 1); None for Otsu's threshold of the map.
     """
-    box = boxes_at(scores, np.array([tau]))[0]
+    box = otsu_box(scores) if tau is None else boxes_at(scores, np.array([tau]))[0]
     if np.isnan(box).any():
         return None
     return Box(*(box * np.array([*size, *size]) / scores.shape[0]).tolist())

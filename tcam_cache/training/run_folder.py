@@ -69,6 +69,8 @@ class RunFolder:
             RunError: there is none.
         """
         run = cls(path)
+        if run.path.is_file():
+            raise RunError(f"{path} is a file; expected the folder of a run. Give {run.path.parent}.")
         if not run._file("config.json").is_file():
             raise RunError(f"there is no run in {path}. Make one with `tcam-cache train --out {path}`.")
         return run

@@ -18,18 +18,27 @@ def test_every_option_reaches_its_setting(config_of):
     config = config_of(
         "predict", "run", "images", "--out", "out", "--threshold", 0.25, "--batch-size", 3, "--no-overlays",
         "--workers", 4, "--device", "cpu", "--format", "csv,cvat", "--video", "--map",
+        "--tag", "dog", "--jobs", 2, "--shard", "0/2",
     )  # fmt: skip
     settings = {"threshold": 0.25, "batch_size": 3, "overlays": False, "workers": 4, "device": "cpu"}
-    settings |= {"format": "csv,cvat", "video": True, "map": True}
+    settings |= {"format": "csv,cvat", "video": True, "map": True, "tag": "dog", "jobs": 2, "shard": "0/2"}
     assert config == PredictConfig(**PLACES, **settings)
 
 
-@pytest.mark.parametrize("threshold", ["2", "1", "-0.1", "nan"])
+@pytest.mark.parametrize("threshold", ["2", "1", "-0.1", "nan", "oracle"])
 def test_a_threshold_that_is_none_is_wrong_usage_and_no_policy_is_offered(config_of, tcam, threshold):
     config_of("predict", "run", "images", "--out", "out", "--threshold", 0)
     result = tcam("predict", "run", "images", "--out", "out", "--threshold", threshold)
     assert result.exit_code == 2
-    assert result.stderr.endswith(f"Error: got threshold {threshold}; expected a number in [0, 1).\n")
+    assert result.stderr.endswith(
+        f"Error: got threshold {threshold}; expected a number in [0, 1), or otsu.\n"
+    )
+
+
+def test_many_inputs_are_one_setting(config_of):
+    config = config_of("predict", "run", "a.mp4", "b", "-", "--out", "out", "--threshold", "otsu")
+    assert config.source == (Path("a.mp4"), Path("b"), Path("-")) and config.is_otsu
+    assert config_of("predict", "run", "images", "--out", "out").source == (Path("images"),)
 
 
 def test_boxes_are_written_and_counted(tcam, small_run, small_data, tmp_path):

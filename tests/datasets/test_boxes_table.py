@@ -16,7 +16,9 @@ def found(draw):
     box = draw(st.none() | st.builds(Box, PIXELS, PIXELS, PIXELS, PIXELS))
     time = draw(st.none() | st.integers(0, 10**8).map(lambda ms: ms / 1000))
     place = draw(NAMES | st.just("")), draw(st.integers(0, 10**6)), draw(NAMES), time
-    return FoundBox(*place, draw(st.integers(1, 9999)), 48, draw(NAMES), draw(SHARES), box, draw(SHARES))
+    later = draw(st.none() | SHARES), draw(st.none() | SHARES), draw(st.none() | st.integers(0, 99))
+    size, tag = (draw(st.integers(1, 9999)), 48), draw(NAMES)
+    return FoundBox(*place, *size, tag, draw(SHARES), box, draw(SHARES), *later)
 
 
 @given(st.lists(found(), max_size=4))
@@ -41,6 +43,13 @@ def test_rows_of_an_earlier_version_have_no_size():
     first, second = found_boxes(text)
     assert first == FoundBox("", 0, "0001/a.jpg", None, 0, 0, "dog", 0.9, Box(1, 2, 3.5, 4), 0.8)
     assert (second.frame, second.box, second.width) == ("00000040ms", None, 0)
+
+
+def test_rows_of_before_confidence_presence_and_track_are_read():
+    row = FoundBox("a.mp4", 1, "00000040ms", 0.04, 64, 48, "dog", 0.9, Box(1, 2, 3, 4), 1.0)
+    before = [line.rsplit(",", 3)[0] for line in (header() + found_line(row)).splitlines()]
+    assert before[0].endswith(",ymax,score")
+    assert list(found_boxes("\n".join(before) + "\n")) == [row]
 
 
 def test_a_row_that_is_cut_is_left_out():

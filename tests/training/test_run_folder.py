@@ -130,3 +130,9 @@ def test_a_folder_that_does_not_write_reads_what_another_wrote(tmp_path):
     second.write_log([{"epoch": 1}])
     assert second.load("last") == {"epoch": 1}
     assert {path: path.read_bytes() for path in first.path.iterdir()} == before
+
+
+def test_a_checkpoint_in_place_of_its_run_is_answered_with_the_folder(tmp_path):
+    (tmp_path / "best.pt").write_bytes(b"")
+    with pytest.raises(RunError, match=rf"best\.pt is a file; expected the folder .*Give {tmp_path}\."):
+        RunFolder.open(tmp_path / "best.pt")

@@ -1,0 +1,306 @@
+"""The boxes of one clip: while a batch passes the networks, the next is decoded and the last one is drawn."""
+
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from tcam_cache.cache.source_files import stamp_of
+from tcam_cache.config import PredictConfig
+from tcam_cache.config.evaluate import OTSU
+from tcam_cache.datasets.batches import FrameBatch
+from tcam_cache.datasets.boxes_table import ROWS, FoundBox
+from tcam_cache.datasets.clip_frames import ClipFrame, clip_frames
+from tcam_cache.datasets.frames import squashing
+from tcam_cache.datasets.video import time_of
+from tcam_cache.errors import ConfigError, near_names
+from tcam_cache.evaluation.report.pictures import draw_boxes, overlay_cam, save_image
+from tcam_cache.files import write_json
+from tcam_cache.inference.boxes_folder import BoxesFolder
+from tcam_cache.inference.clips import VIDEO, Clip
+from tcam_cache.inference.formats.tools import frame_rate
+from tcam_cache.inference.formats.video import drawn, write_video
+from tcam_cache.inference.formats.writing import write_formats
+from tcam_cache.inference.localizer import Localizer
+from tcam_cache.inference.maps import FrameMap, box_of
+from tcam_cache.models import weights_hash
+from tcam_cache.processes import in_advance, in_threads
+from tcam_cache.provenance import sha256_of
+from tcam_cache.records import Box
+
+# Frames that wait to be drawn: enough to keep the threads busy, few enough to limit memory.
+_TO_DRAW = 8
+_DONE = "clip.json"
+
+MappedFrame = tuple[ClipFrame, FrameMap]
+
+
+@dataclass(frozen=True)
+class ClipReport:
+    """What was found in one clip.
+
+    Attributes:
+        frames: number of rows in its boxes.csv.
+        boxes: number of boxes in them.
+        files: in other formats, and the video; paths below its folder.
+        faults: what cannot be read, one text each.
+        new: frames found by this call; the others were found before.
+        seconds: that they took.
+    """
+
+    frames: int
+    boxes: int
+    files: tuple[str, ...]
+    faults: tuple[str, ...]
+    new: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A run, opened with the settings under which it finds boxes in clips.
+
+    Attributes:
+        config: the settings.
+        localizer: the run.
+        tau: the threshold in [0, 1); None for Otsu's of each map.
+        settings: all that a row depends on besides its clip, as JSON values.
+    """
+
+    config: PredictConfig
+    localizer: Localizer
+    tau: float | None
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, config: PredictConfig) -> Self:
+        """Open the run.
+
+        Raises:
+            ConfigError: the run does not know the tag.
+            RunError: there is no run, or none with a finished epoch.
+        """
+        localizer = Localizer.open(config.run, config.device).mixing(config.mix)
+        require_tags(localizer, [config.tag] if config.tag else [])
+        tau = localizer.tau if config.threshold is None else config.threshold
+        settings = {
+            "decoder": weights_hash(localizer.decoder.state_dict()),
+            "encoder": localizer.classifier_file.hashes()["best_classification"],
+            "threshold": tau,
+            "batch_size": config.batch_size,
+            "mix": localizer.config.mix,
+            "overlays": config.overlays,
+        }
+        return cls(config, localizer, None if tau == OTSU else float(tau), settings)
+
+    @property
+    def weights(self) -> str:
+        """A digest of the networks."""
+        return sha256_of([self.settings["encoder"], self.settings["decoder"]])
+
+    @property
+    def threads(self) -> int:
+        """How many threads decode and draw beside the one that computes."""
+        cores = (os.cpu_count() or 2) // self.config.jobs
+        return max(1, cores - 1) if self.config.workers is None else self.config.workers
+
+    def find(
+        self,
+        clip: Clip,
+        on_frames: Callable[[int], object],
+        on_known: Callable[[int], object],
+    ) -> ClipReport:
+        """Find the object in every frame of a clip; rows are written at once, and taken over the next time.
+
+        Args:
+            clip: its boxes go to its folder below OUT, and so do all that is made of them.
+            on_frames: called with the number of newly found frames.
+            on_known: called with the number of those that were found before.
+
+        Raises:
+            RunError: the folder holds boxes of another input, run or setting, and `overwrite` is not set.
+            StorageError: the file system refuses a write.
+        """
+        out, settings, stamps = self.config.out / clip.name, self._settings(clip), _stamps(clip)
+        done = {**settings, "stamps": sha256_of(stamps), **self._wanted()}
+        if clip.name and (report := _known(out, done)):
+            on_known(report.frames)
+            return report
+        folder = BoxesFolder.begin(out, stamps, settings, self.config.overwrite)
+        faults: list[str] = []
+        _measure(folder, clip)
+        known, began = sum(row.width > 0 for row in folder.rows.values()), time.perf_counter()
+        on_known(known)
+        # Readers silence warnings each for itself, which threads undo for each other.
+        with warnings.catch_warnings(action="ignore"):
+            with folder:
+                for found in () if folder.finished else self._found(clip, folder, faults):
+                    folder.add(found)
+                    on_frames(1)
+                folder.finished = clip.moving and not faults
+            seconds = time.perf_counter() - began
+            files = self._write_files(clip, folder)
+        boxes = sum(found.box is not None for found in folder.rows.values())
+        new = len(folder.rows) - known
+        report = ClipReport(len(folder.rows), boxes, tuple(files), tuple(faults), new, seconds)
+        if clip.name and not faults:
+            write_json(out / _DONE, {**done, "report": asdict(replace(report, new=0, seconds=0.0))})
+        return report
+
+    def _settings(self, clip: Clip) -> dict[str, Any]:
+        """Return all that a row of a clip depends on; a setting of later versions only where it is used."""
+        settings = {"input": str(clip.path.absolute()), **self.settings}
+        if clip.shot.tag:
+            settings["tag"] = clip.shot.tag
+        if clip.moving and clip.shot.frames:
+            settings["frames"] = sha256_of(clip.shot.frames)
+        return settings
+
+    def _wanted(self) -> dict[str, Any]:
+        return {"formats": list(self.config.formats), "video": self.config.video, "map": self.config.map}
+
+    def _found(self, clip: Clip, folder: BoxesFolder, faults: list[str]) -> Iterator[FoundBox]:
+        """Yield the rows of the frames that have none yet, in order."""
+        mapped = self._mapped(clip, self.config.overlays, faults, folder.rows)
+        return in_threads(partial(self._finished, clip, folder), mapped, self.threads, _TO_DRAW)
+
+    def _mapped(
+        self, clip: Clip, whole: bool, faults: list[str], skip: Container[str] = ()
+    ) -> Iterator[MappedFrame]:
+        """Yield frames with their maps; the next batch is decoded while one is computed."""
+        size, how = self.localizer.config.image_size, self.localizer.classifier.preprocessing.interpolation
+        source = squashing(clip.source, how)
+        frames = clip_frames(
+            source, clip.shot, size, skip=skip, whole=whole, threads=self.threads, faults=faults
+        )
+        for batch in in_advance(_in_batches(frames, self.config.batch_size), self.threads):
+            places = tuple((clip.shot, frame.number) for frame in batch)
+            rgb = torch.from_numpy(np.stack([frame.squashed for frame in batch])).permute(0, 3, 1, 2)
+            sizes = torch.tensor([[frame.width, frame.height] for frame in batch])
+            of_batch = FrameBatch(places, rgb, sizes, ())
+            maps = self.localizer.batch_maps(of_batch, tagged=bool(clip.shot.tag))
+            yield from zip(batch, maps, strict=True)
+
+    def _finished(self, clip: Clip, folder: BoxesFolder, mapped: MappedFrame) -> FoundBox:
+        """Return the row of a frame, after its overlay is written."""
+        frame, item = mapped
+        box = self._box(item)
+        if frame.pixels is not None:
+            _draw(frame.pixels, item, box, folder.picture(frame.name))
+        classes = self.localizer.classifier.classes
+        exponents = np.exp(item.logits - item.logits.max())
+        best = classes.index(clip.shot.tag) if clip.shot.tag else int(exponents.argmax())
+        decoded = dict(item.parts).get("decoder", item.scores)
+        return _place(clip, frame)._replace(
+            tag=classes[best],
+            probability=float(exponents[best] / exponents.sum()),
+            box=box,
+            score=float(decoded.max()),
+        )
+
+    def _box(self, item: FrameMap) -> Box | None:
+        return box_of(item.scores, (item.width, item.height), self.tau)
+
+    def _write_files(self, clip: Clip, folder: BoxesFolder) -> list[str]:
+        """Write what is made of the finished rows: other formats, and the video."""
+        found = folder.found()
+        shot = replace(clip.shot, frames=tuple(one.frame for one in found)) if clip.moving else clip.shot
+        classes = self.localizer.classifier.classes
+        files = write_formats(folder, self.config.formats, classes, clip.source, shot, clip.source.root)
+        if self.config.video and clip.moving and found:
+            pictures = self._pictures(replace(clip, shot=shot), {one.name: one for one in found})
+            write_video(folder.path / VIDEO, clip.path, pictures, frame_rate(found))
+            files.append(VIDEO)
+        return files
+
+    def _pictures(self, clip: Clip, found: Mapping[str, FoundBox]) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield each frame's time in milliseconds and its picture with box and tag, and its map if wanted.
+
+        Maps are not stored, so that for them the frames pass the networks once more.
+        """
+        if self.config.map:
+            frames = ((frame, item.scores) for frame, item in self._mapped(clip, True, []))
+        else:
+            whole = clip_frames(clip.source, clip.shot, 1, whole=True, threads=0, faults=[])
+            frames = ((frame, None) for frame in in_advance(whole, self.threads, _TO_DRAW))
+
+        def picture(mapped: tuple[ClipFrame, np.ndarray | None]) -> tuple[int, np.ndarray]:
+            """Return a frame's time and the picture that is shown then."""
+            frame, scores = mapped
+            pixels = frame.squashed if frame.pixels is None else frame.pixels
+            return time_of(frame.name), drawn(pixels, found[frame.name], scores)
+
+        return in_threads(picture, frames, self.threads, _TO_DRAW)
+
+
+def require_tags(localizer: Localizer, tags: Iterable[str]) -> None:
+    """Make sure that a run knows the tags that are given for frames.
+
+    Raises:
+        ConfigError: it does not know some; all are named.
+    """
+    known = localizer.classifier.classes
+    unknown = [tag for tag in dict.fromkeys(tags) if tag not in known]
+    if unknown:
+        near = "".join(near_names(tag, known) for tag in unknown[:1])
+        raise ConfigError(
+            f"the run does not know the tag {', '.join(map(repr, unknown))}. {near}It knows "
+            f"{', '.join(known)}: give one of them, or no tag."
+        )
+
+
+def _in_batches(frames: Iterator[ClipFrame], size: int) -> Iterator[list[ClipFrame]]:
+    while batch := list(islice(frames, size)):
+        yield batch
+
+
+def _stamps(clip: Clip) -> dict[str, str] | str:
+    """Return the present stamp of a video's file, or of each picture's by the frame's name."""
+    source, shot = clip.source, clip.shot
+    if clip.moving:
+        return stamp_of(source.files(shot))
+    return {name: stamp_of(source.files(shot.only([t]))) for t, name in enumerate(shot.frames)}
+
+
+def _known(out: Path, done: Mapping[str, Any]) -> ClipReport | None:
+    """Return the report of a clip that an earlier call finished with the same settings and files, or None."""
+    try:
+        stored = json.loads((out / _DONE).read_text(encoding="utf-8"))
+        report = stored.pop("report")
+        if stored != json.loads(json.dumps(done)) or not (out / ROWS).is_file():
+            return None
+        return ClipReport(**{**report, "files": tuple(report["files"]), "faults": ()})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _place(clip: Clip, frame: ClipFrame) -> FoundBox:
+    """Return a row that says where a frame is and nothing of what is in it."""
+    video, _, name = (clip.shot.folder, "", frame.name) if clip.moving else frame.name.rpartition("/")
+    seconds = time_of(name) / 1000 if clip.moving else None
+    return FoundBox(video, frame.number, name, seconds, frame.width, frame.height, "", 0.0, None, 0.0)
+
+
+def _measure(folder: BoxesFolder, clip: Clip) -> None:
+    """Complete the rows of pictures by an earlier version, which lack their place and size."""
+    lacking = {name for name, row in folder.rows.items() if not row.width}
+    if not lacking:
+        return
+    others = set(clip.shot.frames) - lacking
+    for frame in clip_frames(clip.source, clip.shot, 1, skip=others, whole=False, threads=0, faults=[]):
+        row = folder.rows[frame.name]
+        found = {"tag": row.tag, "probability": row.probability, "box": row.box, "score": row.score}
+        folder.rows[frame.name] = _place(clip, frame)._replace(**found)
+
+
+def _draw(pixels: np.ndarray, item: FrameMap, box: Box | None, path: Path) -> None:
+    save_image(path, draw_boxes(overlay_cam(pixels, item.scores), [box] if box else []))

@@ -96,6 +96,8 @@ class PredictConfig(Config):
     )
     video: bool = setting(default=False, help="write the clip again with its boxes and sound: boxes.mp4")
     map: bool = setting(default=False, help="a light heat map in that video, too")
+    report: bool = setting(default=False, help="a page with frames of every clip, the least sure first")
+    embed: bool = setting(default=False, help="put its pictures into the page itself, which is then one file")
     overwrite: bool = setting(
         default=False, help="clear the boxes of another input, run or setting in the folder"
     )
@@ -116,6 +118,8 @@ class PredictConfig(Config):
         parse_formats(self.format)
         if self.map and not self.video:
             raise ConfigError("--map draws into the video: give --video, too.")
+        if self.embed and not self.report:
+            raise ConfigError("--embed is of the page: give --report, too.")
 
     @property
     def is_otsu(self) -> bool:

@@ -25,7 +25,7 @@ STAGE_CONFIGS: Mapping[str, type[Settings]] = {
 OWN = {
     "manifest", "root", "out", "cache", "classifier", "run", "source", "resume", "device", "seed", "workers",
     "train_split", "val_split", "every", "dry_run", "shard", "overwrite", "format", "video", "map",
-    "overlays", "threshold", "tag",
+    "overlays", "threshold", "tag", "report", "embed",
 }  # fmt: skip
 # What differs from the preset `footage` in each stage.
 EFFORTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
@@ -68,6 +68,7 @@ class LocateConfig(Config):
     )
     overlays: bool = setting(default=True, help="draw each box into a copy of its frame")
     video: bool = setting(default=False, help="write each clip again with its boxes and sound")
+    embed: bool = setting(default=False, help="put the report's pictures into its page itself")
     map: bool = setting(default=False, help="a light heat map in those videos, too")
     classifier: str = setting(default="", help="options of `classifier`, such as 'arch=resnet50 fit=sgd'")
     build: str = setting(default="", help="options of `build`, such as 'method=gradcam flip=true'")

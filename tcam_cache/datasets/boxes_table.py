@@ -18,7 +18,7 @@ OLD_COLUMNS = ("frame", "predicted_class", "probability", "x0", "y0", "x1", "y1"
 # A table is recognised by these columns: people add and remove others.
 KEYS = ({"video", "name", "tag", "xmin"}, {"frame", "predicted_class", "x0"})
 # The folders beside boxes.csv that `predict` writes pictures to.
-PICTURE_FOLDERS = ("overlays", "pictures", "yolo")
+PICTURE_FOLDERS = ("overlays", "pictures", "yolo", "report")
 
 
 class FoundBox(NamedTuple):

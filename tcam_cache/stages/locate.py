@@ -116,6 +116,8 @@ def locate(config: LocateConfig) -> LocateReport:
         return _report(config, plan, manifest, None, None, None, began)
     _begin(config)
     manifest, annotated = _indexed(config)
+    if config.video and manifest.layout != "videos":
+        raise ConfigError(f"{config.source} holds frames: --video writes clips again. Leave it out.")
     plan = _plan(config, manifest)
     logger.info("%s", plan.to_text())
     fitted = _fitted(config)
@@ -265,8 +267,10 @@ def _trained(config: LocateConfig) -> None:
 def _predicted(config: LocateConfig) -> PredictReport:
     _log_step("boxes, of every frame")
     places = {"run": config.out / RUN, "source": config.out / MANIFEST, "out": config.out / BOXES}
-    shown = {name: getattr(config, name) for name in ("threshold", "format", "overlays", "video", "map")}
-    return predict(PredictConfig(**_stage(config, "predict", overwrite=True, **shown, **places)))
+    shown = {
+        name: getattr(config, name) for name in ("threshold", "format", "overlays", "video", "map", "embed")
+    }
+    return predict(PredictConfig(**_stage(config, "predict", overwrite=True, report=True, **shown, **places)))
 
 
 def _scored(config: LocateConfig) -> EvaluateReport:

@@ -19,6 +19,7 @@ from tcam_cache.datasets.clip_frames import frame_total
 from tcam_cache.errors import ConfigError, FrameError
 from tcam_cache.inference.boxes_folder import found_rows, refuse_single, write_table
 from tcam_cache.inference.clip_boxes import ClipReport, Predictor, require_tags
+from tcam_cache.inference.clip_report import write_clip_report
 from tcam_cache.inference.clips import VIDEO, Clip, find_clips, share_of
 from tcam_cache.processes import in_processes
 from tcam_cache.progress import count_known, progress_bar
@@ -39,6 +40,7 @@ class PredictReport:
         files: in other formats, and the video; paths below `out`.
         clips: number of videos and folders of pictures.
         frames_per_second: of those found by this call; 0 where all were found before.
+        report: the page that shows them, or "".
     """
 
     out: str
@@ -49,6 +51,7 @@ class PredictReport:
     files: tuple[str, ...] = ()
     clips: int = 1
     frames_per_second: float = 0.0
+    report: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON-able values."""
@@ -62,7 +65,8 @@ class PredictReport:
             f"{self.out}/{ROWS}: {self.boxes} boxes in {self.frames} frames{of} at tau {tau}, "
             f"{self.ms_per_frame:.0f} ms a frame, {self.frames_per_second:.1f} frames/s"
         )
-        return f"{line}\n  beside it: {', '.join(self.files)}" if self.files else line
+        beside = [f"  beside it: {', '.join(self.files)}"] if self.files else []
+        return "\n".join([line, *beside, *([f"  {self.report}"] if self.report else [])])
 
 
 def predict(config: PredictConfig) -> PredictReport:
@@ -91,6 +95,7 @@ def predict(config: PredictConfig) -> PredictReport:
     if several:
         parts = ((clip.above, found_rows(config.out / clip.name)) for clip in clips)
         write_table(config.out, parts, config.overwrite)
+    page = _write_report(config, wanted) if config.report else ""
     faults += [fault for report in reports for fault in report.faults]
     if faults:
         raise FrameError(
@@ -98,7 +103,12 @@ def predict(config: PredictConfig) -> PredictReport:
             f"in {config.out / ROWS}. Replace them and run the same command again, or do without.",
             faults,
         )
-    return _report(config, predictor, wanted, reports, seconds)
+    return _report(config, predictor, wanted, reports, seconds, page)
+
+
+def _write_report(config: PredictConfig, clips: Sequence[Clip]) -> str:
+    counted = f"{len(clips):,} clips" if len(clips) > 1 else str(clips[0].path)
+    return str(write_clip_report(config.out, clips, f"Boxes in {counted}", embed=config.embed))
 
 
 def _check(config: PredictConfig, predictor: Predictor, clips: Sequence[Clip]) -> None:
@@ -148,6 +158,7 @@ def _report(
     clips: Sequence[Clip],
     reports: Sequence[ClipReport],
     seconds: float,
+    page: str,
 ) -> PredictReport:
     # With several processes the wall time is that of all clips together.
     seconds = seconds if config.jobs > 1 else sum(report.seconds for report in reports)
@@ -167,4 +178,5 @@ def _report(
         tuple(files),
         len(clips),
         round(new / seconds, 2) if seconds else 0.0,
+        page,
     )

@@ -134,7 +134,7 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
 
         validation = Validation(maps, val, file.classes, config.batch_size, workers, ranks)
     else:
-        seen = _with_cams(cache, manifest.split(config.val_split), config.val_split)
+        seen = _with_cams(cache, manifest.split(config.val_split), config)
         validation = ValidationLoss(task, batches_of(seen), ranks) if seen else None
     keep = {BEST: "corloc" if val else VAL_LOSS}
     report = fit(task, batches_of(shots, ranks), config, run, validation, keep, ranks)
@@ -178,15 +178,14 @@ def _check_shots(shots: Sequence[Shot], config: TrainConfig) -> None:
         )
 
 
-def _with_cams(cache: CamCache, shots: Sequence[Shot], split: str) -> list[Shot]:
-    """Return the shots of a split without boxes if their loss can select the epoch, with a log line."""
-    if shots and not set(cache.missing()) & {shot.id for shot in shots}:
-        logger.warning(
-            "split %r has no boxes to choose by: the epoch of the lowest loss there is kept", split
-        )
-        return list(shots)
-    logger.warning("split %r has no boxes and no CAMs to choose by: the last epoch is kept", split)
-    return []
+def _with_cams(cache: CamCache, shots: Sequence[Shot], config: TrainConfig) -> list[Shot]:
+    """Return the shots of val without boxes if their loss can select the epoch, with a log line."""
+    loss_known = bool(shots) and not set(cache.missing()) & {shot.id for shot in shots}
+    if config.select == "val":
+        by_loss = "the epoch of the lowest loss there is kept" if loss_known else "the last epoch is kept"
+        lacking = "boxes" if loss_known else "boxes and no CAMs"
+        logger.warning("split %r has no %s to choose by: %s", config.val_split, lacking, by_loss)
+    return list(shots) if loss_known else []
 
 
 def _compare(sweeps: Mapping[str, Sequence[FrameSweep]]) -> None:

@@ -19,7 +19,7 @@ SURE, UNSURE = 0.7, 0.4
 
 
 @dataclass(frozen=True)
-class Clip:
+class ReportedClip:
     """A clip and the boxes that were found in it.
 
     Attributes:
@@ -49,7 +49,11 @@ class Clip:
 
 
 def write_footage_report(
-    folder: Path | str, clips: Sequence[Clip], title: str, lines: Sequence[str] = (), embed: bool = False
+    folder: Path | str,
+    clips: Sequence[ReportedClip],
+    title: str,
+    lines: Sequence[str] = (),
+    embed: bool = False,
 ) -> Path:
     """Write index.html, and a picture for each clip beside it, and return the path of the page.
 
@@ -85,12 +89,12 @@ def write_footage_report(
     return index
 
 
-def _strip(clip: Clip) -> np.ndarray:
+def _strip(clip: ReportedClip) -> np.ndarray:
     tiles = [label(scale_to_width(pixels, TILE_WIDTH), caption) for caption, pixels in clip.strip()]
     return contact_sheet(tiles, len(tiles)) if tiles else np.full((24, TILE_WIDTH, 3), 255, np.uint8)
 
 
-def _page(clips: Sequence[Clip], figures: Sequence[str], title: str, lines: Sequence[str]) -> str:
+def _page(clips: Sequence[ReportedClip], figures: Sequence[str], title: str, lines: Sequence[str]) -> str:
     tags = sorted({clip.tag for clip in clips})
     options = "".join(f"<option>{escape(tag)}</option>" for tag in tags)
     said = "".join(f"<p>{escape(line)}</p>" for line in lines)
@@ -115,7 +119,7 @@ def _page(clips: Sequence[Clip], figures: Sequence[str], title: str, lines: Sequ
     )
 
 
-def _figure(clip: Clip, source: str) -> str:
+def _figure(clip: ReportedClip, source: str) -> str:
     share = clip.boxes / clip.frames if clip.frames else 0.0
     level = "sure" if clip.sureness >= SURE else "unsure" if clip.sureness < UNSURE else "middling"
     facts = [f"{clip.boxes:,} boxes in {clip.frames:,} frames"]

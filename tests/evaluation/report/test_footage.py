@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from tcam_cache.evaluation.report.footage import Clip, write_footage_report
+from tcam_cache.evaluation.report.footage import ReportedClip, write_footage_report
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -22,7 +22,7 @@ def clip(name, confidence=None, presence=None, frames=4, tag="dog"):
         yield "0.0 s", np.zeros((20, 30, 3), np.uint8)
         yield "1.0 s", np.full((20, 30, 3), 255, np.uint8)
 
-    return Clip(name, tag, frames, boxes, values, known, strip)
+    return ReportedClip(name, tag, frames, boxes, values, known, strip)
 
 
 class Page(HTMLParser):
@@ -98,7 +98,7 @@ def test_every_name_is_escaped_and_every_tag_can_be_chosen(tmp_path):
 
 
 def test_clips_of_one_frame_and_of_none_are_shown(tmp_path):
-    empty = Clip("empty", "dog", 0, 0, np.array([]), None, lambda: iter(()))
+    empty = ReportedClip("empty", "dog", 0, 0, np.array([]), None, lambda: iter(()))
     page = Page(write_footage_report(tmp_path, [empty, clip("one", [0.5], frames=1)], "Boxes").read_text())
     assert [figure["data-name"] for figure in page.figures] == ["empty", "one"]
 

@@ -22,7 +22,7 @@ MOST_CLIPS = 400
 
 
 def write_clip_report(
-    out: Path, clips: Sequence[Clip], title: str, lines: Sequence[str], embed: bool
+    out: Path, clips: Sequence[Clip], title: str, lines: Sequence[str] = (), embed: bool = False
 ) -> Path:
     """Write the report of some clips whose boxes lie below `out`, and return the path of its page.
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-from tcam_cache.training.crf import colour_crf_loss, crf_loss
+from tcam_cache.training.crf import crf_loss
+from tcam_cache.training.crf_colour import colour_crf_loss
 
 EVERY = 10_000  # landmarks: every pixel of the tiny frames here, where the filter is exact
 CLIPS = torch.tensor([8, 8, 8, 3, 3, 5])  # clips of three, two and one frame

@@ -13,7 +13,8 @@ from tcam_cache.config import train_config
 from tcam_cache.config.train import PRESETS
 from tcam_cache.models import Decoder
 from tcam_cache.training import SINGLE_PROCESS, Ranks, losses
-from tcam_cache.training.crf import colour_crf_loss, crf_loss
+from tcam_cache.training.crf import crf_loss
+from tcam_cache.training.crf_colour import colour_crf_loss
 from tcam_cache.training.losses import partial_cross_entropy, shared_terms, size_loss, tcam_terms
 from tcam_cache.training.pseudo_labels import IGNORE, draw_pseudo_labels
 

@@ -135,18 +135,29 @@ def tcam_terms(
                 landmarks=config.landmarks, gain=config.lattice_gain,
             )  # fmt: skip
         if with_colour:
-            options = {"weight": warmth * config.colour_crf_weight, "landmarks": config.landmarks}
-            if config.colour_crf == "adaptive":
-                terms["colour_crf"] = adaptive_colour_crf_loss(
-                    softmax, rgb, clips, generator=generator, **options
-                )
-            else:
-                terms["colour_crf"] = colour_crf_loss(
-                    softmax, rgb, clips, generator=generator, gain=config.lattice_gain, **options
-                )
+            weight = warmth * config.colour_crf_weight
+            terms["colour_crf"] = _colour_term(softmax, rgb, clips, config, weight, generator)
         if with_size:
             terms["size"] = config.asc_weight * size_loss(softmax, t)
     return terms
+
+
+def _colour_term(
+    softmax: Tensor,
+    rgb: Tensor,
+    clips: Tensor,
+    config: TrainConfig,
+    weight: float,
+    generator: torch.Generator,
+) -> Tensor:
+    if config.colour_crf == "adaptive":
+        return adaptive_colour_crf_loss(
+            softmax, rgb, clips, weight=weight, generator=generator, landmarks=config.landmarks
+        )
+    return colour_crf_loss(
+        softmax, rgb, clips, weight=weight, generator=generator,
+        landmarks=config.landmarks, gain=config.lattice_gain,
+    )  # fmt: skip
 
 
 def shared_terms(

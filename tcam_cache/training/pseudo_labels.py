@@ -90,7 +90,8 @@ def foreground_region(above: Tensor, kind: str) -> Tensor:
 
 
 def _largest(above: np.ndarray) -> np.ndarray:
-    labels, _ = ndimage.label(above, _FOUR)
+    labels = np.empty(above.shape, np.int32)
+    ndimage.label(above, _FOUR, output=labels)
     areas = np.bincount(labels.ravel())
     areas[0] = 0
     place = areas[labels].reshape(len(above), -1).argmax(1)

@@ -83,10 +83,10 @@ def foreground_region(above: Tensor, kind: str) -> Tensor:
     """
     if kind == "blob":
         return above
-    found = _largest(above.cpu().numpy())
-    if kind == "box":
-        found = _between(found.any(2))[:, :, None] & _between(found.any(1))[:, None, :]
-    return on_device(torch.from_numpy(found), above.device)
+    largest = on_device(torch.from_numpy(_largest(above.cpu().numpy())), above.device)
+    if kind == "largest":
+        return largest
+    return _between(largest.any(2))[:, :, None] & _between(largest.any(1))[:, None, :]
 
 
 def _largest(above: np.ndarray) -> np.ndarray:
@@ -99,10 +99,9 @@ def _largest(above: np.ndarray) -> np.ndarray:
     return above & (labels == chosen[:, None, None])
 
 
-def _between(marked: np.ndarray) -> np.ndarray:
+def _between(marked: Tensor) -> Tensor:
     """Fill each row of a (B, N) mask between its first and its last mark."""
-    after = np.logical_or.accumulate(marked, 1)
-    return after & np.logical_or.accumulate(marked[:, ::-1], 1)[:, ::-1]
+    return (marked.cumsum(1) > 0) & (marked.flip(1).cumsum(1) > 0).flip(1)
 
 
 def _histograms(levels: Tensor) -> Tensor:

@@ -123,7 +123,7 @@ class DecoderTask:
 
     @torch.no_grad()
     def validation_losses(self, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Return the losses in evaluation mode, as in the first epoch but without warm-up or counting.
+        """Return the losses in evaluation mode: the barrier of the first epoch, no warm-up, no counting.
 
         So the terms of two epochs can be compared.
         """

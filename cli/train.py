@@ -9,11 +9,14 @@ from .options import stage_command
 # The sections in the help of `train` and `search`; unlisted options are everyday ones.
 SECTIONS = {
     "Method (Eq. 1 to 5)": (
-        "neighbours", "window", "fg_top", "bg_low", "pixels", "dilate", "cross_entropy", "crf", "crf_weight",
-        "lattice_gain", "landmarks", "asc", "asc_weight", "barrier_t", "barrier_growth", "barrier_cap",
+        "neighbours", "window", "fg_region", "fg_top", "bg_low", "pixels", "dilate", "cross_entropy", "crf",
+        "crf_weight", "lattice_gain", "landmarks", "asc", "asc_weight", "barrier_t", "barrier_growth",
+        "barrier_cap",
     ),
     "Optimiser": ("lr", "optimiser", "momentum", "weight_decay", "lr_step", "lr_decay", "lr_floor"),
-    "Beyond the paper": ("frames_together", "fg_level", "colour_crf_weight"),
+    "Beyond the paper": (
+        "frames_together", "crops", "middle", "fg_level", "colour_crf", "colour_crf_weight", "colour_warmup",
+    ),
 }  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def root_setting() -> Any:
     return setting(default=None, help="where the data set lies now, if not where the manifest says")
 
 
-PRESET_NAMES = ("recommended", "paper", "authors", "footage")
+PRESET_NAMES = ("recommended", "paper", "authors", "footage", "colocam")
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,18 @@ class ByPreset:
         return self.values.get(str(preset), next(iter(self.values.values())))
 
 
-def by_preset(*, recommended: Any, paper: Any, authors: Any, footage: Any) -> Any:
-    """Declare a default that depends on the preset; `recommended` is the usual one."""
-    values = {"recommended": recommended, "paper": paper, "authors": authors, "footage": footage}
-    return ByPreset(values)
+def by_preset(*, recommended: Any, **others: Any) -> Any:
+    """Declare a default that depends on the preset; those that are not named take that of `recommended`.
+
+    >>> by_preset(recommended=1, footage=2).under("paper")
+    1
+    """
+    return ByPreset({**dict.fromkeys(PRESET_NAMES, recommended), **others})
 
 
 def for_footage(value: Any, *, others: Any) -> Any:
     """Declare a default that is another under the preset `footage` alone."""
-    return by_preset(recommended=others, paper=others, authors=others, footage=value)
+    return by_preset(recommended=others, footage=value)
 
 
 def preset_values(kind: Any, preset: str) -> dict[str, Any]:
@@ -115,8 +118,8 @@ def preset_setting() -> Any:
     return setting(
         default="recommended",
         help="recommended: the paper's method with seeds that suit real video; paper: its text; authors: "
-        "their command; footage: for few real videos on a small machine (extra lite). Decides the defaults "
-        "that docs/method.md lists",
+        "their command; colocam: its successor; footage: for few real videos on a small machine (extra "
+        "lite). Decides the defaults that docs/method.md lists",
         choices=PRESET_NAMES,
     )
 

@@ -1,7 +1,15 @@
 """Settings of stage 0, the classifier."""
 
-from tcam_cache.config.base import PathSetting, config, for_footage, preset_setting, refuse_idle, setting
-from tcam_cache.config.data import FitConfig
+from tcam_cache.config.base import (
+    PathSetting,
+    by_preset,
+    config,
+    for_footage,
+    preset_setting,
+    refuse_idle,
+    setting,
+)
+from tcam_cache.config.data import FitConfig, middle_setting
 
 # Those of torchvision's whose strides are removed as the paper does; any other of its networks does as well.
 ARCHITECTURES = (
@@ -44,6 +52,7 @@ class ClassifierConfig(FitConfig):
         help="probe: the head alone, in one regularised fit on frozen features; sgd: by steps (published)",
         choices=FITS,
     )
+    middle: float = middle_setting(default=by_preset(recommended=1.0, colocam=0.6))
     probe_frames: int = setting(
         default=64, help="evenly spaced frames of each shot that --fit probe takes, at most", minimum=1
     )

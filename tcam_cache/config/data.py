@@ -1,5 +1,7 @@
 """Settings of the data set: how it is indexed, the embedded one, and how stages open it."""
 
+from typing import Any
+
 from tcam_cache.config.base import Config, OptionalPathSetting, PathSetting, config, root_setting, setting
 from tcam_cache.errors import ConfigError
 
@@ -91,6 +93,16 @@ class DataConfig(Config):
     )
 
 
+def middle_setting(default: Any) -> Any:
+    """Declare which frames of a shot are learned from."""
+    return setting(
+        default=default,
+        help="learn from frames in this middle share of each shot alone (CoLo-CAM: 0.6)",
+        minimum=0,
+        maximum=1,
+    )
+
+
 @config
 class FitConfig(DataConfig):
     """The settings shared by both fits: sampling, augmentation, SGD and model selection (paper, Sec. 4.1)."""
@@ -105,6 +117,7 @@ class FitConfig(DataConfig):
     frames_per_shot: int = setting(
         default=1, help="random frames of each shot an epoch draws (paper: 1)", minimum=1
     )
+    middle: float = middle_setting(default=1.0)
     image_size: int = setting(
         default=224, help="side of the random crop, out of frames squashed to 256/224", minimum=32
     )

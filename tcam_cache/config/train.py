@@ -12,14 +12,16 @@ from tcam_cache.config.base import (
     for_footage,
     preset_setting,
     preset_values,
+    refuse_idle,
     setting,
 )
-from tcam_cache.config.data import SCHEDULES, FitConfig
+from tcam_cache.config.data import SCHEDULES, FitConfig, middle_setting
 from tcam_cache.errors import ConfigError
 from tcam_cache.files import Place
 from tcam_cache.window import MODES
 
 PRECISIONS = ("none", "bf16")
+REGIONS = ("blob", "largest", "box")
 MIXES = ("none", "mean", "geometric")
 
 # What may change between an interrupted run and the one that goes on: where things lie and how long it lasts.
@@ -49,6 +51,11 @@ BEFORE: Mapping[str, Any] = {
     "dropout": 0.0,
     "mix": "none",
     "mix_share": 0.35,
+    "middle": 1.0,
+    "crops": "shot",
+    "fg_region": "blob",
+    "colour_crf": "fixed",
+    "colour_warmup": 0.0,
 }
 
 
@@ -68,7 +75,7 @@ class TrainConfig(FitConfig):
         minimum=0,
     )
     epochs: int = setting(
-        default=for_footage(0, others=100),
+        default=by_preset(recommended=100, footage=0, colocam=10),
         help="passes over the shots; 0: as many as --steps needs, and 10 at least",
         minimum=0,
     )
@@ -88,6 +95,11 @@ class TrainConfig(FitConfig):
         help="learning rate at the start, or at its highest",
         minimum=0,
     )
+    lr_step: int = setting(
+        default=by_preset(recommended=15, colocam=5),
+        help="epochs between two decays of the learning rate",
+        minimum=1,
+    )
     schedule: str = setting(
         default=for_footage("one-cycle", others="steps"),
         help="steps: decays by --lr-step (published); one-cycle: rises, then falls to 0 as a cosine",
@@ -102,33 +114,46 @@ class TrainConfig(FitConfig):
         default=for_footage(5, others=1), help="epochs between two validations", minimum=1
     )
     neighbours: int = setting(
-        default=for_footage(0, others=1), help="n of S(C_t, n), Eq. 1 (paper: 1)", minimum=0
+        default=by_preset(recommended=1, footage=0, colocam=0),
+        help="n of S(C_t, n), Eq. 1 (paper: 1)",
+        minimum=0,
     )
     window: str = setting(
         default="before",
         help="where the n neighbours lie: before (published), after, or both sides (2n)",
         choices=MODES,
     )
+    middle: float = middle_setting(default=by_preset(recommended=1.0, colocam=0.6))
     frames_together: int = setting(
-        default=1,
-        help="draw clips of so many consecutive frames of a shot under one crop, each whole in one batch",
+        default=by_preset(recommended=1, colocam=4),
+        help="draw clips of so many consecutive frames of a shot, each whole in one batch",
         minimum=1,
     )
+    crops: str = setting(
+        default=by_preset(recommended="shot", colocam="frame"),
+        help="one random crop and flip for all frames of a shot's clip, or one for each frame",
+        choices=("shot", "frame"),
+    )
     cached_frames: bool = setting(default=False, help="read the frames that `build --frames` stored")
+    fg_region: str = setting(
+        default=by_preset(recommended="blob", colocam="box"),
+        help="C+: all pixels above Otsu's threshold, their largest connected region, or the box around that",
+        choices=REGIONS,
+    )
     fg_top: float = setting(
-        default=by_preset(recommended=0.1, paper=1.0, authors=0.6, footage=0.3),
+        default=by_preset(recommended=0.1, paper=1.0, authors=0.6, footage=0.3, colocam=0.7),
         help="foreground seeds come from this top fraction of C+ (1 = all)",
         minimum=0,
         maximum=1,
     )
     bg_low: float | None = setting(
-        default=by_preset(recommended=None, paper=None, authors=0.1, footage=None),
+        default=by_preset(recommended=None, authors=0.1, colocam=0.1),
         help="background seeds: this lowest fraction of all pixels; default: all of C-",
         minimum=0,
         maximum=1,
     )
     pixels: int = setting(
-        default=by_preset(recommended=100, paper=1, authors=1, footage=100),
+        default=by_preset(recommended=100, paper=1, authors=1, colocam=1000),
         help="seeds per frame and class",
         minimum=1,
     )
@@ -139,13 +164,11 @@ class TrainConfig(FitConfig):
         maximum=1,
     )
     dilate: bool = setting(
-        default=by_preset(recommended=False, paper=False, authors=True, footage=False),
+        default=by_preset(recommended=False, authors=True, colocam=True),
         help="grow each seed to 3x3",
     )
     cross_entropy: str = setting(
-        default=by_preset(
-            recommended="batch-mean", paper="frame-sum", authors="batch-mean", footage="batch-mean"
-        ),
+        default=by_preset(recommended="batch-mean", paper="frame-sum"),
         help="average over the batch's labelled pixels, or sum over each frame's",
         choices=("batch-mean", "frame-sum"),
     )
@@ -156,10 +179,22 @@ class TrainConfig(FitConfig):
         help="factor on the CRF term: the published filter returned 0.6 of the exact sum; 1 = exact",
         minimum=0,
     )
+    colour_crf: str = setting(
+        default=by_preset(recommended="fixed", colocam="adaptive"),
+        help="a CRF over the colours of all frames of a clip: of fixed strength, on the scale of "
+        "--crf-weight, or adaptive (CoLo-CAM): divided by its own value",
+        choices=("fixed", "adaptive"),
+    )
     colour_crf_weight: float = setting(
-        default=0.0,
-        help="lambda of a CRF over the colours of all frames together, on the scale of crf-weight",
+        default=by_preset(recommended=0.0, colocam=4.0),
+        help="lambda of that CRF, 0: none (CoLo-CAM: 4 or 9)",
         minimum=0,
+    )
+    colour_warmup: float = setting(
+        default=by_preset(recommended=0.0, colocam=0.5),
+        help="its weight rises linearly from 0 in this share of the steps",
+        minimum=0,
+        maximum=1,
     )
     landmarks: int = setting(default=144, help="Nystroem landmarks of the CRF filter", minimum=1)
     asc: bool = setting(default=True, help="the absolute size constraint")
@@ -214,8 +249,10 @@ class TrainConfig(FitConfig):
         if self.colour_crf_weight > 0 and self.frames_together == 1:
             raise ConfigError(
                 f"got a colour CRF of weight {self.colour_crf_weight:g} over frames alone; expected several "
-                "of a shot together. Give --frames-together 2 or more, or leave --colour-crf-weight out."
+                "of a shot together. Give --frames-together 2 or more, or --colour-crf-weight 0."
             )
+        if self.colour_crf_weight == 0:
+            refuse_idle(self, ("colour_crf", "colour_warmup"), "--colour-crf-weight 0 (CoLo-CAM: 4 or 9)")
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:

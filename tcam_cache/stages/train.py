@@ -119,8 +119,8 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
     def batches_of(shots: Sequence[Shot], ranks: Ranks = SINGLE_PROCESS) -> EpochBatches:
         """Return the batches of some shots; each rank takes its share of them."""
         index = {name: number for number, name in enumerate(file.classes)}
-        window = (config.neighbours, config.window)
-        samples = TrainingSamples(shots, index, source, config, packed, *window)
+        options = (config.neighbours, config.window, config.crops)
+        samples = TrainingSamples(shots, index, source, config, packed, *options)
         return EpochBatches(samples, config, workers, ranks, config.frames_together)
 
     task = DecoderTask(classifier, decoder, config, device, ranks)

@@ -1,7 +1,6 @@
-"""Dense CRF losses, within a frame and over the frames of a clip (Tang et al. 2018; TCAM Eq. 5)."""
+"""The dense CRF loss of a frame, and its filter by Nystroem (Tang et al. 2018; TCAM Eq. 5)."""
 
 import math
-from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -61,19 +60,19 @@ def crf_loss(
     with torch.autocast(softmax.device.type, enabled=False):
         features = pixel_features(rgb.to(precision), sigma_rgb, sigma_xy * side / PAPER_SIZE)
         grid = on_device(jittered_grid(height, width, landmarks, generator), softmax.device)
-        return dense_crf(softmax.to(precision), features, grid, weight * gain * (PAPER_SIZE / side) ** 4)
+        sums = pair_sums(softmax.to(precision), features, grid)
+    return -weight * gain * (PAPER_SIZE / side) ** 4 * sums.mean()
 
 
-def dense_crf(softmax: Tensor, features: Tensor, landmarks: Tensor, strength: float) -> Tensor:
-    """Return -strength sum_r S_r^T W S_r / B, with W by Nystroem, whose product with S is the gradient, too.
+def pair_sums(softmax: Tensor, features: Tensor, landmarks: Tensor) -> Tensor:
+    """Return sum_r S_r^T W S_r of each item, (B,), with W by Nystroem; its gradient is 2 W S.
 
     Args:
         softmax: (B, 2, ...) maps of N pixels in [0, 1], float32 or float64.
         features: (B, D, N), of the same dtype; no gradient flows to them.
         landmarks: (M,) int64, indices of pixels.
-        strength: factor on the mean over the batch.
     """
-    return _DenseCrf.apply(softmax, features, landmarks, strength)
+    return _PairSums.apply(softmax, features, landmarks)
 
 
 def pixel_features(rgb: Tensor, sigma_rgb: float, sigma_xy: float) -> Tensor:
@@ -152,21 +151,20 @@ def gaussian_filter_exact(features: Tensor, values: Tensor) -> Tensor:
     return torch.cat([values @ _affinity(features, features[:, :, part]) for part in some], 2)
 
 
-class _DenseCrf(torch.autograd.Function):
+class _PairSums(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, softmax: Tensor, features: Tensor, landmarks: Tensor, strength: float) -> Tensor:
-        """Return the term's value, and keep W S, which also gives its gradient."""
+    def forward(ctx: Any, softmax: Tensor, features: Tensor, landmarks: Tensor) -> Tensor:
+        """Return the sums, and keep W S, which also gives their gradient."""
         filtered = gaussian_filter(features, softmax.flatten(2), landmarks).view(softmax.shape)
-        ctx.slope = -strength / len(softmax)
         ctx.save_for_backward(filtered)
-        return ctx.slope * (softmax * filtered).sum()
+        return (softmax * filtered).flatten(1).sum(1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient with respect to the softmax maps only."""
         (filtered,) = ctx.saved_tensors
-        return 2 * ctx.slope * gradient * filtered, None, None, None
+        return 2 * gradient.view(-1, *[1] * (filtered.dim() - 1)) * filtered, None, None
 
 
 def _filter_part(features: Tensor, values: Tensor, anchors: Tensor, factor: Tensor, buffer: Tensor) -> Tensor:
@@ -209,77 +207,3 @@ def _with_norms(points: Tensor, first: bool) -> Tensor:
 
 def _edges(length: int, cells: int) -> Tensor:
     return torch.arange(cells + 1) * length // cells
-
-
-def colour_crf_loss(
-    softmax: Tensor,
-    rgb: Tensor,
-    clips: Tensor,
-    *,
-    weight: float,
-    generator: torch.Generator,
-    landmarks: int,
-    gain: float,
-    sigma_rgb: float = SIGMA_RGB,
-) -> Tensor:
-    """Return -weight gain (224/s)^4 sum_c (1/k_c) sum_r S_cr^T W_c S_cr / B, s = sqrt(H W).
-
-    S_cr holds the k_c H W pixels of all frames of clip c, so that each frame is paired with all k_c frames of
-    its clip; 1/k_c makes it a mean over them. The term does not change if a clip repeats its frames, or with
-    the image size; for clips of one frame it is `crf_loss` without the x and y features.
-
-    Args:
-        softmax: (B, 2, H, W) maps of background and foreground; float64 is honoured, all else is float32.
-        rgb: (B, 3, H, W) frames, un-normalised, 0..255, one crop per clip; no gradient flows to them.
-        clips: (B,) int64 on the CPU, equal for neighbours in the batch that are frames of one clip.
-        weight: lambda at 224 x 224.
-        generator: on the CPU; moves the landmarks, which all clips of one length share.
-        landmarks: about how many pixels approximate W, spread evenly over a clip's frames, a grid in each.
-        gain: upstream's lattice filter returns this share of W; 1 is exact.
-        sigma_rgb: bandwidth in grey levels.
-
-    >>> options = {"weight": 224.0**-4, "gain": 1.0, "landmarks": 2, "generator": torch.Generator()}
-    >>> S = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(2, 2, 1, 1)  # two frames of one black pixel
-    >>> for maps in (S, S[[0, 0]]):  # with unlike labels, and with one
-    ...     loss = colour_crf_loss(maps, torch.zeros(2, 3, 1, 1), torch.tensor([7, 7]), **options)
-    ...     f"{loss.item():.1f}"
-    '-0.5'
-    '-1.0'
-    """
-    height, width = softmax.shape[-2:]
-    strength = weight * gain * (PAPER_SIZE / math.sqrt(height * width)) ** 4
-    precision = torch.promote_types(softmax.dtype, torch.float32)
-    stream, total = generator.get_state(), softmax.new_zeros((), dtype=precision)
-    with torch.autocast(softmax.device.type, enabled=False):
-        softmax, colours = softmax.to(precision), (rgb.to(precision) - 127.5) / sigma_rgb
-        for length, frames in _clips_by_length(clips):
-            # Landmarks do not depend on the rest of the batch, of which each rank has only its share.
-            generator.set_state(stream)
-            grids = on_device(_clip_landmarks(height, width, length, landmarks, generator), softmax.device)
-            places = on_device(frames, softmax.device)
-            maps, points = (_joined(one, places, length) for one in (softmax, colours))
-            share = len(frames) / len(clips)
-            total = total + dense_crf(maps, points, grids, strength * share / length**2)
-    return total
-
-
-def _clips_by_length(clips: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Yield every clip length, with the batch indices of the frames of such clips, clip by clip."""
-    _, lengths = torch.unique_consecutive(clips, return_counts=True)
-    begins = lengths.cumsum(0) - lengths
-    for length in lengths.unique().tolist():
-        yield length, (begins[lengths == length, None] + torch.arange(length)).flatten()
-
-
-def _clip_landmarks(
-    height: int, width: int, length: int, landmarks: int, generator: torch.Generator
-) -> Tensor:
-    each = max(1, landmarks // length)
-    return torch.cat(
-        [t * height * width + jittered_grid(height, width, each, generator) for t in range(length)]
-    )
-
-
-def _joined(maps: Tensor, frames: Tensor, length: int) -> Tensor:
-    """Return (clips, C, length H W): the pixels of the frames of each clip, one frame after another."""
-    return maps.index_select(0, frames).unflatten(0, (-1, length)).transpose(1, 2).flatten(2)

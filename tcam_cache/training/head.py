@@ -17,6 +17,7 @@ from tcam_cache.progress import progress_bar
 from tcam_cache.records import FrameSource, Shot
 from tcam_cache.training.probe import UNCHOSEN, fit_probe, video_folds
 from tcam_cache.training.run_folder import RunFolder
+from tcam_cache.training.samples import middle_frames
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def fit_head(
 
     Args:
         classifier: on its device.
-        shots: to learn from; `config.probe_frames` of each are taken, evenly spaced.
+        shots: to learn from; `config.probe_frames` of each are taken, evenly spaced in its middle.
         source: reads their frames.
         config: loss, image size, batch size.
         run: keeps the pooled features.
@@ -48,7 +49,8 @@ def fit_head(
         RunError: what the run folder holds is damaged.
         WeightsError: features are not finite.
     """
-    shots = [shot.only(evenly_spaced(len(shot), config.probe_frames)) for shot in shots]
+    middles = [shot.only(middle_frames(len(shot), config.middle)) for shot in shots]
+    shots = [shot.only(evenly_spaced(len(shot), config.probe_frames)) for shot in middles]
     _warn_of_lone_videos(shots)
     features = pooled_features(classifier.freeze(), shots, source, config, run, workers)
     frames = [(classifier.classes.index(shot.tag), shot.video) for shot in shots for _ in shot.frames]

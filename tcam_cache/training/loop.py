@@ -40,9 +40,10 @@ class Task(Protocol):
         """Set modes and schedules for an epoch, counted from 0; return their values for the log."""
         ...
 
-    def losses(self, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    def losses(self, batch: Sample, generator: torch.Generator, done: float) -> dict[str, torch.Tensor]:
         """Return the weighted loss terms of a batch on the task's device; their sum is minimised.
 
+        `done` is the share of the fit's steps that are taken, in [0, 1).
         With several ranks, each returns the terms of its share, none if its share is empty.
         """
         ...
@@ -243,10 +244,12 @@ class _Loop:
         return {"epoch": epoch + 1, "lr": rate, **schedule, **self.whole.line()}
 
     def _take_step(self, batch: Sample, epoch: int) -> None:
-        rate = learning_rate(self.config, epoch, self.sums.step / len(self.batches))
+        within = self.sums.step / len(self.batches)
+        rate = learning_rate(self.config, epoch, within)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["scale"]
-        terms = self.task.losses(batch, step_generator(self.config.seed, epoch, self.sums.step))
+        generator = step_generator(self.config.seed, epoch, self.sums.step)
+        terms = self.task.losses(batch, generator, (epoch + within) / self.config.epochs)
         self.optimiser.zero_grad(set_to_none=True)
         if terms:
             cast(torch.Tensor, sum(terms.values())).backward()

@@ -7,8 +7,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from tcam_cache.config import TrainConfig
+from tcam_cache.devices import on_device
 from tcam_cache.errors import ConfigError
-from tcam_cache.training.crf import colour_crf_loss, crf_loss
+from tcam_cache.training.crf import crf_loss
+from tcam_cache.training.crf_colour import adaptive_colour_crf_loss, clips_of_several, colour_crf_loss
 from tcam_cache.training.pseudo_labels import IGNORE
 from tcam_cache.training.ranks import Ranks
 
@@ -99,6 +101,7 @@ def tcam_terms(
     config: TrainConfig,
     t: float,
     generator: torch.Generator,
+    warmth: float = 1.0,
 ) -> dict[str, Tensor]:
     """Return the weighted terms whose sum is the loss (TCAM Eq. 5); disabled terms are left out.
 
@@ -112,6 +115,7 @@ def tcam_terms(
         config: the weights and settings of every term.
         t: the log barrier's t in this epoch.
         generator: the step's generator, on the CPU: draws the CRFs' landmarks.
+        warmth: share of its weight that the colour CRF has in this step.
 
     Returns:
         "cross_entropy", "crf", "colour_crf" (beyond the paper) and "size", each a scalar; a term that is off
@@ -131,27 +135,48 @@ def tcam_terms(
                 landmarks=config.landmarks, gain=config.lattice_gain,
             )  # fmt: skip
         if with_colour:
-            terms["colour_crf"] = colour_crf_loss(
-                softmax, rgb, clips, weight=config.colour_crf_weight, generator=generator,
-                landmarks=config.landmarks, gain=config.lattice_gain,
-            )  # fmt: skip
+            weight = warmth * config.colour_crf_weight
+            terms["colour_crf"] = _colour_term(softmax, rgb, clips, config, weight, generator)
         if with_size:
             terms["size"] = config.asc_weight * size_loss(softmax, t)
     return terms
 
 
-def shared_terms(terms: dict[str, Tensor], labels: Tensor, average: str, ranks: Ranks) -> dict[str, Tensor]:
+def _colour_term(
+    softmax: Tensor,
+    rgb: Tensor,
+    clips: Tensor,
+    config: TrainConfig,
+    weight: float,
+    generator: torch.Generator,
+) -> Tensor:
+    if config.colour_crf == "adaptive":
+        return adaptive_colour_crf_loss(
+            softmax, rgb, clips, weight=weight, generator=generator, landmarks=config.landmarks
+        )
+    return colour_crf_loss(
+        softmax, rgb, clips, weight=weight, generator=generator,
+        landmarks=config.landmarks, gain=config.lattice_gain,
+    )  # fmt: skip
+
+
+def shared_terms(
+    terms: dict[str, Tensor], labels: Tensor, clips: Tensor, config: TrainConfig, ranks: Ranks
+) -> dict[str, Tensor]:
     """Return a rank's terms weighted by its share of the batch, so that their sum over ranks is the batch's.
 
     Args:
         terms: from `tcam_terms` on the rank's share; empty for an empty share.
         labels: (B, H, W) int64 pseudo-labels of the share.
-        average: as in `partial_cross_entropy`.
+        clips: (B,) int64 on the CPU, of the share.
+        config: says what each term is a mean over.
         ranks: every rank must call it.
     """
     if ranks.size == 1:
         return terms
-    mine = torch.stack([(labels != IGNORE).sum(), labels.new_tensor(len(labels))])
-    by_pixels, by_frames = mine / ranks.total(mine).clamp(min=1)
-    shares = {"cross_entropy": by_pixels} if average == "batch-mean" else {}
+    counts = (labels.new_tensor(len(labels)), on_device(clips_of_several(clips), labels.device))
+    mine = torch.stack([(labels != IGNORE).sum(), *counts])
+    by_pixels, by_frames, by_clips = mine / ranks.total(mine).clamp(min=1)
+    shares = {"cross_entropy": by_pixels} if config.cross_entropy == "batch-mean" else {}
+    shares |= {"colour_crf": by_clips} if config.colour_crf == "adaptive" else {}
     return {name: term * shares.get(name, by_frames) for name, term in terms.items()}

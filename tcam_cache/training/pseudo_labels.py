@@ -2,13 +2,17 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
 from tcam_cache.devices import on_device
 
 LEVELS = 256
+# Neighbours of a pixel in a stack of maps: the four in its own map.
+_FOUR = ndimage.generate_binary_structure(2, 1)[None] & np.array([False, True, False])[:, None, None]
 
 
 class Regions(NamedTuple):
@@ -65,6 +69,41 @@ def regions(cams: Tensor) -> Regions:
     return Regions(above, ~above.flatten(1).any(1))
 
 
+def foreground_region(above: Tensor, kind: str) -> Tensor:
+    """Return C+ of every map from its pixels above the threshold; all but "blob" is found on the CPU.
+
+    Args:
+        above: (B, H, W) bool.
+        kind: "blob" is all of them (published with TCAM), "largest" their largest 4-connected region, the
+            first in raster order of equals, "box" the filled bounding box of that (published with CoLo-CAM).
+
+    >>> above = torch.tensor([[1, 0, 1, 0], [0, 0, 1, 1]]).bool()[None]
+    >>> [foreground_region(above, kind)[0].int().tolist() for kind in ("largest", "box")]
+    [[[0, 0, 1, 0], [0, 0, 1, 1]], [[0, 0, 1, 1], [0, 0, 1, 1]]]
+    """
+    if kind == "blob":
+        return above
+    largest = on_device(torch.from_numpy(_largest(above.cpu().numpy())), above.device)
+    if kind == "largest":
+        return largest
+    return _between(largest.any(2))[:, :, None] & _between(largest.any(1))[:, None, :]
+
+
+def _largest(above: np.ndarray) -> np.ndarray:
+    labels = np.empty(above.shape, np.int32)
+    ndimage.label(above, _FOUR, output=labels)
+    areas = np.bincount(labels.ravel())
+    areas[0] = 0
+    place = areas[labels].reshape(len(above), -1).argmax(1)
+    chosen = labels.reshape(len(above), -1)[np.arange(len(above)), place]
+    return above & (labels == chosen[:, None, None])
+
+
+def _between(marked: Tensor) -> Tensor:
+    """Fill each row of a (B, N) mask between its first and its last mark."""
+    return (marked.cumsum(1) > 0) & (marked.flip(1).cumsum(1) > 0).flip(1)
+
+
 def _histograms(levels: Tensor) -> Tensor:
     index = levels.flatten(1).long()
     counts = torch.zeros(len(index), LEVELS, dtype=torch.int32, device=index.device)
@@ -99,6 +138,7 @@ def draw_pseudo_labels(
     pixels: int,
     dilate: bool,
     fg_level: float = 0.0,
+    fg_region: str = "blob",
 ) -> PseudoLabels:
     """Draw foreground pixels by activation, background pixels uniformly, without replacement (TCAM Eq. 3).
 
@@ -113,6 +153,7 @@ def draw_pseudo_labels(
         pixels: number of pixels to draw per sample and class.
         dilate: grow every drawn pixel to 3x3; pixels that get both labels become `IGNORE`.
         fg_level: foreground is drawn from pixels of at least this share of the map's maximum.
+        fg_region: what C+ is, see `foreground_region`; C- are pixels outside it, below the threshold.
 
     >>> cams = torch.tensor([[[0.0, 0.1], [0.1, 1.0]]])
     >>> drawn = draw_pseudo_labels(
@@ -121,7 +162,7 @@ def draw_pseudo_labels(
     ([[[0, 0], [0, 1]]], [[3, 1]])
     """
     noise = _noise(rng_seeds, cams.shape[1:], cams.device)
-    areas = seed_regions(cams, noise, fg_top=fg_top, bg_low=bg_low, fg_level=fg_level)
+    areas = seed_regions(cams, noise, fg_top=fg_top, bg_low=bg_low, fg_level=fg_level, fg_region=fg_region)
     taken = _first_of_race(cams, areas, noise, pixels)
     if dilate:
         taken = functional.max_pool2d(taken.float(), 3, stride=1, padding=1) > 0
@@ -132,7 +173,13 @@ def draw_pseudo_labels(
 
 
 def seed_regions(
-    cams: Tensor, noise: Tensor, *, fg_top: float, bg_low: float | None, fg_level: float = 0.0
+    cams: Tensor,
+    noise: Tensor,
+    *,
+    fg_top: float,
+    bg_low: float | None,
+    fg_level: float = 0.0,
+    fg_region: str = "blob",
 ) -> Tensor:
     """Return the pixels that seeds may be drawn from; ties at a fraction's limit are broken at random.
 
@@ -142,12 +189,14 @@ def seed_regions(
         fg_top: see `draw_pseudo_labels`.
         bg_low: see `draw_pseudo_labels`.
         fg_level: see `draw_pseudo_labels`.
+        fg_region: see `draw_pseudo_labels`.
 
     Returns:
         (B, 2, H, W) bool, channel 0 for background, 1 for foreground; all false where the map is flat.
     """
-    foreground, flat = regions(cams)
-    background = ~foreground
+    above, flat = regions(cams)
+    foreground = foreground_region(above, fg_region)
+    background = ~(above | foreground)
     # Ties of one class are broken with the noise of the other's race, so that ties and races are independent.
     order = cams.float().abs().view(torch.int32).long()
     if fg_top < 1:

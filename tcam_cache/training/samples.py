@@ -25,7 +25,7 @@ class Draw(NamedTuple):
         t: index of the frame in that shot.
         seed: of the frame's own random draws (pseudo-labels); they depend neither on its batch nor on the
             worker that loads it.
-        clip: seed of the draws that the frames of a clip share (crop and flip), equal to `seed` of the
+        clip: seed of the draws that the frames of a clip may share (crop and flip), equal to `seed` of the
             clip's first frame.
     """
 
@@ -51,7 +51,12 @@ class Crop:
 
 
 def draw_epoch(
-    lengths: Sequence[int], frames_per_shot: int, seed: int, epoch: int, together: int = 1
+    lengths: Sequence[int],
+    frames_per_shot: int,
+    seed: int,
+    epoch: int,
+    together: int = 1,
+    middle: float = 1.0,
 ) -> list[list[Draw]]:
     """Draw an epoch: random frames of every shot, without repeats, in random order (paper, Sec. 4.1).
 
@@ -65,6 +70,7 @@ def draw_epoch(
         seed: of the run.
         epoch: counted from 0; the draws depend on seed and epoch alone.
         together: frames of a clip; a shorter shot is one clip as a whole.
+        middle: share of each shot that is drawn from, as if it were the whole shot; see `middle_frames`.
 
     Returns:
         The clips, each with its frames in time order; one frame per clip in the paper.
@@ -76,9 +82,9 @@ def draw_epoch(
     """
     rng = np.random.default_rng([seed, epoch])
     chosen = [
-        (shot, times)
-        for shot, length in enumerate(lengths)
-        for times in _draw_times(rng, length, frames_per_shot, together)
+        (shot, frames[times.start : times.stop])
+        for shot, frames in enumerate(middle_frames(length, middle) for length in lengths)
+        for times in _draw_times(rng, len(frames), frames_per_shot, together)
     ]
     seeds = iter(rng.integers(2**63, size=sum(len(times) for _, times in chosen)).tolist())
     clips = []
@@ -86,6 +92,20 @@ def draw_epoch(
         own = [next(seeds) for _ in times]
         clips.append([Draw(shot, t, seed_t, own[0]) for t, seed_t in zip(times, own, strict=True)])
     return [clips[index] for index in rng.permutation(len(clips))]
+
+
+def middle_frames(length: int, share: float) -> range:
+    """Return the frames of a shot's middle, as many left out before it as after it: at least this share.
+
+    Args:
+        length: of the shot in frames, at least 1.
+        share: in [0, 1]; 0 is the frame in the middle, or the two.
+
+    >>> middle_frames(10, 0.6), middle_frames(11, 0.6), middle_frames(3, 0.6), middle_frames(4, 0.0)
+    (range(2, 8), range(2, 9), range(0, 3), range(1, 3))
+    """
+    margin = min(int((length - share * length) / 2), (length - 1) // 2)
+    return range(margin, length - margin)
 
 
 def clips_of_shot(length: int, frames_per_shot: int, together: int) -> int:
@@ -98,7 +118,7 @@ def clips_of_shot(length: int, frames_per_shot: int, together: int) -> int:
 
 
 def draw_crop(seed: int, resize_size: int, size: int) -> Crop:
-    """Draw the random crop and flip of one clip: uniform position, mirrored with probability 1/2."""
+    """Draw the random crop and flip of a clip or frame: uniform position, mirrored with probability 1/2."""
     rng = np.random.default_rng([seed, 0])
     y, x = rng.integers(resize_size - size + 1, size=2)
     return Crop(int(y), int(x), size, bool(rng.random() < 0.5))
@@ -144,14 +164,16 @@ class TrainingSamples(Dataset):
         cams: CamSource | None = None,
         neighbours: int = 0,
         window: str = "before",
+        crops: str = "shot",
     ) -> None:
         self.shots, self.class_index, self.frames, self.cams = tuple(shots), class_index, frames, cams
         self.resize_size, self.size = config.resize_size, config.image_size
-        self.neighbours, self.window = neighbours, window
+        self.neighbours, self.window, self.crops = neighbours, window, crops
 
     def __getitem__(self, draw: Draw) -> Sample:
         shot, cams = self.shots[draw.shot], self.cams
-        crop = draw_crop(draw.clip, self.resize_size, self.size)
+        own = draw.seed if self.crops == "frame" else draw.clip
+        crop = draw_crop(own, self.resize_size, self.size)
         pixels = self.frames.read(shot, draw.t, self.resize_size).pixels
         rgb = torch.from_numpy(pixels).permute(2, 0, 1)
         return Sample(
@@ -205,7 +227,9 @@ class EpochBatches:
             TcamCacheError: as `epoch` does.
         """
         config, size = self.config, self._clips_a_batch()
-        clips = draw_epoch(self.lengths, config.frames_per_shot, config.seed, epoch, self.together)
+        clips = draw_epoch(
+            self.lengths, config.frames_per_shot, config.seed, epoch, self.together, config.middle
+        )
         shares = [self.ranks.share(clips[step * size : (step + 1) * size]) for step in steps]
         self.plan[:] = [[draw for clip in share for draw in clip] for share in shares]
         for batch in loaded(self.loader):
@@ -218,9 +242,8 @@ class EpochBatches:
             yield batch
 
     def __len__(self) -> int:
-        clips = sum(
-            clips_of_shot(length, self.config.frames_per_shot, self.together) for length in self.lengths
-        )
+        drawn = (len(middle_frames(length, self.config.middle)) for length in self.lengths)
+        clips = sum(clips_of_shot(length, self.config.frames_per_shot, self.together) for length in drawn)
         return -(-clips // self._clips_a_batch())
 
     def _clips_a_batch(self) -> int:

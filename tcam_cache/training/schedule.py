@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from tcam_cache.config import FitConfig, TrainConfig
-from tcam_cache.training.samples import clips_of_shot
+from tcam_cache.training.samples import clips_of_shot, middle_frames
 
 # Of a fit whose length is chosen: the steps of an epoch where shots are few, and the epochs at least.
 STEPS_AN_EPOCH, LEAST_EPOCHS = 25, 10
@@ -30,11 +30,25 @@ def planned(config: TrainConfig, lengths: Sequence[int]) -> TrainConfig:
     >>> chosen.frames_per_shot, chosen.epochs
     (1, 10)
     """
+    lengths = [len(middle_frames(length, config.middle)) for length in lengths]
     frames = config.frames_per_shot or math.ceil(STEPS_AN_EPOCH * config.batch_size / len(lengths))
     clips = sum(clips_of_shot(length, frames, config.frames_together) for length in lengths)
     steps = math.ceil(clips * config.frames_together / config.batch_size)
     epochs = config.epochs or max(LEAST_EPOCHS, math.ceil(config.steps / steps))
     return replace(config, frames_per_shot=min(frames, max(lengths)), epochs=epochs)
+
+
+def warmth(share: float, done: float) -> float:
+    """Return what share of its weight a term has that rises linearly from 0 in a share of the steps.
+
+    Args:
+        share: in [0, 1]; 0 is all of the weight from the first step.
+        done: the share of the fit's steps that are taken, in [0, 1).
+
+    >>> warmth(0.5, 0.0), warmth(0.5, 0.25), warmth(0.5, 0.75), warmth(0.0, 0.0)
+    (0.0, 0.5, 1.0, 1.0)
+    """
+    return min(1.0, done / share) if share else 1.0
 
 
 def make_optimiser(groups: list[dict], config: FitConfig) -> torch.optim.Optimizer:

@@ -17,6 +17,7 @@ from tcam_cache.training.pseudo_labels import PseudoLabels, draw_pseudo_labels
 from tcam_cache.training.ranks import SINGLE_PROCESS, Ranks
 from tcam_cache.training.run_folder import VAL_LOSS
 from tcam_cache.training.samples import EpochBatches, Sample
+from tcam_cache.training.schedule import warmth
 
 
 class ClassifierTask:
@@ -53,7 +54,7 @@ class ClassifierTask:
         self.classifier.stages.train(not self.frozen)
         return {}
 
-    def losses(self, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    def losses(self, batch: Sample, generator: torch.Generator, done: float = 0.0) -> dict[str, torch.Tensor]:
         """Return the cross-entropy of the frames' tags, or the mean of the one-vs-rest logistic losses."""
         tags = on_device(batch.tag, self.device)
         with autocast(self.device):
@@ -109,20 +110,20 @@ class DecoderTask:
         self.decoder.train()
         return {"barrier_t": self.t} if config.asc else {}
 
-    def losses(self, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    def losses(self, batch: Sample, generator: torch.Generator, done: float = 0.0) -> dict[str, torch.Tensor]:
         """Return cross-entropy, CRF and size terms of a batch, on freshly drawn pseudo-labels.
 
         Counts frames with a flat CAM, which have no pseudo-labels.
         """
         if not len(batch.tag):
-            return shared_terms({}, batch.cam.to(self.device), self.config.cross_entropy, self.ranks)
-        terms, drawn = self._terms(batch, self.t, generator)
+            return shared_terms({}, batch.cam.to(self.device), batch.clip, self.config, self.ranks)
+        terms, drawn = self._terms(batch, self.t, generator, warmth(self.config.colour_warmup, done))
         self.counts["flat_frames"] += drawn.flat.sum()
-        return shared_terms(terms, drawn.labels, self.config.cross_entropy, self.ranks)
+        return shared_terms(terms, drawn.labels, batch.clip, self.config, self.ranks)
 
     @torch.no_grad()
     def validation_losses(self, batch: Sample, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Return the losses in evaluation mode, with the barrier of the first epoch and without counting.
+        """Return the losses in evaluation mode: the barrier of the first epoch, no warm-up, no counting.
 
         So the terms of two epochs can be compared.
         """
@@ -148,7 +149,7 @@ class DecoderTask:
             return self._decode(features, images)
 
     def _terms(
-        self, batch: Sample, t: float, generator: torch.Generator, drops: bool = True
+        self, batch: Sample, t: float, generator: torch.Generator, warm: float = 1.0, drops: bool = True
     ) -> tuple[dict[str, torch.Tensor], PseudoLabels]:
         config = self.config
         images = as_images(batch.rgb, self.device)
@@ -163,9 +164,10 @@ class DecoderTask:
             pixels=config.pixels,
             dilate=config.dilate,
             fg_level=config.fg_level,
+            fg_region=config.fg_region,
         )
         rgb = _pooled(images, stride) * 255
-        return tcam_terms(logits, drawn.labels, rgb, batch.clip, config, t, generator), drawn
+        return tcam_terms(logits, drawn.labels, rgb, batch.clip, config, t, generator, warm), drawn
 
 
 def without_channels(

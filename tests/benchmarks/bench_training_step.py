@@ -25,6 +25,7 @@ from tcam_cache.devices import resize_maps
 from tcam_cache.models import Classifier, Decoder
 from tcam_cache.records import Shot, ShotCams
 from tcam_cache.training.crf import crf_loss
+from tcam_cache.training.crf_colour import adaptive_colour_crf_loss
 from tcam_cache.training.losses import partial_cross_entropy, size_loss, tcam_terms
 from tcam_cache.training.pseudo_labels import draw_pseudo_labels, regions
 from tcam_cache.training.samples import draw_crop
@@ -73,7 +74,7 @@ def optimiser() -> Part:
 
 def sampling(preset: str) -> dict:
     config = train_config(preset, manifest="m", cache="c", out="r")
-    return {name: getattr(config, name) for name in ("fg_top", "bg_low", "pixels", "dilate")}
+    return {name: getattr(config, name) for name in ("fg_top", "bg_low", "pixels", "dilate", "fg_region")}
 
 
 def some_cams() -> torch.Tensor:
@@ -101,6 +102,16 @@ def loss(term: str) -> Part:
     return lambda: terms[term]().backward()
 
 
+def colour_crf(frames: int) -> Part:
+    """The adaptive colour CRF of clips of so many frames, and its gradient."""
+    softmax = torch.rand(BATCH, 2, SIZE, SIZE, device=DEVICE).softmax(1).requires_grad_()
+    rgb, clips = 255 * images(), torch.arange(BATCH) // frames
+    config = train_config("colocam", manifest="m", cache="c", out="r")
+    options = {"weight": config.colour_crf_weight, "landmarks": config.landmarks}
+    generator = torch.Generator()
+    return lambda: adaptive_colour_crf_loss(softmax, rgb, clips, generator=generator, **options).backward()
+
+
 def reading(folder: str) -> Part:
     """A batch's CAM-TMPs as a training sample has them: windows from the pack, maximum, resize, crop."""
     pack = CamCache.open(folder).pack()
@@ -124,6 +135,8 @@ PARTS: dict[str, Callable[[], Part]] = {
     "optimiser, SGD": optimiser,
     "cross-entropy": lambda: loss("cross-entropy"),
     "CRF": lambda: loss("CRF"),
+    "colour CRF of 2 frames": lambda: colour_crf(2),
+    "colour CRF of 4 frames": lambda: colour_crf(4),
     "size": lambda: loss("size"),
     "all three terms": lambda: loss("all"),
     **{f"Otsu + draws, {preset}": lambda preset=preset: draws(preset) for preset in PRESETS},
@@ -139,8 +152,8 @@ def clock() -> float:
     return time.perf_counter()
 
 
-def medians(parts: dict[str, Part]) -> dict[str, float]:
-    """Return each part's median milliseconds; the parts take turns, so that load falls on all alike."""
+def rounds(parts: dict[str, Part]) -> dict[str, list[float]]:
+    """Return each part's milliseconds; the parts take turns, so that load falls on all alike."""
     spent: dict[str, list[float]] = {name: [] for name in parts}
     for turn in range(ROUNDS + 1):
         for name, part in parts.items():
@@ -148,7 +161,7 @@ def medians(parts: dict[str, Part]) -> dict[str, float]:
             part()
             if turn:  # the first turn warms up
                 spent[name].append(1e3 * (clock() - start))
-    return {name: statistics.median(times) for name, times in spent.items()}
+    return spent
 
 
 def peak_megabytes(name: str) -> float:
@@ -190,7 +203,8 @@ def test_time_and_weigh_the_parts_of_a_step(tmp_path):
     torch.manual_seed(0)
     write_cache(str(tmp_path / "cache"))
     parts = {name: make() for name, make in PARTS.items()}
-    times = medians({**parts, "reading CAMs": reading(str(tmp_path / "cache"))})
+    spent = rounds({**parts, "reading CAMs": reading(str(tmp_path / "cache"))})
+    times = {name: statistics.median(taken) for name, taken in spent.items()}
     del parts
     # A process of its own for each: memory's peak never comes down.
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
@@ -207,9 +221,26 @@ def test_time_and_weigh_the_parts_of_a_step(tmp_path):
         f"\nbatch {BATCH}, {SIZE} x {SIZE}, {DEVICE}, median of {ROUNDS}, {torch.get_num_threads()} thread(s)"
     )
     print(f"{'':40} {'ms':>9} {'of a step at stride 8, 32':>27} {'peak MB':>9}")
-    for name, spent in times.items():
-        shares = f"{100 * spent / step[8]:.2f} %, {100 * spent / step[32]:.2f} %"
-        print(f"{name:40} {spent:9.1f} {shares:>27} {peaks.get(name, math.nan):9.0f}")
+    for name, taken in times.items():
+        shares = f"{100 * taken / step[8]:.2f} %, {100 * taken / step[32]:.2f} %"
+        print(f"{name:40} {taken:9.1f} {shares:>27} {peaks.get(name, math.nan):9.0f}")
     for stride, name in ((8, "encoder, stride 8 (published)"), (32, "encoder, stride 32")):
         ratio = times["CRF"] / times[name]
         print(f"CRF / encoder at stride {stride}: {ratio:.3f} (at most 0.25 is wanted)")
+
+
+@pytest.mark.benchmark
+def test_the_colour_crf_costs_little_beside_the_encoder():
+    torch.manual_seed(0)
+    names = [name for name in PARTS if name.startswith(("encoder", "CRF", "colour CRF"))]
+    spent = rounds({name: PARTS[name]() for name in names})
+    least = {name: min(taken) for name, taken in spent.items()}
+    print(
+        f"\nbatch {BATCH}, {SIZE} x {SIZE}, {DEVICE}, least of {ROUNDS}, {torch.get_num_threads()} thread(s)"
+    )
+    for name, taken in least.items():
+        shares = ", ".join(
+            f"{taken / least[encoder]:.3f}" for encoder in names if encoder.startswith("encoder")
+        )
+        print(f"{name:40} {taken:9.1f} ms; of the encoder's forward pass at stride 8, 32: {shares}")
+    print("at most 0.3 is wanted of a colour CRF")

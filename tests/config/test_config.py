@@ -46,6 +46,8 @@ def with_required(kind, **given):
         needed["run" if "map_size" in given else "classifier"] = Path("g.pt")
     if "probe_frames" in given:
         needed["fit"] = "probe"
+    if {"colour_crf", "colour_warmup"} & given.keys():
+        needed |= {"colour_crf_weight": 1.0, "frames_together": 2}
     if given.get("backend") == "dask":
         needed["scheduler"] = "tcp://host:8786"
     if given.get("format") == "npz":
@@ -205,6 +207,9 @@ METHOD = {
     },
     "paper": {"fg_top": 1.0, "bg_low": None, "pixels": 1, "dilate": False, "cross_entropy": "frame-sum"},
     "authors": {"fg_top": 0.6, "bg_low": 0.1, "pixels": 1, "dilate": True, "cross_entropy": "batch-mean"},
+    "colocam": {
+        "fg_top": 0.7, "bg_low": 0.1, "pixels": 1000, "dilate": True, "cross_entropy": "batch-mean",
+    },
 }  # fmt: skip
 # What `footage` alone decides, and what holds for the others.
 RECIPE = {
@@ -212,20 +217,25 @@ RECIPE = {
     "frames_per_shot": 0, "batch_size": 16, "select": "last", "validate_every": 5, "decoder_stride": 4,
     "dropout": 0.3, "mix": "geometric", "neighbours": 0,
 }  # fmt: skip
+COLOCAM = {
+    "fg_region": "box", "middle": 0.6, "frames_together": 4, "crops": "frame", "neighbours": 0, "epochs": 10,
+    "lr_step": 5, "colour_crf": "adaptive", "colour_crf_weight": 4.0, "colour_warmup": 0.5,
+}  # fmt: skip
 SHARED = {
     "neighbours": 1, "window": "before", "crf_weight": 2e-9, "lattice_gain": 0.6, "landmarks": 144,
     "asc_weight": 0.01, "barrier_t": 1.0, "barrier_growth": 1.01, "barrier_cap": 10.0, "lr": 0.01,
     "momentum": 0.9, "weight_decay": 1e-4, "lr_step": 15, "lr_decay": 0.9, "lr_floor": 1e-7, "epochs": 100,
     "batch_size": 32, "frames_per_shot": 1, "image_size": 224, "resize_size": 256, "select": "val",
     "validate_every": 1, "frames_together": 1, "decoder_stride": 1, "dropout": 0.0,
-    "mix": "none", "colour_crf_weight": 0.0,
+    "mix": "none", "colour_crf_weight": 0.0, "colour_crf": "fixed", "colour_warmup": 0.0,
+    "fg_region": "blob", "middle": 1.0, "crops": "shot",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("preset", list(METHOD))
 def test_a_preset_holds_exactly_the_published_numbers(preset):
     settings = train_config(preset, **PLACES)
-    recipe = RECIPE if preset == "footage" else {}
+    recipe = {"footage": RECIPE, "colocam": COLOCAM}.get(preset, {})
     expected = {**SHARED, **METHOD[preset], **recipe, "preset": preset}
     assert {name: getattr(settings, name) for name in expected} == expected
 
@@ -286,6 +296,29 @@ def test_a_colour_crf_needs_frames_to_share_their_colours():
     with pytest.raises(ConfigError, match=r"weight 2e-09 over frames alone.*--frames-together 2 or more"):
         train_config(**PLACES, colour_crf_weight=2e-9)
     assert train_config(**PLACES, colour_crf_weight=2e-9, frames_together=2).colour_crf_weight == 2e-9
+
+
+def test_a_colour_crf_that_weighs_nothing_has_no_kind_and_no_warm_up():
+    with pytest.raises(
+        ConfigError, match=r"nothing with --colour-crf-weight 0 \(CoLo-CAM: 4 or 9\)"
+    ) as caught:
+        train_config(**PLACES, colour_crf="adaptive", colour_warmup=0.3)
+    assert caught.value.offenders == ("--colour-crf: got adaptive", "--colour-warmup: got 0.3")
+    alone = train_config("colocam", **PLACES, colour_crf_weight=0, frames_together=1)
+    assert alone.colour_crf == "adaptive"
+
+
+def test_a_run_from_before_the_colour_crf_was_adaptive_opens_as_what_it_was():
+    later = {"middle", "crops", "fg_region", "colour_crf", "colour_warmup"}
+    for preset in ("recommended", "paper", "authors", "footage"):
+        stored = train_config(preset, **PLACES, frames_together=2, colour_crf_weight=2e-9).to_json()
+        old = {name: value for name, value in stored.items() if name not in later}
+        assert TrainConfig.from_json(old).to_json() == stored
+
+
+def test_the_classifier_of_colocam_learns_from_the_middles_of_shots():
+    middles = {preset: ClassifierConfig(manifest="m", out="g.pt", preset=preset).middle for preset in PRESETS}
+    assert middles == {**dict.fromkeys(PRESETS, 1.0), "colocam": 0.6}
 
 
 def test_an_unknown_preset_lists_those_that_exist():
@@ -463,5 +496,5 @@ def test_every_setting_of_the_fit_by_steps_exists_and_is_idle_beside_a_probe():
     assert of_classifier - set(OF_SGD) - set(OF_PROBE) == {
         "manifest", "root", "workers", "device", "seed", "out", "arch", "weights", "output_stride", "dilated",
         "image_size", "batch_size", "train_split", "val_split", "fit", "preset", "loss", "freeze_backbone",
-        "resume",
+        "resume", "middle",
     }  # fmt: skip

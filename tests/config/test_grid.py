@@ -98,7 +98,7 @@ def test_what_was_given_beside_the_preset_of_a_search_stays_under_every_preset()
 
 
 def test_a_preset_of_the_grid_brings_its_values_but_not_over_those_of_its_point():
-    runs = runs_of("preset=recommended,paper,authors,footage pixels=7", epochs=3)
+    runs = runs_of(f"preset={','.join(PRESETS)} pixels=7", epochs=3)
     for name in PRESETS:
         _, run = runs[f"preset={name},pixels=7"]
         expected = {**PRESETS[name], "pixels": 7, "preset": name, "epochs": 3}

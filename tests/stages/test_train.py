@@ -119,6 +119,18 @@ def test_a_run_on_clips_goes_on_bit_for_bit_and_is_another_than_one_on_frames_al
     )
 
 
+def test_a_run_of_colocam_learns_with_a_colour_term_that_warms_up(decoder_config, tmp_path):
+    report = train_decoder(decoder_config("colocam", out=tmp_path / "run", epochs=2, batch_size=8))
+    first, second = log_of(tmp_path / "run")
+    assert report.epochs == 2 and set(second["losses"]) == {"cross_entropy", "crf", "colour_crf", "size"}
+    # Three steps an epoch: weights of 0, 4/3 and 8/3, then 4. A frame that is a batch by itself has no term.
+    assert -1.34 <= first["losses"]["colour_crf"] <= -0.44
+    assert -4 <= second["losses"]["colour_crf"] <= -2.66
+    assert second["losses"]["cross_entropy"] < first["losses"]["cross_entropy"]
+    stored = config_of(tmp_path / "run")
+    assert (stored["preset"], stored["crops"], stored["fg_region"]) == ("colocam", "frame", "box")
+
+
 def test_resuming_a_finished_run_changes_nothing(decoder_config, trained):
     before = (decoder_config().out / "best.pt").read_bytes()
     assert train_decoder(decoder_config(resume=True)).epochs == 1

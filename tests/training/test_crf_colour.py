@@ -1,4 +1,4 @@
-"""Tests of the colour CRF: against sums over pairs, against the CRF of one frame, and how it scales."""
+"""Tests of the colour CRFs: against sums over pairs, against the CRF of one frame, and how they scale."""
 
 import itertools
 import math
@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-from tcam_cache.training.crf import colour_crf_loss, crf_loss
+from tcam_cache.training.crf import crf_loss
+from tcam_cache.training.crf_colour import adaptive_colour_crf_loss, clips_of_several, colour_crf_loss
 
 EVERY = 10_000  # landmarks: every pixel of the tiny frames here, where the filter is exact
 CLIPS = torch.tensor([8, 8, 8, 3, 3, 5])  # clips of three, two and one frame
@@ -170,3 +171,79 @@ def test_the_device_is_never_waited_for(monkeypatch):
     monkeypatch.setattr(torch, "autocast", lambda *_given, **_named: nullcontext())
     softmax, rgb = (one.to("meta") for one in frames(6, 12, dtype=torch.float32))
     assert loss_of(softmax, rgb, CLIPS, landmarks=36).shape == ()
+
+
+def adaptive_of(softmax, rgb, clips, seed=0, **options):
+    options = {"weight": 4.0, "landmarks": EVERY, **options}
+    return adaptive_colour_crf_loss(
+        softmax, rgb, clips, generator=torch.Generator().manual_seed(seed), **options
+    )
+
+
+def dense_sum(softmax, rgb, sigma=15.0):
+    """sum_r S_r^T W S_r by one dense kernel over the pixels of all frames given."""
+    pixels = rgb.transpose(0, 1).flatten(1).T / sigma
+    kernel = torch.cdist(pixels, pixels).square().div(-2).exp()
+    values = softmax.transpose(0, 1).flatten(1)
+    return (values * (values @ kernel)).sum()
+
+
+@pytest.mark.parametrize("sigma", [15.0, 40.0])
+@pytest.mark.parametrize("weight", [0.25, 9.0])
+def test_the_adaptive_gradient_is_that_of_each_clips_dense_sum_over_its_own_value(sigma, weight):
+    softmax, rgb = frames(6, 2, 3)
+    softmax.requires_grad_()
+    clips = (slice(0, 3), slice(3, 5))  # the last frame is alone
+    sums = [-dense_sum(softmax[clip], rgb[clip], sigma) for clip in clips]
+    expected = weight * sum(one / one.detach().abs() for one in sums) / len(sums)
+    got = adaptive_of(softmax, rgb, CLIPS, weight=weight, sigma_rgb=sigma)
+    torch.testing.assert_close(got, expected, rtol=1e-12, atol=0)
+    slopes = [torch.autograd.grad(one, softmax)[0] for one in (got, expected)]
+    torch.testing.assert_close(*slopes, rtol=1e-6, atol=0)
+    assert slopes[0][5].abs().max() == 0 < slopes[0][4].abs().min()
+
+
+@given(
+    st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    st.integers(2, 5),
+    st.sampled_from([0.25, 1.0, 4.0, 9.0]),
+    st.sampled_from([6, EVERY]),
+    st.sampled_from([torch.float32, torch.float64]),
+    st.integers(0, 9),
+)
+@settings(max_examples=25)
+def test_the_adaptive_value_is_minus_its_weight_and_its_gradient_of_one_strength(
+    lengths, side, weight, landmarks, dtype, seed
+):
+    clips = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+    softmax, rgb = frames(len(clips), side, dtype=dtype, seed=seed)
+    loss = adaptive_of(softmax.requires_grad_(), rgb, clips, seed, weight=weight, landmarks=landmarks)
+    several = max(lengths) > 1
+    assert loss.item() == (-weight if several else 0)
+    if several:
+        (slope,) = torch.autograd.grad(loss, softmax)
+        # A sum over pairs is homogeneous of degree two in the maps.
+        assert (slope * softmax).sum().item() == pytest.approx(-2 * weight, rel=1e-3)
+
+
+def test_frames_that_are_clips_by_themselves_give_no_adaptive_term():
+    softmax, rgb = frames(3, 4)
+    loss = adaptive_of(softmax.requires_grad_(), rgb, torch.arange(3))
+    assert (loss.item(), loss.shape, loss.requires_grad) == (0.0, (), False)
+
+
+def test_the_frames_of_a_clip_may_lie_under_crops_of_their_own():
+    # A mirrored frame has the same colours: to a CRF without places it is the same clip.
+    softmax, rgb = frames(2, 4, 5)
+    mirrored = [torch.stack([one[0], one[1].flip(-1)]) for one in (softmax, rgb)]
+    slopes = []
+    for maps, colours in ((softmax, rgb), mirrored):
+        loss = adaptive_of(maps.requires_grad_(), colours, torch.tensor([1, 1]))
+        slopes.append(torch.autograd.grad(loss, maps)[0])
+    torch.testing.assert_close(slopes[0][0], slopes[1][0], rtol=1e-6, atol=0)
+    torch.testing.assert_close(slopes[0][1], slopes[1][1].flip(-1), rtol=1e-6, atol=0)
+
+
+def test_clips_of_two_frames_or_more_are_counted():
+    assert clips_of_several(CLIPS).item() == 2
+    assert clips_of_several(torch.empty(0, dtype=torch.int64)).item() == 0

@@ -50,7 +50,7 @@ class Toy:
         self.counts["flat_frames"].zero_()
         return {"barrier_t": 1.0 + epoch}
 
-    def losses(self, batch, generator):
+    def losses(self, batch, generator, done):
         if self.at == (self.epoch, self.step):
             self.action()
         self.step += 1
@@ -232,8 +232,8 @@ def test_validation_comes_every_few_epochs_and_after_the_last(tmp_path):
 class Poisoned(Toy):
     """Some terms are not finite in one epoch."""
 
-    def losses(self, batch, generator):
-        terms = super().losses(batch, generator)
+    def losses(self, batch, generator, done):
+        terms = super().losses(batch, generator, done)
         if self.epoch == 2 and self.step == 2:
             terms |= {"crf": torch.tensor(float("nan"), requires_grad=True),
                       "size": torch.tensor(float("inf"), requires_grad=True)}  # fmt: skip
@@ -254,8 +254,8 @@ def test_a_loss_that_is_not_finite_names_its_terms_and_keeps_what_was_good(tmp_p
 class Diverging(Toy):
     """One term breaks the weights, and so every term of the steps after it."""
 
-    def losses(self, batch, generator):
-        terms = super().losses(batch, generator)
+    def losses(self, batch, generator, done):
+        terms = super().losses(batch, generator, done)
         if (self.epoch, self.step) == (1, 2):
             terms["crf"] = self.module["w"].sum() * float("inf") * 0
         return {name: term + 0 * self.module["w"].sum() for name, term in terms.items()}
@@ -628,3 +628,18 @@ def test_a_run_that_is_there_is_not_trained_over(tmp_path):
     with pytest.raises(RunError, match="already holds a run"):
         noisy(tmp_path / "run")
     assert (tmp_path / "run" / "last.pt").read_bytes() == before
+
+
+class Dated(Toy):
+    """Notes how much of the fit is done at each step."""
+
+    def losses(self, batch, generator, done):
+        self.done = [*getattr(self, "done", []), done]
+        return super().losses(batch, generator, done)
+
+
+def test_a_task_hears_what_share_of_the_fits_steps_is_taken(tmp_path):
+    task = Dated()
+    fitted(tmp_path / "run", task, epochs=2)
+    steps = len(task.done)
+    assert steps > 2 and task.done == pytest.approx([step / steps for step in range(steps)])

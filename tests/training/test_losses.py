@@ -13,7 +13,8 @@ from tcam_cache.config import train_config
 from tcam_cache.config.train import PRESETS
 from tcam_cache.models import Decoder
 from tcam_cache.training import SINGLE_PROCESS, Ranks, losses
-from tcam_cache.training.crf import colour_crf_loss, crf_loss
+from tcam_cache.training.crf import crf_loss
+from tcam_cache.training.crf_colour import colour_crf_loss
 from tcam_cache.training.losses import partial_cross_entropy, shared_terms, size_loss, tcam_terms
 from tcam_cache.training.pseudo_labels import IGNORE, draw_pseudo_labels
 
@@ -127,6 +128,20 @@ def test_the_colour_term_joins_the_frames_of_a_clip_and_moves_no_other():
     torch.testing.assert_close(alone["colour_crf"], expected)
 
 
+def test_the_adaptive_colour_term_has_its_weight_and_half_of_it_where_it_is_half_warm():
+    logits, labels, rgb = batch()
+    adaptive = config(colour_crf="adaptive", colour_crf_weight=4.0, frames_together=2, landmarks=18)
+    clips, slopes = torch.tensor([5, 5]), []
+    for warmth in (1.0, 0.5, 0.0):
+        generator = torch.Generator().manual_seed(3)
+        got = tcam_terms(logits.requires_grad_(), labels, rgb, clips, adaptive, 1.5, generator, warmth)
+        assert list(got) == ["cross_entropy", "crf", "colour_crf", "size"]
+        assert got["colour_crf"].item() == -4.0 * warmth
+        slopes.append(torch.autograd.grad(got["colour_crf"], logits)[0])
+    assert slopes[0].abs().max() > 0 == slopes[2].abs().max()
+    torch.testing.assert_close(slopes[1], slopes[0] / 2)
+
+
 @pytest.mark.parametrize("average", ["batch-mean", "frame-sum"])
 def test_the_average_of_the_cross_entropy_is_that_of_the_config(average):
     logits, labels, rgb = batch()
@@ -202,11 +217,15 @@ def test_every_term_takes_the_gradient_back_to_the_logits():
 
 
 class OfKnownTotal(Ranks):
-    """A rank that knows what all have together: labelled pixels and frames."""
+    """A rank that knows what all have together: labelled pixels, frames, and clips of several."""
+
+    def __init__(self, rank, size, known=(3, 2, 0)):
+        super().__init__(rank, size)
+        self.known = known
 
     def total(self, value):
-        assert value.shape == (2,)
-        return torch.tensor([3, 2])
+        assert value.shape == (3,)
+        return torch.tensor(self.known)
 
 
 @pytest.mark.parametrize("average", ["batch-mean", "frame-sum"])
@@ -219,7 +238,8 @@ def test_terms_and_gradients_of_the_ranks_shares_add_up_to_those_of_the_batch(av
     summed, slopes = dict.fromkeys(whole, 0.0), torch.zeros_like(logits)
     for rank, share in enumerate(shares):
         own = terms(logits[share], labels[share], rgb[share], settings) if len(labels[share]) else {}
-        own = shared_terms(own, labels[share], average, OfKnownTotal(rank, 2))
+        clips = torch.arange(len(logits))[share]
+        own = shared_terms(own, labels[share], clips, settings, OfKnownTotal(rank, 2))
         if own:
             slopes += torch.autograd.grad(sum(own.values()), logits)[0]
         summed = {name: value + own.get(name, 0.0) for name, value in summed.items()}
@@ -230,4 +250,24 @@ def test_terms_and_gradients_of_the_ranks_shares_add_up_to_those_of_the_batch(av
 def test_the_terms_of_one_process_alone_stay_as_they_are():
     logits, labels, rgb = batch()
     whole = terms(logits, labels, rgb, config())
-    assert shared_terms(whole, labels, "batch-mean", SINGLE_PROCESS) is whole
+    assert shared_terms(whole, labels, torch.arange(2), config(), SINGLE_PROCESS) is whole
+
+
+@pytest.mark.parametrize("share", [3, 5])
+def test_the_adaptive_colour_terms_of_the_ranks_add_up_to_the_mean_over_all_clips(share):
+    clips = torch.tensor([1, 1, 2, 3, 3])  # the frame in the middle is alone
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(5, 2, 4, 4, generator=generator, dtype=torch.float64).requires_grad_()
+    rgb, labels = 40 * torch.rand(5, 3, 4, 4, generator=generator).double(), torch.ones(5, 4, 4).long()
+    given = config(colour_crf="adaptive", colour_crf_weight=4.0, frames_together=2, crf=False, asc=False)
+    whole = terms(logits, labels, rgb, given, clips=clips)["colour_crf"]
+    total = 0.0
+    for rank, part in enumerate((slice(0, share), slice(share, 5))):
+        own = (
+            terms(logits[part], labels[part], rgb[part], given, clips=clips[part]) if len(clips[part]) else {}
+        )
+        ranks = OfKnownTotal(rank, 2, known=(80, 5, 2))
+        total = total + shared_terms(own, labels[part], clips[part], given, ranks).get("colour_crf", 0.0)
+    assert total.item() == pytest.approx(whole.item()) == -4.0
+    slopes = [torch.autograd.grad(one, logits)[0] for one in (total, whole)]
+    torch.testing.assert_close(*slopes, rtol=1e-6, atol=1e-12)

@@ -6,10 +6,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.ndimage import binary_dilation
 from scipy.stats import chisquare
+from skimage.measure import label, regionprops
 
 from tcam_cache.config import train_config
-from tcam_cache.config.train import PRESETS
-from tcam_cache.training.pseudo_labels import IGNORE, draw_pseudo_labels, regions, seed_regions
+from tcam_cache.config.train import PRESETS, REGIONS
+from tcam_cache.training.pseudo_labels import (
+    IGNORE,
+    draw_pseudo_labels,
+    foreground_region,
+    regions,
+    seed_regions,
+)
 
 ALL = {"fg_top": 1.0, "bg_low": None, "pixels": 1, "dilate": False}
 SURE = 1e-3  # p-values below it reject; the seeds are fixed, so a test passes always or never
@@ -312,3 +319,62 @@ def test_a_draw_never_waits_for_its_device(preset):
     # A meta tensor has no values: whatever needs one on the host fails.
     drawn = draw_pseudo_labels(smooth_cams().to("meta"), torch.arange(3), **sampling(preset))
     assert {one.device.type for one in drawn} == {"meta"}
+
+
+@given(hnp.arrays(bool, hnp.array_shapes(min_dims=3, max_dims=3, max_side=7)))
+def test_regions_are_those_that_labels_and_their_properties_give(above):
+    masks = torch.from_numpy(above)
+    got = {kind: foreground_region(masks, kind).numpy() for kind in REGIONS}
+    assert np.array_equal(got["blob"], above)
+    for place, mask in enumerate(above):
+        found = regionprops(label(mask, connectivity=1))
+        # Labels go in raster order, and the first of equals is taken.
+        best = max(found, key=lambda one: one.area, default=None)
+        largest, box = np.zeros_like(mask), np.zeros_like(mask)
+        if best is not None:
+            largest[tuple(best.coords.T)] = True
+            y0, x0, y1, x1 = best.bbox
+            box[y0:y1, x0:x1] = True
+        assert np.array_equal(got["largest"][place], largest)
+        assert np.array_equal(got["box"][place], box)
+
+
+TWO_BLOBS = """
+    9 9 . . . .
+    9 . 1 . . 8
+    9 9 . . . 8
+    . . . . . ."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("blob", "1 1 0 0 0 0 / 1 0 0 0 0 1 / 1 1 0 0 0 1 / 0 0 0 0 0 0"),
+        ("largest", "1 1 0 0 0 0 / 1 0 0 0 0 . / 1 1 0 0 0 . / 0 0 0 0 0 0"),
+        ("box", "1 1 0 0 0 0 / 1 1 0 0 0 . / 1 1 0 0 0 . / 0 0 0 0 0 0"),
+    ],
+)
+def test_another_blob_than_the_largest_is_neither_object_nor_background(kind, expected):
+    rows = [line.replace(".", "0").split() for line in TWO_BLOBS.split("\n")[1:]]
+    cams = torch.tensor([[[int(value) / 9 for value in row] for row in rows]])
+    areas = seed_regions(cams, noise_like(cams), fg_top=1.0, bg_low=None, fg_region=kind)[0]
+    codes = [line.split() for line in expected.split(" / ")]
+    assert areas[1].tolist() == [[code == "1" for code in row] for row in codes]
+    assert areas[0].tolist() == [[code == "0" for code in row] for row in codes]
+
+
+def test_of_a_box_the_top_share_of_its_pixels_may_be_drawn_by_activation():
+    cams = torch.tensor([[[0.0, 0.0, 0.0, 0.0], [0.9, 0.0, 0.3, 0.0], [0.8, 1.0, 0.7, 0.0]]])
+    given = {"fg_top": 0.7, "bg_low": 0.3, "fg_region": "box"}
+    areas = seed_regions(cams, noise_like(cams), **given)[0]
+    # Six pixels lie in the box, of which four may be drawn: 1.0, 0.9, 0.8 and 0.7.
+    assert areas[1].nonzero().tolist() == [[1, 0], [2, 0], [2, 1], [2, 2]]
+    assert areas[0].sum() == 3 and cams[0][areas[0]].max() == 0
+    drawn = draw_pseudo_labels(cams, torch.tensor([0]), pixels=1000, dilate=False, **given)
+    assert drawn.counts.tolist() == [[3, 4]]
+
+
+@pytest.mark.parametrize("kind", REGIONS)
+def test_a_flat_map_has_no_region_of_any_kind(kind):
+    drawn = draw_pseudo_labels(torch.full((2, 5, 5), 0.4), torch.arange(2), **ALL, fg_region=kind)
+    assert drawn.flat.all() and (drawn.labels == IGNORE).all()

@@ -143,9 +143,9 @@ def cams_of_time():
     return ListedCams(maps)
 
 
-def epochs_of(workers, epochs=(0, 1), ranks=SINGLE_PROCESS, together=1, **given):
+def epochs_of(workers, epochs=(0, 1), ranks=SINGLE_PROCESS, together=1, crops="shot", **given):
     given = {"batch_size": 3, "frames_per_shot": 2, **given}
-    samples = samples_of(cams_of_time(), neighbours=1)
+    samples = samples_of(cams_of_time(), neighbours=1, crops=crops)
     batches = EpochBatches(samples, config(**given), workers, ranks, together)
     return [list(batches.epoch(epoch)) for epoch in epochs], len(batches)
 
@@ -253,6 +253,55 @@ def test_the_frames_of_a_clip_are_in_a_row_under_one_crop_and_draw_their_own_lab
             assert batch.clip[places[0]] == batch.seed[places[0]]
             crops.add(tuple(corners[0].flatten().tolist()))
     assert len(crops) == 6
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1))
+def test_frames_that_have_crops_of_their_own_are_cut_as_their_cams_are(seed, clip):
+    places = np.arange(RESIZED * RESIZED, dtype=np.float32).reshape(1, RESIZED, RESIZED) / RESIZED**2
+    sample = samples_of(ListedCams({SHOTS[2].id: places}), crops="frame")[Draw(2, 0, seed, clip)]
+    rows, columns = sample.rgb[0].int(), sample.rgb[1].int()
+    assert torch.equal((sample.cam * RESIZED**2).round().int(), rows * RESIZED + columns)
+    crop = draw_crop(seed, RESIZED, SIZE)
+    assert (rows[0, 0], columns[0].min()) == (crop.y, crop.x)
+    assert (columns[0, 0] > columns[0, 1]) == crop.flip
+    assert sample.clip == clip
+
+
+def test_with_crops_of_their_own_the_frames_of_a_clip_are_the_same_but_cut_apart():
+    options = {"together": 3, "batch_size": 6, "frames_per_shot": 4}
+    (shared,), _ = epochs_of(0, (0,), **options)
+    (own,), _ = epochs_of(0, (0,), crops="frame", **options)
+    assert all(
+        torch.equal(a.clip, b.clip) and torch.equal(a.seed, b.seed) for a, b in zip(shared, own, strict=True)
+    )
+    for batch in own:
+        corners = [tuple(rgb[:2, 0, 0].tolist()) for rgb in batch.rgb]
+        crops = [draw_crop(seed, RESIZED, SIZE) for seed in batch.seed.tolist()]
+        assert corners == [(crop.y, crop.x + (SIZE - 1) * crop.flip) for crop in crops]
+        assert all(len({corners[place] for place in places}) == len(places) for places in clips_of(batch)[0])
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_an_epoch_of_the_middles_of_shots_has_as_many_batches_as_it_says(together):
+    (epoch,), length = epochs_of(0, (0,), together=together, batch_size=2, frames_per_shot=9, middle=0.5)
+    times = sorted(
+        (int(batch.tag[place]), int(batch.rgb[place, 2, 0, 0]))
+        for batch in epoch
+        for place in range(len(batch.tag))
+    )
+    assert len(epoch) == length
+    # Of 5, 3, 1 and 9 frames those from 1 to 3, 0 to 2, 0 and 2 to 6.
+    assert set(times) == {
+        (0, 1),
+        (0, 2),
+        (0, 3),
+        (1, 0),
+        (1, 1),
+        (1, 2),
+        (0, 0),
+        *((1, t) for t in range(2, 7)),
+    }
 
 
 def test_an_epoch_of_clips_can_be_gone_on_with_from_any_step():

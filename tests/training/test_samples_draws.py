@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from tcam_cache.training.samples import Draw, clips_of_shot, draw_crop, draw_epoch
+from tcam_cache.training.samples import Draw, clips_of_shot, draw_crop, draw_epoch, middle_frames
 
 SURE = 1e-3  # p-values below it reject; the seeds are fixed, so a test passes always or never
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=8)
@@ -174,3 +174,31 @@ def test_every_position_of_a_crop_is_as_likely_as_any_other_and_half_of_them_are
 
 def test_a_crop_as_large_as_the_frame_has_one_position():
     assert {(crop.y, crop.x) for crop in (draw_crop(seed, 8, 8) for seed in range(20))} == {(0, 0)}
+
+
+@given(st.integers(1, 500), st.floats(0, 1))
+def test_the_middle_is_as_far_from_both_ends_never_empty_and_at_least_its_share(length, share):
+    middle = middle_frames(length, share)
+    assert middle.start == length - middle.stop
+    assert middle.start >= 0 and len(middle) >= max(1, share * length - 1e-9)
+    # One frame less at each end would be less than the share, or nothing.
+    assert len(middle) - 2 < max(1, share * length)
+    assert middle_frames(length, 1.0) == range(length)
+
+
+def test_the_middle_share_of_shots_counted_by_hand():
+    kept = {length: len(middle_frames(length, 0.6)) for length in (1, 2, 3, 4, 5, 10, 20, 100)}
+    assert kept == {1: 1, 2: 2, 3: 3, 4: 4, 5: 3, 10: 6, 20: 12, 100: 60}
+
+
+@given(LENGTHS, st.integers(1, 15), st.integers(0, 99), st.integers(1, 4), st.sampled_from([0.0, 0.3, 0.6]))
+def test_an_epoch_of_the_middles_is_that_of_shots_which_are_their_middles(
+    lengths, number, seed, together, share
+):
+    middles = [middle_frames(length, share) for length in lengths]
+    clips = draw_epoch(lengths, number, seed, 3, together, share)
+    shorter = draw_epoch([len(one) for one in middles], number, seed, 3, together)
+    assert clips == [
+        [draw._replace(t=draw.t + middles[draw.shot].start) for draw in clip] for clip in shorter
+    ]
+    assert all(draw.t in middles[draw.shot] for clip in clips for draw in clip)

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcam_cache.config import train_config
-from tcam_cache.training.schedule import LEAST_EPOCHS, learning_rate, planned
+from tcam_cache.training.schedule import LEAST_EPOCHS, learning_rate, planned, warmth
 
 PLACES = {"manifest": "m", "cache": "c", "out": "r"}
 
 
 def test_published_fits_keep_the_numbers_they_were_given():
-    for preset in ("recommended", "paper", "authors"):
+    for preset in ("recommended", "paper", "authors", "colocam"):
         config = train_config(preset, **PLACES)
         assert planned(config, [3, 80]) == config
 
@@ -51,3 +51,18 @@ def test_one_cycle_rises_in_a_tenth_of_the_steps_and_ends_at_the_floor():
 def test_a_rate_that_falls_in_steps_stands_still_within_an_epoch():
     config = train_config("paper", **PLACES, lr_step=2, lr_decay=0.5)
     assert learning_rate(config, 3, 0.9) == learning_rate(config, 2) == 0.5 * config.lr
+
+
+def test_frames_left_out_at_the_ends_of_shots_do_not_count():
+    chosen = planned(train_config("footage", **PLACES, middle=0.5, epochs=3), [40] * 4)
+    assert (chosen.frames_per_shot, chosen.epochs) == (20, 3)
+    short = planned(train_config("footage", **PLACES), [20] * 4)
+    halved = planned(train_config("footage", **PLACES, middle=0.5), [40] * 4)
+    assert (halved.frames_per_shot, halved.epochs) == (short.frames_per_shot, short.epochs)
+
+
+@given(st.floats(0.01, 1), st.floats(0, 1, exclude_max=True), st.floats(0, 1, exclude_max=True))
+def test_a_warm_up_begins_at_nothing_never_falls_and_ends_with_its_share(share, one, other):
+    assert warmth(share, 0.0) == 0 and warmth(0.0, one) == 1
+    assert warmth(share, min(one, other)) <= warmth(share, max(one, other)) <= 1
+    assert warmth(share, share) == 1 and warmth(share, share / 4) == pytest.approx(0.25)

@@ -214,12 +214,14 @@ def test_every_parameter_of_the_decoder_is_fitted_and_nothing_else():
             {"colour_crf_weight": 2e-9, "frames_together": 2, "asc": False},
             {"cross_entropy", "crf", "colour_crf"},
         ),
+        ({"preset": "colocam", "colour_warmup": 0.0}, {"cross_entropy", "crf", "colour_crf", "size"}),
     ],
 )
 def test_every_term_with_a_weight_is_there_finite_and_has_a_gradient(given, names):
     task = decoder_task(**given)
     task.start_epoch(0)
-    terms = task.losses(batch_of(), step_generator(0, 0, 0))
+    batch = batch_of()
+    terms = task.losses(batch._replace(clip=batch.clip // 2), step_generator(0, 0, 0))
     assert set(terms) == names
     for term in terms.values():
         assert term.shape == ()
@@ -415,3 +417,14 @@ def test_losses_of_smaller_maps_are_taken_on_maps_of_that_size():
     terms = task.losses(batch_of(count=2), torch.Generator())
     assert seen == [(2, 2, SIZE // 2, SIZE // 2)]
     assert all(torch.isfinite(term) for term in terms.values())
+
+
+def test_the_colour_term_warms_up_as_the_fit_goes_and_is_validated_warm():
+    task = decoder_task(preset="colocam", colour_crf_weight=8.0, colour_warmup=0.5)
+    task.start_epoch(0)
+    batch = batch_of()._replace(clip=torch.tensor([0, 0, 1, 1]))
+    losses = [
+        task.losses(batch, step_generator(0, 0, 0), done)["colour_crf"].item() for done in (0, 0.25, 0.5, 0.9)
+    ]
+    assert losses == [0.0, -4.0, -8.0, -8.0]
+    assert task.validation_losses(batch, step_generator(0, 0, 0))["colour_crf"].item() == -8.0

@@ -15,6 +15,7 @@ from .config import (
     SearchConfig,
     TrainConfig,
     VerifyConfig,
+    preset_settings,
     search_config,
     train_config,
 )
@@ -102,6 +103,7 @@ __all__ = [
     "inspect_cache",
     "locate",
     "predict",
+    "preset_settings",
     "read_classifier_file",
     "read_manifest",
     "run_demo",

@@ -387,9 +387,9 @@ def test_json_may_stand_in_a_config_file(config_of, tcam, tmp_path):
 @every_command
 def test_unknown_names_in_a_config_file_are_all_named(config_of, tcam, command, tmp_path):
     config_of(command, *LEAST[command])
-    (tmp_path / "c.toml").write_text("colour = 1\nquiet = true\nshape = 2\n[train]\nepochs = 3\n")
+    (tmp_path / "c.toml").write_text("colour = 1\nquiet = true\nshape = 2\n[shade]\nepochs = 3\n")
     result = tcam(command, *LEAST[command], "--config", tmp_path / "c.toml")
-    assert result.exit_code == 2 and "colour, shape, train" in result.stderr
+    assert result.exit_code == 2 and "colour, shade, shape" in result.stderr
 
 
 @pytest.mark.parametrize("value", ["1.5", "true", '"many"', "[1]"])

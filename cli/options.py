@@ -329,8 +329,8 @@ _CONFIG = click.option(
     is_eager=True,
     expose_value=False,
     callback=_read_config,
-    help="TOML file with values for these options, or with a table of them for each stage, or the config.json "
-    "of a run; a flag wins",
+    help="TOML file with values for these options, or with a table of them for each stage, or the "
+    "config.json of a run; a flag wins",
 )
 _QUIET = click.option("--quiet", is_flag=True, help="no progress, only warnings and the result")
 _JSON = click.option("--json", "as_json", is_flag=True, help="the result, or the error, as JSON on stdout")

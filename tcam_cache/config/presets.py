@@ -1,4 +1,4 @@
-"""Presets as files: written from what the configs declare, read for settings that begin from another place."""
+"""Presets as files: written from what the configs declare, and read."""
 
 import json
 import tomllib

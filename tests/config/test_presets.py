@@ -1,4 +1,4 @@
-"""Tests of presets as files: those that ship say what the code declares, a file of one's own is read whole."""
+"""Tests of presets as files: those that ship are what the code declares, and what is read of others."""
 
 import tomllib
 from importlib import resources

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-from tcam_cache.building.plan import forward_trial
+from tcam_cache.building.plan import Trial, forward_trial
 from tcam_cache.building.table_plan import TablePlan, cache_name, plan_table, point_title
 from tcam_cache.cache import CamCache
 from tcam_cache.cells import csv_line
@@ -144,7 +144,7 @@ def _plan(config: ReproduceConfig, runs: Runs, manifest: Manifest) -> TablePlan:
     done = {point_title(point) for point in runs.points if _is_reported(point)}
     done |= {cache_name(name) for name, build in runs.builds.items() if name not in left or _is_built(build)}
     done |= {"classifier"} if not left or runs.classifier.out.is_file() else set()
-    trial = forward_trial(replace(runs.classifier, weights="none"))
+    trial = forward_trial(replace(runs.classifier, weights="none")) if left else Trial(0.0, 0, 0.0)
     return plan_table(config.table, runs, manifest, frozenset(done), trial, config.jobs)
 
 

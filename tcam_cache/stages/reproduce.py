@@ -21,7 +21,7 @@ from tcam_cache.evaluation import Comparison, Table, tables_beside, to_latex, to
 from tcam_cache.files import write_json, write_text
 from tcam_cache.inference.maps import annotated_frames
 from tcam_cache.processes import in_processes
-from tcam_cache.provenance import provenance
+from tcam_cache.provenance import provenance, sha256_of
 from tcam_cache.stages.build import build_cache
 from tcam_cache.stages.classifier import fit_classifier, fit_folder
 from tcam_cache.stages.compare import compare
@@ -136,7 +136,8 @@ def _begin(config: ReproduceConfig, runs: Runs, manifest: Manifest) -> None:
     settings = {name: value for name, value in config.to_json().items() if name not in FREE}
     settings |= {stage: config.recipe(stage) for stage in PRESET_STAGES}
     again = (config.out / "config.json").is_file()
-    RunFolder.begin(config.out, settings, again, {"manifest": manifest.digest()})
+    known = sha256_of([[shot.id, shot.split, sorted(shot.boxes.items())] for shot in manifest.shots])
+    RunFolder.begin(config.out, settings, again, {"manifest": manifest.digest(), "splits and boxes": known})
 
 
 def _plan(config: ReproduceConfig, runs: Runs, manifest: Manifest) -> TablePlan:

@@ -2,15 +2,20 @@
 
 import csv
 import json
+import pickle
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from tcam_cache.config import ReproduceConfig
-from tcam_cache.config.reproduce import runs_of
+from tcam_cache.cache import CamCache
+from tcam_cache.config import CompareConfig, ReproduceConfig
+from tcam_cache.config.reproduce import ANNOTATED_ALONE, runs_of
 from tcam_cache.datasets import read_manifest, write_manifest
 from tcam_cache.errors import ConfigError, EvaluationError, ManifestError, RunError
 from tcam_cache.stages import reproduce as stage
+from tcam_cache.stages.build import build_cache
+from tcam_cache.stages.evaluate import evaluate
 from tcam_cache.stages.reproduce import reproduce
 from tcam_cache.stages.search import train_point
 
@@ -29,6 +34,13 @@ def config(small_manifest, tmp_path, blank_curves):
 
 
 @pytest.fixture
+def quick_comparison(monkeypatch):
+    """Take few resamples and draw nothing; tests/stages/test_compare.py does both."""
+    monkeypatch.setattr(stage, "CompareConfig", partial(CompareConfig, resamples=100))
+    monkeypatch.setattr("tcam_cache.stages.compare.draw_comparison", lambda comparison: b"")
+
+
+@pytest.fixture
 def counted(monkeypatch):
     """Count the calls of the stages, which still run."""
     calls = []
@@ -44,6 +56,7 @@ def counted(monkeypatch):
 WHOLE = ["fit_classifier", "build_cache", "evaluate", "train_point", "evaluate"]
 
 
+@pytest.mark.usefixtures("quick_comparison")
 def test_a_table_is_made_goes_on_and_another_uses_what_is_there(config, counted, tmp_path, monkeypatch):
     def killed(*args):
         raise KeyboardInterrupt
@@ -107,6 +120,17 @@ def test_a_folder_of_another_recipe_is_refused_and_what_differs_is_named(config,
     assert caught.value.offenders and counted == []
 
 
+def test_a_manifest_with_other_boxes_is_another(config, small_manifest, counted, tmp_path):
+    begun, manifest = config(), read_manifest(small_manifest)
+    stage._begin(begun, runs_of(begun), manifest)
+    *others, last = manifest.shots
+    fewer = replace(last, boxes=dict(list(last.boxes.items())[1:]))
+    write_manifest(replace(manifest, shots=(*others, fewer)), tmp_path / "m.jsonl")
+    with pytest.raises(RunError, match="other settings") as caught:
+        reproduce(config(manifest=tmp_path / "m.jsonl"))
+    assert caught.value.offenders[0].startswith("inputs.splits and boxes") and counted == []
+
+
 def test_seeds_jobs_and_the_table_may_change(config):
     begun = config()
     for given in (begun, config(table="fig3", seeds=3, jobs=2, device="cpu")):
@@ -139,6 +163,20 @@ def test_what_a_manifest_cannot_give_is_named_at_once(config, small_manifest, wi
     assert not (tmp_path / "tables").exists()
 
 
+def test_points_go_to_processes_that_share_the_machine(config, monkeypatch):
+    points, sent = runs_of(config(table="table3", seeds=2)).points, []
+
+    def elsewhere(calls, workers):
+        sent.append(workers)
+        for call in calls:
+            ours = pickle.loads(pickle.dumps(call))
+            assert ours.func is stage._point and ours.args[1] == workers
+            yield "it diverged" if ours.args[0].system == "C+ C-" else ""
+
+    monkeypatch.setattr(stage, "in_processes", elsewhere)
+    assert stage._report(points, 2) == {"C+ C-": "it diverged"} and sent == [2]
+
+
 def test_where_no_row_can_be_made_all_reasons_are_named(config, monkeypatch):
     for name in ("_fit", "_build"):
         monkeypatch.setattr(stage, name, lambda _: None)
@@ -151,3 +189,17 @@ def test_where_no_row_can_be_made_all_reasons_are_named(config, monkeypatch):
 def test_a_preset_that_is_no_file_is_refused(config):
     with pytest.raises(ConfigError, match="cannot read the preset"):
         config(preset="none.toml")
+
+
+def test_a_cache_of_annotated_frames_alone_scores_as_the_whole_one(
+    build_config, evaluate_config, small_cache, tmp_path
+):
+    built = build_cache(build_config(every=ANNOTATED_ALONE))
+    given = {"threshold": "oracle-per-class", "boxes": "wsol"}
+    sparse, whole = (
+        evaluate(evaluate_config(cache=cache, out=tmp_path / name, **given))
+        for name, cache in (("sparse", built.cache), ("whole", small_cache))
+    )
+    assert built.frames < CamCache.open(small_cache).frame_count
+    assert sparse.metrics.policies == whole.metrics.policies
+    assert [row.box for row in sparse.evaluation.rows] == [row.box for row in whole.evaluation.rows]

@@ -8,8 +8,8 @@ import click
 from tcam_cache.version import __version__
 
 COMMANDS = (
-    "locate", "demo", "manifest", "classifier", "build", "train", "search", "evaluate", "compare", "predict",
-    "inspect", "verify", "export", "import",
+    "locate", "demo", "manifest", "classifier", "build", "train", "search", "evaluate", "compare",
+    "reproduce", "predict", "inspect", "verify", "export", "import",
 )  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """Command line options derived from the configs, so that defaults and help are written once."""
 
-import codecs
 import functools
 import inspect
 import json
@@ -17,10 +16,11 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from tcam_cache.config.base import Settings, default_under, mark_removed
-from tcam_cache.config.locate import STAGE_CONFIGS, settings_text
+from tcam_cache.config.base import PRESET_NAMES, Settings, default_under, mark_removed
+from tcam_cache.config.presets import is_preset_file, preset_settings, preset_text
+from tcam_cache.config.stages import STAGE_CONFIGS, settings_text
 from tcam_cache.errors import ConfigError, TcamCacheError
-from tcam_cache.files import Place, parse_place
+from tcam_cache.files import Place, decoded_text, parse_place
 from tcam_cache.progress import QUIET, is_main_process
 from tcam_cache.torchrun import require_alone
 
@@ -28,10 +28,20 @@ from tcam_cache.torchrun import require_alone
 class StageCommand(click.Command):
     """A command that turns library errors into one message and exit code 1, and Ctrl-C into exit code 130."""
 
-    def __init__(self, *args: Any, sections: Mapping[str, tuple[str, ...]], **kwargs: Any) -> None:
-        """Make a command whose help lists options in sections; options of no section come first."""
+    def __init__(
+        self, *args: Any, sections: Mapping[str, tuple[str, ...]], table: str | None, **kwargs: Any
+    ) -> None:
+        """Make a command.
+
+        Args:
+            args: of a click command.
+            sections: in which the help lists options; options of no section come first.
+            table: of a --config or --preset file that has one for each stage, whose settings this command
+                takes; None for those of another kind.
+            kwargs: of a click command.
+        """
         super().__init__(*args, **kwargs)
-        self.sections = sections
+        self.sections, self.table = sections, table
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, section by section."""
@@ -89,12 +99,14 @@ def stage_command(
         sections: titles in the help, and the settings under each.
     """
 
+    table = next((name for name, kind in STAGE_CONFIGS.items() if issubclass(config_class, kind)), None)
+
     def decorate(stage: Callable[[Any], Any]) -> click.Command:
         @click.pass_context
         def run(ctx: click.Context, /, quiet: bool, as_json: bool, **values: Any) -> None:
             QUIET.set(quiet or not is_main_process())
             _log_to_stderr(quiet)
-            config = _config(make or config_class, _given(ctx, values))
+            config = _config(make or config_class, _given(ctx, values), table)
             try:
                 if alone:
                     require_alone(ctx.command.name or "")
@@ -109,11 +121,13 @@ def stage_command(
         run = functools.wraps(stage)(run)
         specs = {spec.name: spec for spec in _in_order(config_class)}
         found = [_argument(config_class, specs.pop(name)) for name in arguments]
-        found += [_option(config_class, spec) for spec in specs.values()]
+        for spec in specs.values():
+            found += [_option(config_class, spec), *([_SHOW_PRESET] if spec.name == "preset" else [])]
         for parameter in reversed([*found, _CONFIG, _QUIET, _JSON]):
             run = parameter(run)
         name = stage.__module__.rpartition(".")[2]
-        return click.command(name, cls=StageCommand, sections=sections or {}, help=stage.__doc__)(run)
+        text = stage.__doc__
+        return click.command(name, cls=StageCommand, sections=sections or {}, table=table, help=text)(run)
 
     return decorate
 
@@ -135,9 +149,11 @@ def _error_json(error: TcamCacheError) -> dict[str, Any]:
     return {"error": type(error).__name__, "message": error.message, "offenders": list(error.offenders)}
 
 
-def _config(make: Callable[..., Settings], given: dict[str, Any]) -> Settings:
+def _config(make: Callable[..., Settings], given: dict[str, Any], table: str | None) -> Settings:
     # Invalid settings are usage errors; errors that a stage finds in files are not.
     try:
+        if table and is_preset_file(given.get("preset", "")):
+            given = {**preset_settings(given.pop("preset"), table), **given}
         return make(**given)
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
@@ -179,6 +195,8 @@ def _option(config_class: type[Settings], spec: Field) -> Callable:
 
 
 def _type_of(config_class: type[Settings], spec: Field) -> Any:
+    if spec.name == "preset":
+        return _PresetType(PRESET_NAMES)
     if spec.metadata["choices"]:
         return click.Choice(spec.metadata["choices"])
     hint = typing.get_type_hints(config_class)[spec.name]
@@ -189,6 +207,14 @@ def _type_of(config_class: type[Settings], spec: Field) -> Any:
     if isinstance(hint, types.UnionType):
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
     return _PathType() if hint is Path else hint
+
+
+class _PresetType(click.Choice):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if is_preset_file(value) else super().convert(value, param, ctx)
+
+    def get_metavar(self, *args: Any, **kwargs: Any) -> str | None:
+        return f"[{'|'.join(self.choices)}|FILE.toml]"
 
 
 class _PathType(click.ParamType):
@@ -219,7 +245,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     if path is None:
         return
     try:
-        text = _decoded(path.read_bytes())
+        text = decoded_text(path.read_bytes())
         values = _run_settings(text) if path.suffix == ".json" else tomllib.loads(text)
     except UnicodeError as error:
         raise click.BadParameter(f"cannot read {path}: {error}. Save it as UTF-8", ctx, param) from error
@@ -227,6 +253,10 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
         raise click.BadParameter(f"cannot read {path}: {error}", ctx, param) from error
     known = {one.opts[0].lstrip("-").replace("-", "_"): one for one in ctx.command.params}
     known.pop("config")
+    if table := getattr(ctx.command, "table", None):
+        others = [name for name, value in values.items() if name in STAGE_CONFIGS and isinstance(value, dict)]
+        own = values.get(table, {}) if table in others else {}
+        values = {**{name: value for name, value in values.items() if name not in others}, **own}
     if path.suffix == ".json":
         # A switch of an older version that was off changes nothing.
         values = {key: value for key, value in values.items() if key in known or value is not False}
@@ -246,13 +276,6 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
         raise click.BadParameter(said, ctx, param)
     # As text, as if typed: click would convert 1.5 epochs to 1, and true to 1.
     ctx.default_map = {given[key].name: _as_typed(value, given[key]) for key, value in values.items()}
-
-
-def _decoded(content: bytes) -> str:
-    """Return the text of a file, which Windows' editors and shells begin with a byte order mark."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16")
-    return content.decode("utf-8-sig")
 
 
 def _as_typed(value: Any, option: click.Parameter) -> str | list[str]:
@@ -286,13 +309,28 @@ def _run_settings(text: str) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in own and value is not None}
 
 
+def _show_preset(ctx: click.Context, param: click.Parameter, name: str | None) -> None:
+    if name is not None:
+        click.echo(preset_text(name), nl=False)
+        ctx.exit()
+
+
+_SHOW_PRESET = click.option(
+    "--show-preset",
+    type=click.Choice(PRESET_NAMES),
+    is_eager=True,
+    expose_value=False,
+    callback=_show_preset,
+    help="print a preset as TOML, for a file of your own, and do nothing else",
+)
 _CONFIG = click.option(
     "--config",
     type=_PathType(),
     is_eager=True,
     expose_value=False,
     callback=_read_config,
-    help="TOML file with values for these options, or the config.json of a run; a flag wins",
+    help="TOML file with values for these options, or with a table of them for each stage, or the "
+    "config.json of a run; a flag wins",
 )
 _QUIET = click.option("--quiet", is_flag=True, help="no progress, only warnings and the result")
 _JSON = click.option("--json", "as_json", is_flag=True, help="the result, or the error, as JSON on stdout")

@@ -12,9 +12,11 @@ from .config import (
     LocateConfig,
     ManifestConfig,
     PredictConfig,
+    ReproduceConfig,
     SearchConfig,
     TrainConfig,
     VerifyConfig,
+    preset_settings,
     search_config,
     train_config,
 )
@@ -48,6 +50,7 @@ from .stages.inspect import inspect_cache
 from .stages.locate import locate
 from .stages.manifest import index_dataset
 from .stages.predict import predict
+from .stages.reproduce import reproduce
 from .stages.search import search
 from .stages.train import train_decoder
 from .stages.verify import verify_cache
@@ -82,6 +85,7 @@ __all__ = [
     "MapError",
     "MapFunction",
     "PredictConfig",
+    "ReproduceConfig",
     "RunError",
     "SearchConfig",
     "Shot",
@@ -102,8 +106,10 @@ __all__ = [
     "inspect_cache",
     "locate",
     "predict",
+    "preset_settings",
     "read_classifier_file",
     "read_manifest",
+    "reproduce",
     "run_demo",
     "search",
     "search_config",

@@ -1,5 +1,6 @@
 """Places, and atomic writes to the local file system, with named errors when it refuses them."""
 
+import codecs
 import errno
 import json
 import os
@@ -148,6 +149,20 @@ def write_text(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, value: Any) -> None:
     """Write a value as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def decoded_text(content: bytes) -> str:
+    """Return the text of a file, which Windows' editors and shells begin with a byte order mark.
+
+    Raises:
+        UnicodeError: it is neither UTF-8 nor marked UTF-16.
+
+    >>> decoded_text("seed = 1".encode("utf-8-sig"))
+    'seed = 1'
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    return content.decode("utf-8-sig")
 
 
 def make_folder(path: Path | str) -> Path:

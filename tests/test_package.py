@@ -21,6 +21,7 @@ TWINS = {
     "search": "search",
     "evaluate": "evaluate",
     "compare": "compare",
+    "reproduce": "reproduce",
     "predict": "predict",
     "inspect": "inspect_cache",
     "verify": "verify_cache",

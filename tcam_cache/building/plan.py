@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -60,9 +61,9 @@ class Plan:
         total = sum(self.minutes.values())
         lines = [
             f"{self.effort}: {self.videos:,} videos, {self.shots:,} shots, {self.frames:,} frames; about "
-            f"{_time_text(total)} here, {self.megabytes:,.0f} MB besides pictures"
+            f"{time_text(total)} here, {self.megabytes:,.0f} MB besides pictures"
         ]
-        lines += [f"  {name:10} {what:45} {_time_text(self.minutes[name])}" for name, what in rows.items()]
+        lines += [f"  {name:10} {what:45} {time_text(self.minutes[name])}" for name, what in rows.items()]
         return "\n".join(lines)
 
 
@@ -96,7 +97,7 @@ def plan_of(
     probed = sum(min(len(shot), classifier.probe_frames) for shot in manifest.shots)
     frames, cached = manifest.frame_count, sum(lengths)
     passes = sum(scale**2 for scale in parse_scales(build.scales)) * (2 if build.flip else 1)
-    one = _forward_seconds(classifier)
+    one = forward_trial(classifier).seconds
     seconds = {
         "classifier": START + probed * (one + READ),
         "build": cached * (BUILD * one * passes + READ),
@@ -112,23 +113,50 @@ def plan_of(
     )
 
 
-def _forward_seconds(config: ClassifierConfig) -> float:
-    """Return how long the backbone takes for a frame here."""
+class Trial(NamedTuple):
+    """What a forward pass of the backbone shows.
+
+    Attributes:
+        seconds: for a frame here.
+        positions: h times w of its last activations.
+        megabytes: of its weights.
+    """
+
+    seconds: float
+    positions: int
+    megabytes: float
+
+
+def forward_trial(config: ClassifierConfig) -> Trial:
+    """Return what a forward pass of the backbone takes here, with the weights that it will have.
+
+    Raises:
+        ConfigError: there is no such backbone.
+        ExtraError: a package that it needs is not installed.
+        WeightsError: its weights cannot be had.
+    """
     device = find_device(config.device)
     network = pretrained_network(config.arch, config.weights)
     classifier = seeded_classifier(config.arch, ("a", "b"), config.output_stride, 0, config.dilated, network)
     size = config.image_size or classifier.preprocessing.size
+    megabytes = 4e-6 * sum(one.numel() for one in classifier.parameters())
     classifier = to_device(fold_batch_norm(classifier.freeze()), device)
     images = as_images(torch.zeros(TRIAL_FRAMES, 3, size, size, dtype=torch.uint8), device)
     with torch.inference_mode():
         classifier.features_and_logits(images)
         began = time.perf_counter()
-        logits = classifier.features_and_logits(images)[1]
+        features, logits = classifier.features_and_logits(images)
         logits.cpu()
-    return (time.perf_counter() - began) / TRIAL_FRAMES
+    seconds = (time.perf_counter() - began) / TRIAL_FRAMES
+    return Trial(seconds, features[-1].shape[-2] * features[-1].shape[-1], megabytes)
 
 
-def _time_text(minutes: float) -> str:
+def time_text(minutes: float) -> str:
+    """Return a duration as a few characters.
+
+    >>> time_text(0.5), time_text(12), time_text(120)
+    ('30 s', '12 min', '2.0 h')
+    """
     return (
         f"{60 * minutes:.0f} s"
         if minutes < 1

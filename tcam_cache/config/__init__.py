@@ -6,6 +6,8 @@ from tcam_cache.config.compare import CompareConfig
 from tcam_cache.config.data import DataConfig, DemoConfig, FitConfig, ManifestConfig
 from tcam_cache.config.evaluate import EvaluateConfig, PredictConfig
 from tcam_cache.config.locate import LocateConfig
+from tcam_cache.config.presets import preset_settings, preset_text
+from tcam_cache.config.reproduce import ReproduceConfig
 from tcam_cache.config.train import SearchConfig, TrainConfig, search_config, train_config
 
 __all__ = [
@@ -22,9 +24,12 @@ __all__ = [
     "LocateConfig",
     "ManifestConfig",
     "PredictConfig",
+    "ReproduceConfig",
     "SearchConfig",
     "TrainConfig",
     "VerifyConfig",
+    "preset_settings",
+    "preset_text",
     "search_config",
     "train_config",
 ]

@@ -118,8 +118,8 @@ def preset_setting() -> Any:
     return setting(
         default="recommended",
         help="recommended: the paper's method with seeds that suit real video; paper: its text; authors: "
-        "their command; colocam: its successor; footage: for few real videos on a small machine (extra "
-        "lite). Decides the defaults that docs/method.md lists",
+        "their command; colocam: its successor; footage: for few real videos on a small machine (extra lite); "
+        "or a TOML file of your own. Decides the defaults that docs/method.md lists",
         choices=PRESET_NAMES,
     )
 
@@ -201,6 +201,22 @@ def refuse_idle(settings: Settings, names: Iterable[str], given: str) -> None:
             f"{len(moved)} setting(s) mean nothing with {given}. Leave them out.",
             [f"--{spec.name.replace('_', '-')}: got {getattr(settings, spec.name)}" for spec in moved],
         )
+
+
+def setting_faults(kind: type[Settings], values: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with some settings of a config class, one text each.
+
+    Names may be unknown, and values of another kind or out of range. Places are the caller's to give.
+    """
+    specs = {spec.name: spec for spec in fields(kind)}
+    unknown = [name for name in values if name not in specs]
+    places = [name for name in values if name in specs and Path in _kinds(specs[name])]
+    known = [name for name in values if name not in (*unknown, *places)]
+    return [
+        *(f"{name}: there is no such setting" for name in mark_removed(unknown)),
+        *(f"{name}: a place is no part of it" for name in places),
+        *(fault for name in known if (fault := _fault(specs[name], values[name]))),
+    ]
 
 
 def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:

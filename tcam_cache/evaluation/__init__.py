@@ -4,6 +4,7 @@ from tcam_cache.evaluation.boxes import GRID, boxes_at, hits, iou, otsu_box
 from tcam_cache.evaluation.compare import Comparison, compare_systems
 from tcam_cache.evaluation.metrics import Evaluation, Metrics, score
 from tcam_cache.evaluation.published import PublishedRow, published, published_ablation
+from tcam_cache.evaluation.report.beside import tables_beside
 from tcam_cache.evaluation.report.comparison import (
     comparison_csv,
     comparison_tables,
@@ -12,7 +13,7 @@ from tcam_cache.evaluation.report.comparison import (
 )
 from tcam_cache.evaluation.report.folder import read_report, write_report
 from tcam_cache.evaluation.report.pictures import Panel, draw_panel
-from tcam_cache.evaluation.report.tables import to_latex, to_markdown
+from tcam_cache.evaluation.report.tables import Table, to_latex, to_markdown, to_text
 from tcam_cache.evaluation.rows import FrameRow, from_csv, to_csv
 from tcam_cache.evaluation.systems import (
     Spread,
@@ -44,6 +45,7 @@ __all__ = [
     "Spread",
     "StoredReport",
     "System",
+    "Table",
     "Threshold",
     "boxes_at",
     "choose_tau",
@@ -68,8 +70,10 @@ __all__ = [
     "score",
     "sweep_frame",
     "systems_of",
+    "tables_beside",
     "to_csv",
     "to_latex",
     "to_markdown",
+    "to_text",
     "write_report",
 ]

@@ -22,10 +22,13 @@ class PublishedRow:
         method: as the literature calls it.
         reference: authors and year.
         source: where the row was read.
-        corloc: by class, in percent.
+        corloc: by class, in percent; none where only the average is known.
         average: the published average, in percent; it may differ from the mean of `corloc` by rounding.
+        std: its standard deviation over runs, or None.
         time_per_frame: as published, or empty.
         cl: published classification accuracy in percent, or None.
+        learned_from: beside the frames, as far as it is known, or empty.
+        note: how to read the row, or empty.
     """
 
     method: str
@@ -33,8 +36,16 @@ class PublishedRow:
     source: str
     corloc: Mapping[str, float]
     average: float
+    std: float | None
     time_per_frame: str
     cl: float | None
+    learned_from: str
+    note: str
+
+    @property
+    def average_text(self) -> str:
+        """The average, with its standard deviation if there is one."""
+        return f"{self.average:.1f}" if self.std is None else f"{self.average:.1f} ± {self.std:.1f}"
 
 
 def published(dataset: str) -> tuple[PublishedRow, ...]:
@@ -51,16 +62,20 @@ def published(dataset: str) -> tuple[PublishedRow, ...]:
     """
     if dataset not in DATASETS:
         raise ConfigError(f"got data set {dataset!r}; published numbers exist for {', '.join(DATASETS)}.")
+    facts = {row["method"]: row for row in _rows("published_systems.csv")}
     cl = {row["method"]: float(row[dataset]) for row in _rows("published_cl.csv")}
     return tuple(
         PublishedRow(
             method=row["method"],
             reference=row["reference"],
             source=row["source"],
-            corloc={name: float(row[name]) for name in youtube_objects_classes()},
+            corloc={name: float(row[name]) for name in youtube_objects_classes() if row[name]},
             average=float(row["avg"]),
+            std=float(row["std"]) if row["std"] else None,
             time_per_frame=row["time_per_frame"],
             cl=cl.get(row["method"]),
+            learned_from=facts.get(row["method"], {}).get("learned_from", ""),
+            note=facts.get(row["method"], {}).get("note", ""),
         )
         for row in _rows("published_corloc.csv")
         if row["dataset"] == dataset

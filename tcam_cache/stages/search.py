@@ -4,7 +4,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NamedTuple
 
@@ -105,8 +106,8 @@ def search(config: SearchConfig) -> SearchReport:
     folder = RunFolder.begin(config.out, {**around, **dict.fromkeys(parse_grid(config.grid))}, config.resume)
     rows = {name: row for name, row in _earlier(folder).items() if name in runs}
     left = [name for name in runs if not _is_done(rows.get(name), config.epochs)]
-    train_point = joblib.delayed(from_here(_train_point))
-    tasks = (train_point(name, *runs[name], config.jobs) for name in left)
+    begin = joblib.delayed(from_here(train_point))
+    tasks = (begin(name, *runs[name], config.jobs) for name in left)
     jobs = max(1, affordable(config.jobs)) if config.jobs > 1 else 1
     with worker_errors():
         # joblib's annotation includes None, which this mode does not return.
@@ -122,20 +123,24 @@ def search(config: SearchConfig) -> SearchReport:
     return SearchReport(str(config.out), tuple(ordered), _best(ordered), time.perf_counter() - began)
 
 
-def _train_point(name: str, point: Mapping[str, Any], config: TrainConfig, jobs: int) -> dict[str, Any]:
+def train_point(name: str, point: Mapping[str, Any], config: TrainConfig, jobs: int) -> dict[str, Any]:
+    """Train a run, or go on with it, and return its row: scores, epoch and tau, or its error.
+
+    Args:
+        name: of the run in the row.
+        point: what the row says of its settings.
+        config: the run.
+        jobs: runs that this machine trains at a time.
+    """
     begun = (config.out / "config.json").is_file()
     # In parallel jobs every process decodes its own frames: the cores are busy already.
     workers = config.workers if jobs == 1 else 0
-    threads = None if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs)
     row: dict[str, Any] = {"run": name, "settings": dict(point)}
-    loudness = QUIET.set(QUIET.get() or jobs > 1)
     try:
-        with computing_threads(threads):
+        with one_of(jobs):
             report = train_decoder(replace(config, resume=begun, workers=workers))
     except (ConfigError, RunError) as error:
         return {**row, "error": " ".join([error.message, *error.offenders])}
-    finally:
-        QUIET.reset(loudness)
     names = ("epoch", *(score.name for score in _SCORES))
     scores = {key: report.best[key] for key in names if key in report.best}
     return {
@@ -145,6 +150,17 @@ def _train_point(name: str, point: Mapping[str, Any], config: TrainConfig, jobs:
         "tau": report.threshold,
         "seconds": round(report.seconds, 1),
     }
+
+
+@contextmanager
+def one_of(jobs: int) -> Iterator[None]:
+    """Work in silence and with a share of the cores where several jobs run at a time."""
+    loudness = QUIET.set(QUIET.get() or jobs > 1)
+    try:
+        with computing_threads(None if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs)):
+            yield
+    finally:
+        QUIET.reset(loudness)
 
 
 def _earlier(folder: RunFolder) -> dict[str, dict[str, Any]]:

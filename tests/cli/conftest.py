@@ -15,6 +15,7 @@ STAGES = {
     "search": ("search", "search"),
     "evaluate": ("evaluate", "evaluate"),
     "compare": ("compare", "compare"),
+    "reproduce": ("reproduce", "reproduce"),
     "predict": ("predict", "predict"),
     "inspect": ("inspect", "inspect_cache"),
     "verify": ("verify", "verify_cache"),

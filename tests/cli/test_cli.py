@@ -39,6 +39,7 @@ OPTIONS = {
     "search": ["MANIFEST", "--cache", "--preset", "--neighbours", "--grid", "--jobs", *FITTED],
     "evaluate": ["MANIFEST", "--run", "--cache", "--split", "--threshold", "--boxes", "--out", "--root"],
     "compare": ["REPORT...", "--out", "--baseline", "--resamples", "--seed", "--overwrite"],
+    "reproduce": ["TABLE", "MANIFEST", "--out", "--seeds", "--jobs", "--preset", "--train", "--dry-run"],
     "predict": ["RUN", "--out"],
     "inspect": ["CACHE", "[SHOT]", "--png", "--gif", "--mp4", "--fps"],
     "verify": ["CACHE"],
@@ -55,6 +56,7 @@ LEAST = {
     "search": ["m", "--cache", "cache", "--out", "search"],
     "evaluate": ["m", "--run", "run", "--out", "report"],
     "compare": ["report", "--out", "comparison"],
+    "reproduce": ["table1", "m", "--out", "tables"],
     "predict": ["run", "images", "--out", "out"],
     "inspect": ["cache"],
     "verify": ["cache"],
@@ -292,10 +294,9 @@ def test_every_setting_without_a_default_is_among_those_forgotten_here(command):
 def test_a_path_that_is_empty_is_wrong_usage_and_not_the_folder_one_stands_in(config_of, tcam, command):
     words = LEAST[command]
     config_of(command, *words)
-    # Every word but options and what --layout and --format take.
-    paths = [
-        at for at, word in enumerate(words) if not word.startswith("--") and word not in ("folders", "h5")
-    ]
+    # Every word but options and what takes one of some names.
+    choices = ("folders", "h5", "table1")
+    paths = [at for at, word in enumerate(words) if not word.startswith("--") and word not in choices]
     for at in paths:
         result = tcam(command, *words[:at], "", *words[at + 1 :])
         assert (result.exit_code, result.stdout) == (2, "") and "got nothing" in result.stderr
@@ -387,9 +388,9 @@ def test_json_may_stand_in_a_config_file(config_of, tcam, tmp_path):
 @every_command
 def test_unknown_names_in_a_config_file_are_all_named(config_of, tcam, command, tmp_path):
     config_of(command, *LEAST[command])
-    (tmp_path / "c.toml").write_text("colour = 1\nquiet = true\nshape = 2\n[train]\nepochs = 3\n")
+    (tmp_path / "c.toml").write_text("colour = 1\nquiet = true\nshape = 2\n[shade]\nepochs = 3\n")
     result = tcam(command, *LEAST[command], "--config", tmp_path / "c.toml")
-    assert result.exit_code == 2 and "colour, shape, train" in result.stderr
+    assert result.exit_code == 2 and "colour, shade, shape" in result.stderr
 
 
 @pytest.mark.parametrize("value", ["1.5", "true", '"many"', "[1]"])

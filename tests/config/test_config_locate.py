@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcam_cache.config import BuildConfig, ClassifierConfig, LocateConfig, TrainConfig
-from tcam_cache.config.locate import CACHED, EFFORTS, LEAST_OF_A_SHOT, OWN, STAGE_CONFIGS
+from tcam_cache.config.locate import CACHED, EFFORTS, LEAST_OF_A_SHOT, OWN
+from tcam_cache.config.stages import STAGE_CONFIGS
 from tcam_cache.errors import ConfigError
 
 FOOTAGE = {"source": "videos", "out": "found"}

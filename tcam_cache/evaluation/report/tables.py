@@ -200,16 +200,20 @@ def published_table(metrics: Metrics) -> Table:
         )
         for method in dict.fromkeys(itertools.chain(*tables))
     ]
-    note = (
-        "Published on the classes of this data set; whether the frames are the same, the manifest says."
-        if same_classes
-        else "Another data set: YouTube-Objects. Context only, not comparable with the numbers above."
-    )
     header = (
         *(f"CorLoc, {title}" for title in TITLES.values()),
         *(f"CL, {title}" for title in TITLES.values()),
     )
-    return Table("Published", ("method", "reference", *header), tuple(rows), note)
+    return Table("Published", ("method", "reference", *header), tuple(rows), published_note(same_classes))
+
+
+def published_note(same_classes: bool) -> str:
+    """Return what published numbers say about a data set, which has the classes of YouTube-Objects or not."""
+    if same_classes:
+        return (
+            "Published on the classes of this data set; whether the frames are the same, the manifest says."
+        )
+    return "Published on another data set, YouTube-Objects: context, not comparable with the numbers here."
 
 
 def tau_text(value: float | Mapping[str, float] | None) -> str:

@@ -118,7 +118,7 @@ def preset_setting() -> Any:
     return setting(
         default="recommended",
         help="recommended: the paper's method with seeds that suit real video; paper: its text; authors: "
-        "their command; colocam: its successor; footage: for few real videos on a small machine (extra lite); "
+        "their command; colocam: its successor; footage: for few real videos on a small machine (lite); "
         "or a TOML file of your own. Decides the defaults that docs/method.md lists",
         choices=PRESET_NAMES,
     )

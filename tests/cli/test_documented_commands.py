@@ -12,7 +12,8 @@ README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 # What keeps a documented stage quick; given last, it wins over what the page says.
 QUICK = {
-    "locate": "--workers 0 --build 'image-size=64 scales=1' --train 'image-size=64 steps=1 epochs=1 crf=false' "
+    "locate": "--workers 0 --build 'image-size=64 scales=1' "
+    "--train 'image-size=64 steps=1 epochs=1 crf=false' "
     "--classifier 'arch=squeezenet1_1 weights=none image-size=64'",
     "classifier": "--weights none --epochs 1 --image-size 64 --workers 0",
     "build": "--image-size 64 --workers 0",

@@ -94,13 +94,11 @@ def test_forty_tagged_videos_become_boxes_as_the_readme_says(tcam, small_data, t
     calls = documented_commands(f"```sh\n{section}```")
     assert [words[0] for words in calls] == ["manifest", "classifier", "build", "train", "predict"]
     for words in calls:
-        words = [{"$video": "videos/car/0003.mp4"}.get(word, word) for word in words]
-        words = [word.replace("${video#videos/}", "car/0003.mp4") for word in words]
         result = tcam(*words, *QUICK.get(words[0], "").split())
         assert result.exit_code == 0, result.output
-    header, *rows = (tmp_path / "boxes/car/0003.mp4/boxes.csv").read_text().splitlines()
-    assert header in README.read_text() and len(rows) == 4
-    assert len(list((tmp_path / "boxes/car/0003.mp4/overlays").iterdir())) == 4
+    header, *rows = (tmp_path / "boxes/boxes.csv").read_text().splitlines()
+    assert header in README.read_text() and len(rows) == 28
+    assert len(list((tmp_path / "boxes/car/0003.mp4.boxes/overlays").iterdir())) == 4
 
 
 @pytest.mark.usefixtures("blank_curves")

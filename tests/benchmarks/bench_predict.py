@@ -1,9 +1,9 @@
-"""Frames a second of `predict` on a 640 x 360 video, beside decoding alone and the bare forward pass, in one run.
+"""Frames a second of `predict` on a 640 x 360 video, beside decoding alone and the bare forward pass.
 
 python tests/benchmarks/bench_predict.py [FRAMES] [RUN...]     (default 300; a quarter-width SqueezeNet run)
 
-Wall time and CPU time are printed side by side: on a busy machine compare the latter. Peak memory is that of a
-process of its own, for FRAMES and ten times as many.
+All in one run. Wall and CPU time stand side by side: on a busy machine compare the latter. Peak memory is that
+of a process of its own, for FRAMES and ten times as many.
 """
 
 import resource

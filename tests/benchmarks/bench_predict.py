@@ -2,7 +2,7 @@
 
 python tests/benchmarks/bench_predict.py [FRAMES] [RUN...]     (default 300; a quarter-width SqueezeNet run)
 
-All in one run. Wall and CPU time stand side by side: on a busy machine compare the latter. Peak memory is that
+All in one run, wall and CPU time side by side: on a busy machine compare the latter. Peak memory is that
 of a process of its own, for FRAMES and ten times as many.
 """
 

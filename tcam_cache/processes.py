@@ -18,7 +18,8 @@ from tcam_cache.errors import WorkerError
 
 logger = logging.getLogger(__name__)
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 # Semaphores (of queues and locks) that the data loaders and joblib's pool need together, and how many each
 # worker adds. They cannot be created where shared memory is full or absent.

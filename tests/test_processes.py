@@ -1,4 +1,5 @@
 import errno
+import gc
 import logging
 import multiprocessing
 import os
@@ -7,7 +8,7 @@ from functools import partial
 import pytest
 
 from tcam_cache.errors import WorkerError
-from tcam_cache.processes import affordable, in_processes, worker_errors
+from tcam_cache.processes import affordable, in_advance, in_processes, in_threads, worker_errors
 
 
 @pytest.fixture
@@ -57,3 +58,42 @@ def test_workers_read_relative_paths_from_where_the_caller_is_now(tmp_path, monk
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
         assert set(in_processes((os.getcwd for _ in range(4)), 2)) == {str(tmp_path / name)}
+
+
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_results_of_threads_come_in_order_and_not_too_far_ahead(threads):
+    read = []
+    items = (read.append(n) or n for n in range(20))
+    results = in_threads(lambda n: n * n, items, threads, waiting=2)
+    assert next(results) == 0 and len(read) <= 3
+    assert list(results) == [n * n for n in range(1, 20)]
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+def test_an_error_of_what_is_made_in_advance_is_raised_after_all_before_it(threads):
+    def items():
+        yield 1
+        yield 2
+        raise ValueError("broken")
+
+    made = in_advance(items(), threads)
+    assert [next(made), next(made)] == [1, 2]
+    with pytest.raises(ValueError, match="broken"):
+        next(made)
+
+
+def test_what_is_made_in_advance_ends_when_nobody_takes_it():
+    ended = []
+
+    def items():
+        try:
+            while True:
+                yield 1
+        finally:
+            ended.append(True)
+
+    made = in_advance(items(), 1)
+    assert next(made) == 1
+    made.close()
+    gc.collect()
+    assert ended == [True]

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from tcam_cache import progress
-from tcam_cache.progress import QUIET, is_main_process, progress_bar
+from tcam_cache.progress import QUIET, ProgressLines, count_known, is_main_process, progress_bar
 
 
 class Terminal(io.StringIO):
@@ -102,3 +102,10 @@ def test_of_what_torchrun_starts_the_first_process_speaks(monkeypatch):
     assert not is_main_process()
     monkeypatch.setenv("RANK", "0")
     assert is_main_process()
+
+
+def test_what_was_done_before_counts_in_the_bar_and_not_in_the_rate():
+    lines = ProgressLines(10, "boxes", "frame", 0)
+    count_known(lines, 4)
+    lines.update(1)
+    assert (lines.first, lines.done) == (4, 5)

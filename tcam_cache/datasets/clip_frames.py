@@ -7,15 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tcam_cache.datasets.frames import ImageFrames, squashed
+from tcam_cache.datasets.frames import ClipSource, ImageFrames, squashed
 from tcam_cache.datasets.picture_files import frame_count
 from tcam_cache.datasets.video import VideoFrames, decoded_frames, time_name
 from tcam_cache.datasets.video_file import is_video, open_video, picture, video_errors
 from tcam_cache.errors import FrameError, TcamCacheError
 from tcam_cache.processes import in_threads
 from tcam_cache.records import Shot
-
-ClipSource = VideoFrames | ImageFrames
 
 
 class ClipFrame(NamedTuple):

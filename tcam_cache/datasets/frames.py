@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -183,7 +183,10 @@ class Indexed(Protocol):
         ...
 
 
-def frame_source(data: Indexed, interpolation: str = "bilinear") -> FrameSource:
+ClipSource = VideoFrames | ImageFrames
+
+
+def frame_source(data: Indexed, interpolation: str = "bilinear") -> ClipSource:
     """Return the source of a data set's frames, by the layout and orientation in its header.
 
     Args:
@@ -196,6 +199,10 @@ def frame_source(data: Indexed, interpolation: str = "bilinear") -> FrameSource:
     return ImageFrames(data.root, upright, data.facts.get("depth", 16), interpolation)
 
 
+@overload
+def squashing(source: ClipSource, interpolation: str) -> ClipSource: ...
+@overload
+def squashing(source: FrameSource, interpolation: str) -> FrameSource: ...
 def squashing(source: FrameSource, interpolation: str) -> FrameSource:
     """Return the same frames squashed by an interpolation, see `resampling`; other kinds of source stay."""
     if isinstance(source, VideoFrames):

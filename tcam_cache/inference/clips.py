@@ -18,8 +18,7 @@ from tcam_cache.datasets import (
     read_manifest,
 )
 from tcam_cache.datasets.boxes_table import PICTURE_FOLDERS
-from tcam_cache.datasets.clip_frames import ClipSource
-from tcam_cache.datasets.frames import frame_source
+from tcam_cache.datasets.frames import ClipSource, frame_source
 from tcam_cache.datasets.listing import folders_below, made_here
 from tcam_cache.datasets.picture_files import frame_names, is_picture
 from tcam_cache.datasets.video_file import is_video

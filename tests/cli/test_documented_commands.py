@@ -100,7 +100,7 @@ def test_forty_tagged_videos_become_boxes_as_the_readme_says(tcam, small_data, t
     assert result.exit_code == 0, result.output
     header, *rows = (tmp_path / "found/boxes/boxes.csv").read_text().splitlines()
     assert header in README.read_text()
-    assert [row.split(",")[0] for row in rows].count("car/0003.mp4") == 4
+    assert len(rows) == 28
     assert len(list((tmp_path / "found/boxes/car/0003.mp4.boxes/overlays").iterdir())) == 4
     assert (tmp_path / "found/boxes/report/index.html").is_file()
 

@@ -8,11 +8,12 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from skimage.filters import threshold_otsu
 
 from tcam_cache.config import EvaluateConfig, ManifestConfig, PredictConfig
 from tcam_cache.datasets import read_manifest
 from tcam_cache.errors import ConfigError, FrameError, RunError
-from tcam_cache.inference import clip_boxes
+from tcam_cache.inference import Localizer, clip_boxes
 from tcam_cache.stages.classifier import fit_folder
 from tcam_cache.stages.evaluate import evaluate
 from tcam_cache.stages.manifest import index_dataset
@@ -341,18 +342,21 @@ def test_boxes_that_were_found_come_back_as_annotations_of_a_data_set(config, sm
         assert box == pytest.approx(corners, abs=1.01 if read == "voc" else 0.01)
 
 
-@pytest.fixture
-def clip(tmp_path, small_data):
+def write_clip(path, images):
     av = pytest.importorskip("av")
-    path = tmp_path / "in/my clip ü.mp4"
-    path.parent.mkdir()
+    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for image in sorted((small_data / "dog").rglob("*.jpg")):
+        for image in images:
             container.mux(stream.encode(av.VideoFrame.from_image(Image.open(image))))
         container.mux(stream.encode())
     return path
+
+
+@pytest.fixture
+def clip(tmp_path, small_data):
+    return write_clip(tmp_path / "in/my clip ü.mp4", sorted((small_data / "dog").rglob("*.jpg")))
 
 
 def test_a_clip_is_written_again_with_its_boxes_and_a_light_map(config, clip):
@@ -417,3 +421,148 @@ def test_names_of_a_folder_from_elsewhere_lead_nowhere_else(config, tmp_path, sm
         )
     predict(config(source=small_data / "car", overwrite=True))
     assert (tmp_path / "victim.jpg").read_text() == "mine"
+
+
+@pytest.fixture
+def footage(tmp_path, small_data):
+    """Two videos and a folder of pictures, of two tags."""
+    dogs = sorted((small_data / "dog").rglob("*.jpg"))
+    write_clip(tmp_path / "in/dog/a b.mp4", dogs)
+    write_clip(tmp_path / "in/car/ü.mp4", sorted((small_data / "car").rglob("*.jpg"))[:3])
+    shutil.copytree(small_data / "dog/0001", tmp_path / "in/dog/0001")
+    return tmp_path / "in"
+
+
+CLIPS = {"car/ü.mp4": 3, "dog/a b.mp4": 7, "dog/0001": 4}
+
+
+def test_every_clip_has_a_folder_as_it_would_alone_and_one_table_holds_all(config, footage, tmp_path):
+    many = config(source=footage, format="coco")
+    report = predict(many)
+    assert (report.clips, report.frames) == (3, 14) and report.frames_per_second > 0
+    counts = {}
+    for row in rows_of(many):
+        counts[row["video"]] = counts.get(row["video"], 0) + 1
+    assert counts == CLIPS
+    alone = config(source=footage / "dog/a b.mp4", out=tmp_path / "alone", format="coco")
+    predict(alone)
+    own = files_of(many.out / "dog/a b.mp4.boxes")
+    assert own.pop("clip.json") and own == files_of(alone.out)
+    assert {"dog/a b.mp4.boxes/coco.json", "dog/0001.boxes/coco.json"} <= set(report.files)
+
+
+def test_the_table_of_all_clips_comes_back_as_annotations_of_their_data_set(config, footage, tmp_path):
+    shutil.rmtree(footage / "dog/0001")
+    many = config(source=footage, overlays=False)
+    predict(many)
+    table = many.out / "boxes.csv"
+    lines = table.read_text().splitlines()
+    true = [re.sub(r"\b(bird|car|dog)\b(?=,[\d.]+,)", line.split("/")[0], line) for line in lines[1:]]
+    table.write_text("\n".join([lines[0], *true]) + "\n")
+    manifest = ManifestConfig(
+        source=footage, layout="videos", annotations=table, out=tmp_path / "m.jsonl", workers=0
+    )
+    index_dataset(manifest)
+    boxes = {shot.video: len(shot.boxes) for shot in read_manifest(tmp_path / "m.jsonl").shots}
+    assert sum(boxes.values()) == sum(row["xmin"] != "" for row in rows_of(many)) > 0
+    # And its shots, whose tags are known, are an input themselves.
+    tagged = config(source=tmp_path / "m.jsonl", out=tmp_path / "tagged", overlays=False)
+    predict(tagged)
+    assert {row["tag"] == row["video"].split("/")[0] for row in rows_of(tagged)} == {True}
+
+
+def test_what_is_finished_is_neither_decoded_nor_found_again(config, footage, monkeypatch):
+    many = config(source=footage)
+    predict(many)
+    whole = files_of(many.out)
+    monkeypatch.setattr(clip_boxes, "clip_frames", lambda *given, **more: pytest.fail("decoded"))
+    report = predict(many)
+    assert (report.frames, report.frames_per_second) == (14, 0.0)
+    assert files_of(many.out) == whole
+    monkeypatch.undo()
+    (many.out / "dog/0001.boxes/boxes.csv").unlink()
+    predict(many)
+    assert files_of(many.out) == whole
+
+
+def test_broken_clips_are_listed_after_all_others_are_finished(config, footage):
+    data = (footage / "dog/a b.mp4").read_bytes()
+    (footage / "dog/cut.mp4").write_bytes(data[: len(data) // 2])
+    (footage / "dog/empty.mp4").write_bytes(b"")
+    (footage / "dog/0001/frame0002.jpg").write_bytes(b"")
+    many = config(source=(footage, footage / "none.mp4"))
+    for _ in range(2):
+        with pytest.raises(FrameError, match=r"4 frame.*cannot be read") as caught:
+            predict(many)
+        assert [text.partition(": ")[0].rpartition("/")[2] for text in caught.value.offenders] == [
+            "none.mp4", "cut.mp4", "empty.mp4", "frame0002.jpg",
+        ]  # fmt: skip
+        assert len(rows_of(many)) >= 13
+
+
+def test_shares_and_processes_give_what_one_process_does(config, footage, tmp_path):
+    one = config(source=footage)
+    predict(one)
+    shared = config(source=footage, out=tmp_path / "shared", shard="0/2")
+    assert predict(shared).clips == 2
+    assert len(rows_of(shared)) < 14
+    predict(config(source=footage, out=tmp_path / "shared", shard="1/2", jobs=2))
+    assert files_of(tmp_path / "shared") == files_of(one.out)
+    predict(config(source=footage, out=tmp_path / "jobs", jobs=2))
+    assert files_of(tmp_path / "jobs") == files_of(one.out)
+
+
+def test_threads_give_what_one_thread_does(config, footage, tmp_path):
+    predict(config(source=footage, batch_size=2))
+    predict(config(source=footage, batch_size=2, out=tmp_path / "threads", workers=3))
+    assert files_of(tmp_path / "threads") == files_of(config().out)
+
+
+def test_a_tag_that_is_known_is_that_of_the_rows_and_an_unknown_one_is_named(config):
+    predict(config(tag="bird"))
+    assert {row["tag"] for row in rows_of(config())} == {"bird"}
+    assert any(float(row["probability"]) < 0.5 for row in rows_of(config()))
+    with pytest.raises(RunError, match="--overwrite"):
+        predict(config())
+    with pytest.raises(ConfigError, match=r"does not know the tag 'brid'\. Did you mean bird\?"):
+        predict(config(tag="brid"))
+
+
+def test_otsu_takes_the_threshold_of_each_map(config, small_run, small_data):
+    report = predict(config(threshold="otsu"))
+    assert report.threshold == "otsu" and "at tau otsu" in report.to_text()
+    frame = np.asarray(Image.open(small_data / "dog/0001/frame0001.jpg"))
+    scores = Localizer.open(small_run).predict(frame).map
+    grey = np.rint(255 * scores)
+    y, x = np.nonzero(scores > threshold_otsu(grey.astype(np.uint8)) / 255)
+    (row,) = [row for row in rows_of(config()) if row["path"] == "0001/frame0001.jpg"]
+    box = [float(row[side]) for side in ("xmin", "ymin", "xmax", "ymax")]
+    assert x.min() - 1 <= box[0] < box[2] <= x.max() + 2 and y.min() - 1 <= box[1] < box[3] <= y.max() + 2
+
+
+def test_boxes_of_a_single_input_are_not_mixed_with_those_of_several(config, footage):
+    predict(config(source=footage / "dog/a b.mp4"))
+    with pytest.raises(RunError, match="--overwrite"):
+        predict(config(source=footage))
+    predict(config(source=footage, overwrite=True))
+    assert len(rows_of(config())) == 14 and not (config().out / "predict.json").exists()
+
+
+def test_a_video_of_which_a_few_frames_were_found_goes_on_to_the_same_files(
+    config, footage, monkeypatch, tmp_path
+):
+    whole = config(source=footage, out=tmp_path / "whole", batch_size=2, video=True)
+    predict(whole)
+    half, draw = config(source=footage, out=tmp_path / "half", batch_size=2, video=True), clip_boxes._draw
+
+    def interrupted(pixels, item, box, path):
+        if path.name == "00000160ms.jpg":
+            raise KeyboardInterrupt
+        draw(pixels, item, box, path)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(clip_boxes, "_draw", interrupted)
+        predict(half)
+    assert not (half.out / "boxes.csv").exists()
+    predict(half)
+    assert files_of(half.out) == files_of(whole.out)

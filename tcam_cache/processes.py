@@ -57,7 +57,8 @@ def in_processes(calls: Iterable[Callable[[], Any]], workers: int | None) -> Ite
     """
     count = joblib.cpu_count() if workers is None else workers
     jobs = affordable(count) if count > 1 else 1
-    # max_nbytes=None sends arguments through pipes: joblib's shared memory is small in containers.
+    # max_nbytes=None sends arguments through pipes: joblib's shared memory is small in containers. Calls with
+    # other settings of the pool start its processes anew.
     pool = joblib.Parallel(n_jobs=max(1, jobs), return_as="generator", max_nbytes=None)
     with worker_errors():
         yield from pool(joblib.delayed(from_here(call))() for call in calls)

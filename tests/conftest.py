@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +46,36 @@ def pytest_xdist_auto_num_workers(config):
     if config.args_source is not config.ArgsSource.TESTPATHS:
         return 0
     return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+# What takes longest, in this order: started first, no core waits for one of them at the end.
+LONG_FILES = (
+    "tests/test_realdata.py",
+    "tests/stages/test_train_survival.py",
+    "tests/test_types.py",
+    "tests/building/test_jobs.py",
+    "tests/stages/test_backbones.py",
+    "tests/stages/test_build_survival.py",
+    "tests/cache/test_survival.py",
+    "tests/stages/test_train_ranks.py",
+    "tests/stages/test_search.py",
+    "tests/stages/test_train.py",
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Put the tests of the long files first, in the order above."""
+    ranks = {config.rootpath / name: rank for rank, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk():
+    # What is tested survives a killed process, not a power cut.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 COLOURS = {"bird": (220, 40, 30), "car": (30, 60, 220), "dog": (40, 200, 60)}
@@ -156,12 +187,9 @@ def small_run(small_manifest, small_cache):
     return out
 
 
-@pytest.fixture
-def tcam(request):
-    """Return a function that runs `tcam-cache ARGS...` in this process and returns click's result.
-
-    An exception that the command line does not turn into a message is raised: the test fails with it.
-    """
+@contextmanager
+def command_line():
+    """Yield what `tcam` returns, and leave the logging as it was."""
     from tcam_cache_cli.main import main
 
     logger = logging.getLogger("tcam_cache")
@@ -174,6 +202,23 @@ def tcam(request):
     logger.handlers, logger.propagate = before[0], before[2]
     logger.setLevel(before[1])
     QUIET.set(quiet)
+
+
+@pytest.fixture
+def tcam():
+    """Return a function that runs `tcam-cache ARGS...` in this process and returns click's result.
+
+    An exception that the command line does not turn into a message is raised: the test fails with it.
+    """
+    with command_line() as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def tcam_of_module():
+    """Return what `tcam` does, to the fixtures that a module makes once."""
+    with command_line() as run:
+        yield run
 
 
 @pytest.fixture(scope="session")

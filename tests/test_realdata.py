@@ -3,8 +3,6 @@
 import csv
 import importlib.util
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,8 @@ DATA = Path(__file__).parents[2] / "shared/data"
 WEIGHTS = DATA / "weights/squeezenet1_0-imagenet-deepcompression.pth"
 EVERY = 8
 SPLITS = ("train", "val", "test")
+# Processes that load images take longer to start than these few do.
+ALONE = ("--workers", 0)
 
 pytestmark = [
     pytest.mark.realdata,
@@ -21,13 +21,12 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def tcam_cache():
-    """Return a function that runs the installed program and returns its JSON result."""
+def tcam_cache(tcam_of_module):
+    """Return a function that runs a command in this process and returns its JSON result."""
 
     def run(*args):
-        program = Path(sys.executable).with_name("tcam-cache")
-        done = subprocess.run([program, *map(str, args), "--json"], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        done = tcam_of_module(*args, "--json")
+        assert done.exit_code == 0, done.output
         return json.loads(done.stdout)
 
     return run
@@ -52,18 +51,19 @@ def runs(tcam_cache, annotations):
     """Every stage on davis, the tags of all its videos known; the printed result of each by its name."""
     out = annotations.parent
     manifest, g, cache, run = (out / name for name in ("m.jsonl", "g.pt", "cache", "run"))
-    small = ["--train-split", "all", "--image-size", 128, "--batch-size", 16, "--validate-every", 99]
+    small = ["--train-split", "all", "--image-size", 128, "--batch-size", 16, "--validate-every", 99, *ALONE]
     head = ["--arch", "squeezenet1_0", "--weights", WEIGHTS, "--freeze-backbone", "--lr", 0.002]
     data = DATA / "davis"
     results = {
         "manifest": tcam_cache(
-            "manifest", data, "--layout", "folders", "--annotations", annotations, "--out", manifest
+            "manifest", data, "--layout", "folders", "--annotations", annotations, "--out", manifest, *ALONE
         ),
         "classifier": tcam_cache(
             "classifier", manifest, "--out", g, *head, *small, "--epochs", 12, "--frames-per-shot", 4
         ),
         "build": tcam_cache(
-            "build", manifest, "--classifier", g, "--out", cache, "--every", EVERY, "--image-size", 128
+            "build", manifest, "--classifier", g, "--out", cache, "--every", EVERY, "--image-size", 128,
+            *ALONE,
         ),
         "train": tcam_cache(
             "train", manifest, "--cache", cache, "--out", run, *small, "--epochs", 4, "--frames-per-shot", 8,
@@ -73,7 +73,7 @@ def runs(tcam_cache, annotations):
     }  # fmt: skip
     for name, what in (("cams", ["--cache", cache]), ("decoder", ["--run", run])):
         results[name] = tcam_cache(
-            "evaluate", manifest, *what, "--split", "all", "--out", out / name, "--overlays", 4
+            "evaluate", manifest, *what, "--split", "all", "--out", out / name, "--overlays", 4, *ALONE
         )
     return results
 
@@ -115,9 +115,9 @@ def test_the_tags_are_learned_and_the_cams_find_more_than_the_middle_of_the_fram
 def test_a_probe_of_a_few_frames_is_right_on_most_frames_of_left_out_videos(tcam_cache, tmp_path):
     if importlib.util.find_spec("timm") is None:
         pytest.skip("timm is not installed")
-    tcam_cache("manifest", DATA / "davis", "--layout", "folders", "--out", tmp_path / "m.jsonl")
+    tcam_cache("manifest", DATA / "davis", "--layout", "folders", "--out", tmp_path / "m.jsonl", *ALONE)
     lite = ["--arch", "timm:tf_efficientnet_lite0", "--weights", DATA / "weights/efficientnet-lite0.pth"]
-    given = ["--fit", "probe", "--train-split", "all", "--probe-frames", 4, "--image-size", 160]
+    given = ["--fit", "probe", "--train-split", "all", "--probe-frames", 4, "--image-size", 160, *ALONE]
     report = tcam_cache("classifier", tmp_path / "m.jsonl", "--out", tmp_path / "g.pt", *lite, *given)
     scores = report["best"]["best_classification"]
     assert (scores["frames"], scores["videos"]) == (76, 19)
@@ -132,7 +132,7 @@ def test_the_loss_of_the_decoder_falls_on_real_video(runs):
 def test_yto_mini_is_indexed_in_place_with_every_box(tcam_cache, tmp_path):
     data = DATA / "yto_mini"
     given = ["--layout", "folders", "--annotations", data / "annotations.csv", "--out", tmp_path / "m.jsonl"]
-    report = tcam_cache("manifest", data, *given)
+    report = tcam_cache("manifest", data, *given, *ALONE)
     counts = report["splits"].values()
     assert len(report["classes"]) == 10
     assert [sum(split[what] for split in counts) for what in ("shots", "boxes", "videos")] == [177, 1177, 30]
@@ -178,9 +178,9 @@ def mini_splits(tmp_path_factory):
 def test_yto_mini_runs_through_every_stage_by_the_ids_of_split_files(tcam_cache, mini_splits):
     out = mini_splits
     manifest, g, cache, run = (out / name for name in ("m.jsonl", "g.pt", "cache", "run"))
-    small = ["--image-size", 64, "--batch-size", 16, "--epochs", 1, "--validate-every", 99]
+    small = ["--image-size", 64, "--batch-size", 16, "--epochs", 1, "--validate-every", 99, *ALONE]
     indexed = tcam_cache(
-        "manifest", DATA / "yto_mini", "--layout", "wsol", "--splits", out, "--out", manifest, "--check"
+        "manifest", DATA / "yto_mini", "--layout", "wsol", "--splits", out, "--out", manifest, *ALONE
     )
     counts = indexed["splits"]
     assert len(indexed["classes"]) == 10
@@ -188,10 +188,10 @@ def test_yto_mini_runs_through_every_stage_by_the_ids_of_split_files(tcam_cache,
     assert sum(counts[split]["frames"] for split in SPLITS) == 1177
     assert counts["train"]["boxes"] == 0 and counts["test"]["boxes"] == 2 * counts["test"]["frames"]
     tcam_cache("classifier", manifest, "--out", g, "--arch", "squeezenet1_1", "--weights", "none", *small)
-    built = tcam_cache("build", manifest, "--classifier", g, "--out", cache, "--image-size", 64)
+    built = tcam_cache("build", manifest, "--classifier", g, "--out", cache, "--image-size", 64, *ALONE)
     assert (built["shots"], built["frames"]) == (177, 1177)
     tcam_cache("train", manifest, "--cache", cache, "--out", run, "--decoder-width", 0.125, *small)
     for name, what in (("cams", ["--cache", cache]), ("decoder", ["--run", run])):
-        scored = tcam_cache("evaluate", manifest, *what, "--out", out / name, "--overlays", 4)
+        scored = tcam_cache("evaluate", manifest, *what, "--out", out / name, "--overlays", 4, *ALONE)
         assert scored["frames"] == counts["test"]["frames"]
         assert set(scored["corloc"]["per_class"]) == set(indexed["classes"])

@@ -48,7 +48,7 @@ def build_in_jobs(
         with worker_errors():
             # joblib's annotation includes None, which this mode does not return.
             results: Iterable[tuple[int, Counts]] = joblib.Parallel(  # pyright: ignore[reportAssignmentType]
-                n_jobs=jobs, return_as="generator_unordered"
+                n_jobs=jobs, return_as="generator_unordered", max_nbytes=None
             )(tasks)
             for seen, done in results:
                 counts += done

@@ -112,7 +112,7 @@ def search(config: SearchConfig) -> SearchReport:
     with worker_errors():
         # joblib's annotation includes None, which this mode does not return.
         results: Iterable[dict[str, Any]] = joblib.Parallel(  # pyright: ignore[reportAssignmentType]
-            n_jobs=jobs, return_as="generator_unordered"
+            n_jobs=jobs, return_as="generator_unordered", max_nbytes=None
         )(tasks)
         for row in results:
             rows[row["run"]] = row

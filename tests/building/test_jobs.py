@@ -79,7 +79,7 @@ def test_three_writers_at_once_on_either_backend_agree_with_one(
         command += [str(word) for word in (small_manifest, *given, *share)]
         writers.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
     for writer in writers:
-        _, errors = writer.communicate(timeout=120)
+        _, errors = writer.communicate(timeout=600)
         assert writer.returncode == 0, errors
     same_arrays(build_config().out, small_cache)
     assert CamCache.open(build_config().out).verify() == ()

@@ -1,6 +1,5 @@
 """Small caches whose every number follows from the shot's id: any process can make them and check them."""
 
-import os
 import shutil
 import zlib
 from pathlib import Path
@@ -51,12 +50,6 @@ def tree(root):
     """Return the bytes of every file of a cache by name, but for the marker's provenance."""
     root = Path(root)
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting_for_the_disk(monkeypatch):
-    # What is tested here survives a killed process, not a power cut.
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture

@@ -19,9 +19,7 @@ KEEP = {"best": "score"}
 
 
 @pytest.fixture(autouse=True)
-def _without_waiting_for_the_disk_or_a_picture(monkeypatch):
-    # A kill loses nothing that the kernel was given.
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+def _without_a_picture(monkeypatch):
     monkeypatch.setattr(fitting, "draw_curves", lambda log: b"%d" % len(log))
 
 

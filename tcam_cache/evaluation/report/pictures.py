@@ -218,7 +218,8 @@ def _with_boxes(tile: np.ndarray, panel: Panel) -> np.ndarray:
 
 # H.264 plays in every browser; FFmpeg builds without it have MPEG-4.
 CODECS = ("libx264", "mpeg4")
-QUALITY = {"libx264": {"crf": "20"}, "mpeg4": {"qscale": "3"}}
+# With its macroblock tree, x264 encodes the same small frames differently from one call to the next.
+QUALITY = {"libx264": {"crf": "20", "mbtree": "0"}, "mpeg4": {"qscale": "3"}}
 
 
 def save_gif(path: Path | str, frames: Iterable[np.ndarray], fps: float) -> None:

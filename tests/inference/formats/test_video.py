@@ -89,6 +89,19 @@ def test_odd_sides_lose_a_pixel_and_other_sizes_are_scaled(tmp_path):
         assert [(frame.width, frame.height) for frame in container.decode(video=0)] == [(64, 48)] * 2
 
 
+def test_the_same_frames_are_encoded_to_the_same_bytes(tmp_path):
+    noise = np.random.default_rng(0).integers(60, 140, (7, 48, SIDE, 3), np.uint8)
+    clip, moving = write_clip(tmp_path / "clip.mp4"), []
+    for t, pixels in enumerate(noise):
+        pixels[10 + t : 30 + t, 10:40] = (220, 40, 30)
+        moving.append((40 * t, pixels))
+    encoded = set()
+    for _ in range(20):
+        write_video(tmp_path / "out.mp4", clip, moving, 25.0)
+        encoded.add((tmp_path / "out.mp4").read_bytes())
+    assert len(encoded) == 1
+
+
 def test_memory_holds_one_frame_at_a_time(tmp_path):
     held, most = [], []
 

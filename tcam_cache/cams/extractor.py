@@ -155,9 +155,14 @@ class CamExtractor:
         """
         if self._tapped is None:
             raise ConfigError("the extractor keeps no features. Make it with taps=True.")
-        self._tapped.features = []
+        self._tapped.features, self._tapped.deepest = [], None
         cams, logits = self(images, targets)
         return self._tapped.features, cams, logits
+
+    @property
+    def deepest(self) -> torch.Tensor | None:
+        """The deepest features (B, K, h, w) of the pass of the last `with_features`; None before it."""
+        return self._tapped.deepest if self._tapped is not None else None
 
     def _cut(self, compiled: bool) -> tuple[nn.Module, nn.Module]:
         """Return the part of the backbone before the first of the layers, and the rest."""
@@ -283,12 +288,14 @@ class _Tapped(nn.Module):
         super().__init__()
         self.stages: Any = stages
         self.features: list[torch.Tensor] = []
+        self.deepest: torch.Tensor | None = None
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Return the deepest features (B, K, h, w) of standardised frames."""
         taps, deepest = self.stages(values)
         # Smooth Grad-CAM++ runs again, on noise.
-        self.features = self.features or [one.detach() for one in taps]
+        if not self.features:
+            self.features, self.deepest = [one.detach() for one in taps], deepest.detach()
         return deepest
 
 

@@ -28,7 +28,14 @@ from tcam_cache.datasets.manifest_file import CLASSIFIER_NAME
 from tcam_cache.devices import as_images, find_device, resize_maps, to_device
 from tcam_cache.errors import ConfigError, FrameError, RunError
 from tcam_cache.inference.maps import FrameMap, box_of, frame_maps
-from tcam_cache.models import Classifier, ClassifierFile, Decoder, fold_batch_norm, read_classifier_file
+from tcam_cache.models import (
+    Classifier,
+    ClassifierFile,
+    Decoder,
+    Presence,
+    fold_batch_norm,
+    read_classifier_file,
+)
 from tcam_cache.records import Box, FrameSource
 from tcam_cache.training import RunFolder
 
@@ -44,12 +51,15 @@ class Located(NamedTuple):
         decoder: (B, h, w) float32 in [0, 1], the decoder's foreground probability S1.
         cam: (B, h, w) float32 in [0, 1], the CAM of the same pass; None where nothing is mixed.
         logits: (B, C) float32.
+        presence: (B, C) float32 in [0, 1], whether the object of each class is there; None where the
+            classifier was fitted without.
     """
 
     scores: torch.Tensor
     decoder: torch.Tensor
     cam: torch.Tensor | None
     logits: torch.Tensor
+    presence: torch.Tensor | None = None
 
 
 class Localization(NamedTuple):
@@ -81,6 +91,7 @@ class Localizer:
         classifier_file: g.pt, as stored in the run.
         threshold: the tau chosen on the validation split for this checkpoint, and how; or None.
         inputs: digests of the training data, as stored in the run.
+        presence: tells whether the object of a class is there; None where none was fitted.
     """
 
     classifier: Classifier
@@ -90,6 +101,7 @@ class Localizer:
     classifier_file: ClassifierFile
     threshold: dict[str, Any] | None = None
     inputs: dict[str, Any] = field(default_factory=dict)
+    presence: Presence | None = None
 
     @classmethod
     def open(cls, run: Path | str, device: torch.device | str = "auto") -> Self:
@@ -120,7 +132,7 @@ class Localizer:
             ) from error
         networks[1].eval().requires_grad_(False)
         threshold = _threshold(folder.path / THRESHOLD_NAME, best.get("epoch"))
-        return cls(*networks, config, file, threshold, inputs)
+        return cls(*networks, config, file, threshold, inputs, file.presences())
 
     @property
     def device(self) -> torch.device:
@@ -145,7 +157,13 @@ class Localizer:
             images: (B, 3, S, S) RGB in [0, 1], of the size the decoder was trained at.
         """
         features, logits = self.classifier.features_and_logits(images)
-        return self.decoder(features, images).float().softmax(1)[:, 1], logits
+        return self._decoded(features, images), logits
+
+    def _decoded(self, features: Sequence[torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+        return self.decoder(features, images).float().softmax(1)[:, 1]
+
+    def _present(self, deepest: torch.Tensor | None) -> torch.Tensor | None:
+        return None if self.presence is None or deepest is None else self.presence.of(deepest)
 
     def locate(self, images: torch.Tensor, targets: Targets = PREDICTION) -> Located:
         """Return the maps of images and what they are made of, as the run's `mix` says.
@@ -155,15 +173,16 @@ class Localizer:
             targets: the classes whose CAMs are mixed in, as `CamExtractor` takes them.
         """
         if self.config.mix == "none":
-            decoded, logits = self.foreground(images)
-            return Located(decoded, decoded, None, logits)
+            features, deepest = self.classifier.stages(self.classifier.standardised(images))
+            decoded = self._decoded(features, images)
+            return Located(decoded, decoded, None, self.classifier.logits(deepest), self._present(deepest))
         features, cams, logits = self.extractor.with_features(images, targets)
-        decoded = self.decoder(features, images).float().softmax(1)[:, 1]
+        decoded = self._decoded(features, images)
         cam = resize_maps(cams.maps, (decoded.shape[-2], decoded.shape[-1]))
         mixed = mixed_maps(decoded, cam, self.config.mix, self.config.mix_share)
         # A flat CAM says nothing of where the object is: the decoder's map stands alone.
         scores = torch.where(cams.flat[:, None, None], decoded, mixed)
-        return Located(scores, decoded, cam, logits)
+        return Located(scores, decoded, cam, logits, self._present(self.extractor.deepest))
 
     def maps(
         self,

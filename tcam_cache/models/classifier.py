@@ -99,7 +99,11 @@ class Classifier(nn.Module):
 
     def pooled(self, images: torch.Tensor) -> torch.Tensor:
         """Return what the head is given, (B, K), for (B, 3, H, W) RGB images in [0, 1]."""
-        return self.stages.deepest(self.standardised(images)).mean((2, 3))
+        return self.deepest(images).mean((2, 3))
+
+    def deepest(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the deepest features (B, K, h, w) of (B, 3, H, W) RGB images in [0, 1]."""
+        return self.stages.deepest(self.standardised(images))
 
     def halves(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """Return the backbone's parameters before its last stage, and those of the last stage."""

@@ -12,6 +12,7 @@ from tcam_cache.errors import ConfigError, WeightsError
 from tcam_cache.files import write_bytes
 from tcam_cache.models.classifier import Classifier
 from tcam_cache.models.preprocessing import Preprocessing
+from tcam_cache.models.presence import Presence
 from tcam_cache.models.weights import parse_torch_bytes, read_torch_file, weights_hash
 
 FORMAT = "tcam-cache-classifier"
@@ -33,6 +34,7 @@ class ClassifierFile:
         scores: of each checkpoint on the validation split.
         provenance: versions, settings, date.
         preprocessing: of the backbone's frames, where it differs from ImageNet's defaults.
+        presence: what `Presence.to_values` gave; empty where none was fitted.
     """
 
     arch: str
@@ -43,6 +45,7 @@ class ClassifierFile:
     scores: Mapping[str, Any]
     provenance: Mapping[str, Any]
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    presence: Mapping[str, Any] = field(default_factory=dict)
 
     def classifier(self, checkpoint: str) -> Classifier:
         """Return the frozen classifier of one checkpoint.
@@ -66,6 +69,19 @@ class ClassifierFile:
         """Return the preprocessing of the backbone's frames."""
         return Preprocessing.from_json(self.preprocessing)
 
+    def presences(self) -> Presence | None:
+        """Return what tells whether the object of a tag is in a frame; None where none was fitted.
+
+        Raises:
+            WeightsError: it is damaged.
+        """
+        try:
+            return Presence.from_values(self.presence) if self.presence else None
+        except (KeyError, TypeError) as error:
+            raise WeightsError(
+                f"the classifier's presence is damaged: it lacks {error}. {_EXPECTED}"
+            ) from error
+
     def require_classes(self, classes: Iterable[str]) -> None:
         """Make sure that the classifier has all classes of a manifest; it may have more.
 
@@ -87,7 +103,7 @@ class ClassifierFile:
     def to_bytes(self) -> bytes:
         """Return the file's content."""
         buffer = io.BytesIO()
-        values = {key: value for key, value in vars(self).items() if key != "preprocessing" or value}
+        values = {key: value for key, value in vars(self).items() if key not in _LATER or value}
         torch.save({"format": FORMAT, "version": VERSION, **values}, buffer)
         return buffer.getvalue()
 
@@ -114,6 +130,8 @@ def parse_classifier_file(data: bytes, source: str) -> ClassifierFile:
     return _checked(parse_torch_bytes(data, source, _EXPECTED), source)
 
 
+# Entries that files of earlier versions lack: their preprocessing is ImageNet's, and they say no presence.
+_LATER = ("preprocessing", "presence")
 _EXPECTED = "Expected a classifier file; make one with `tcam-cache classifier`."
 
 
@@ -127,8 +145,7 @@ def _checked(values: Any, source: str) -> ClassifierFile:
             "that is known here. Install a newer tcam-cache."
         )
     known = [spec.name for spec in fields(ClassifierFile)]
-    # Files of earlier versions lack this entry: their preprocessing is ImageNet's.
-    missing = [name for name in known if name not in values and name != "preprocessing"]
+    missing = [name for name in known if name not in values and name not in _LATER]
     if missing or version != VERSION:
         raise WeightsError(f"{source} is a damaged classifier file, it lacks entries. {_EXPECTED}", missing)
     return ClassifierFile(**{name: values[name] for name in known if name in values})

@@ -23,6 +23,7 @@ from tcam_cache.config.classifier import ARCHITECTURES
 from tcam_cache.errors import WeightsError
 from tcam_cache.extras import optional
 from tcam_cache.models.backbone import TIMM, torchvision_network
+from tcam_cache.models.presence import Concepts, concepts_in
 from tcam_cache.models.renaming import timm_names
 from tcam_cache.models.timm_backbone import timm_network
 from tcam_cache.models.wrappings import State, backbones, state_dicts
@@ -70,11 +71,34 @@ def pretrained_network(arch: str, weights: str) -> nn.Module | None:
     """
     if weights == "none":
         return None
+    path = _weights_file(arch, weights)
+    return _loaded(arch, read_state_dicts(path), str(path)) if path else _downloaded(arch)
+
+
+def pretrained_concepts(arch: str, weights: str, network: nn.Module | None, depth: int) -> Concepts | None:
+    """Return the layer that the pretrained network classified with, or None where it is not a single one.
+
+    Args:
+        arch: as `pretrained_network` takes it.
+        weights: as `pretrained_network` takes it.
+        network: what it returned; timm's downloads come without that layer.
+        depth: channels of the deepest features.
+
+    Raises:
+        ExtraError, WeightsError: as `pretrained_network` raises them.
+    """
+    if network is None:
+        return None
+    path = _weights_file(arch, weights)
+    return concepts_in(read_state_dicts(path) if path else {"": network.state_dict()}, depth)
+
+
+def _weights_file(arch: str, weights: str) -> Path | None:
+    """Return the file that `--weights` names, or that a package holds; None where it is downloaded."""
     if weights != "imagenet":
-        return _loaded(arch, read_state_dicts(Path(weights)), weights)
-    if (packaged := PACKAGED.get(arch)) and (path := packaged_file(packaged)):
-        return _loaded(arch, read_state_dicts(path), str(path))
-    return _downloaded(arch)
+        return Path(weights)
+    packaged = PACKAGED.get(arch)
+    return packaged_file(packaged) if packaged else None
 
 
 def is_packaged(arch: str) -> bool:

@@ -16,7 +16,15 @@ from tcam_cache.devices import find_device, to_device, worker_count
 from tcam_cache.errors import ManifestError, RunError
 from tcam_cache.inference.maps import FrameMap, annotated_frames, classifier_maps
 from tcam_cache.inference.scoring import Validation
-from tcam_cache.models import CHECKPOINTS, Classifier, ClassifierFile, pretrained_network, seeded_classifier
+from tcam_cache.models import (
+    CHECKPOINTS,
+    Classifier,
+    ClassifierFile,
+    Presence,
+    pretrained_concepts,
+    pretrained_network,
+    seeded_classifier,
+)
 from tcam_cache.provenance import provenance
 from tcam_cache.records import FrameSource
 from tcam_cache.torchrun import require_alone
@@ -64,12 +72,16 @@ class ClassifierReport:
         lines = [f"{self.classifier}: {self.epochs} epochs in {self.seconds:.0f} s"]
         for name in CHECKPOINTS:
             lines.append(f"  {name}: epoch {self.best[name]['epoch']}{_scores_text(self.best[name])}")
+        lines.append("  presence: none; --fit probe fits it")
         return "\n".join(lines)
 
     def _probe_text(self) -> str:
         scores = self.best[CHECKPOINTS[0]]
         seen = f"{scores['frames']:,} frames of {scores['videos']:,} videos in {self.seconds:.0f} s"
-        return f"{self.classifier}: probe of {seen}\n  C {scores['strength']:.3g}{_scores_text(scores)}"
+        return (
+            f"{self.classifier}: probe of {seen}\n  C {scores['strength']:.3g}{_scores_text(scores)}\n"
+            f"  {_presence_text(scores)}"
+        )
 
 
 _LABELS = {
@@ -81,6 +93,16 @@ _LABELS = {
 
 def _scores_text(scores: Mapping[str, float]) -> str:
     return "".join(f", {label} {scores[key]:.1f}" for key, label in _LABELS.items() if key in scores)
+
+
+def _presence_text(scores: Mapping[str, float]) -> str:
+    if "presence_auroc" not in scores:
+        return "presence: none; it takes two tags with two videos each"
+    return (
+        f"presence on left-out videos: AUROC {scores['presence_auroc']:.1f}; "
+        f"at {scores['presence_threshold']:.2f}, precision {scores['presence_precision']:.1f}, "
+        f"recall {scores['presence_recall']:.1f}"
+    )
 
 
 def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
@@ -116,8 +138,10 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
     shots = manifest.split(config.train_split)
     best: dict[str, Any]
     checkpoints: dict[str, Any]
+    presence: Presence | None = None
     if config.fit == "probe":
-        scores = fit_head(classifier, shots, source, config, run, workers)
+        concepts = pretrained_concepts(config.arch, config.weights, network, classifier.stages.depth)
+        scores, presence = fit_head(classifier, shots, source, config, run, workers, concepts)
         scores |= validation() if validation else {}
         weights = classifier.to("cpu").state_dict()
         epochs, best = 0, dict.fromkeys(CHECKPOINTS, scores)
@@ -131,7 +155,7 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
         report = fit(task, EpochBatches(samples, config, workers), config, run, validation, SCORES)
         epochs, best = report.epochs, dict(report.best)
         checkpoints = {name: run.load(name)["model"] for name in CHECKPOINTS}
-    _write_classifier_file(config, classifier, checkpoints, best)
+    _write_classifier_file(config, classifier, checkpoints, best, presence)
     return ClassifierReport(str(config.out), epochs, best, time.perf_counter() - began)
 
 
@@ -186,6 +210,7 @@ def _write_classifier_file(
     classifier: Classifier,
     checkpoints: Mapping[str, Mapping[str, Any]],
     scores: Mapping[str, Any],
+    presence: Presence | None,
 ) -> None:
     ClassifierFile(
         arch=config.arch,
@@ -196,4 +221,5 @@ def _write_classifier_file(
         scores=scores,
         provenance=provenance(config=config.to_json()),
         preprocessing=classifier.preprocessing.to_json(),
+        presence=presence.to_values() if presence else {},
     ).save(config.out)

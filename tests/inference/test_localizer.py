@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tcam_cache import CamExtractor, Localizer, predict
 from tcam_cache.config import PredictConfig
 from tcam_cache.devices import resize_maps
 from tcam_cache.errors import FrameError
+from tcam_cache.models import Presence
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +104,17 @@ def test_a_mix_is_the_weighted_mean_of_decoder_and_cam_in_one_pass(localizer, fr
         torch.testing.assert_close(found.logits, logits, rtol=1e-4, atol=1e-5)
     assert localizer.mixing("none").locate(images).cam is None
     assert localizer.mixing(None) is localizer and localizer.mixing("mean").threshold is None
+
+
+@pytest.mark.parametrize("mix", ["none", "geometric"])
+def test_presence_is_of_the_same_pass_and_absent_where_none_was_fitted(localizer, mix):
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert localizer.presence is None and localizer.mixing(mix).locate(images).presence is None
+    deepest = localizer.classifier.deepest(images)
+    weight = torch.rand(4, deepest.shape[1], generator=torch.Generator().manual_seed(1)).double()
+    presence = Presence(None, weight, torch.zeros(4).double(), 1.0, 0.0, 0.5, {})
+    found = dataclasses.replace(localizer, presence=presence).mixing(mix).locate(images).presence
+    torch.testing.assert_close(found, presence.of(deepest), rtol=1e-4, atol=1e-5)
 
 
 def test_where_the_cam_is_flat_the_decoder_s_map_stands_alone(localizer, frames):

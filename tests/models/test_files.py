@@ -10,6 +10,7 @@ from tcam_cache.errors import ConfigError, StorageError, WeightsError
 from tcam_cache.models import (
     CHECKPOINTS,
     ClassifierFile,
+    Presence,
     parse_classifier_file,
     read_classifier_file,
     seeded_classifier,
@@ -156,3 +157,16 @@ def test_a_full_disk_keeps_the_file_that_was_there(file, tmp_path, monkeypatch):
     with pytest.raises(StorageError, match=r"g\.pt: the disk is full"):
         file.save(tmp_path / "g.pt")
     assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == {"g.pt": b"old"}
+
+
+def test_presence_is_kept_and_files_without_it_say_none(file, tmp_path):
+    presence = Presence(None, torch.ones(3, 4), torch.ones(3), 2.0, 0.5, 0.4, {"presence_auroc": 91.0})
+    dataclasses.replace(file, presence=presence.to_values()).save(tmp_path / "g.pt")
+    again = read_classifier_file(tmp_path / "g.pt").presences()
+    assert torch.equal(again.weight, presence.weight) and again[3:] == presence[3:]
+    assert file.presences() is None and b"presence" not in file.to_bytes()
+
+
+def test_damaged_presence_is_named(file):
+    with pytest.raises(WeightsError, match="presence is damaged: it lacks"):
+        dataclasses.replace(file, presence={"concepts": None}).presences()

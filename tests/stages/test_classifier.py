@@ -54,6 +54,7 @@ def test_the_report_says_what_each_checkpoint_reached(report_of_one_epoch):
     assert report.epochs == 1 and set(report.best) == {"best_classification", "best_localization"}
     assert Path(json.loads(json.dumps(report.to_json()))["classifier"]).is_file()
     assert "best_localization: epoch 1, CL" in report.to_text()
+    assert report.to_text().endswith("presence: none; --fit probe fits it")
 
 
 def test_a_resumed_fit_equals_an_uninterrupted_one_bit_for_bit(classifier_config, fitted, small_classifier):
@@ -131,6 +132,7 @@ def test_a_probe_fills_both_checkpoints_and_says_what_left_out_videos_gave(probe
     assert 0 <= scores["left_out_accuracy"] <= 100 and 0 <= scores["corloc"] <= 100
     text = report.to_text()
     assert "probe of 35 frames of 8 videos in" in text
+    assert f"AUROC {scores['presence_auroc']:.1f}; at {file.presences().threshold:.2f}, precision" in text
     assert (
         f"C {scores['strength']:.3g}, accuracy on left-out videos {scores['left_out_accuracy']:.1f}" in text
     )
@@ -147,17 +149,22 @@ def test_a_probe_that_was_interrupted_goes_on_to_the_same_file(probe_config, tmp
         patch.setattr("tcam_cache.training.head.fit_probe", interrupt)
         fit_classifier(probe_config())
     for number in (3, 7):  # as if it had stopped while these were pooled
-        (tmp_path / f"g.fit/pooled/{number:06d}.pt").unlink()
+        (tmp_path / f"g.fit/frames/{number:06d}.pt").unlink()
     fit_classifier(probe_config(resume=True))
     ours, theirs = (read_classifier_file(tmp_path / name) for name in ("g.pt", "whole.pt"))
     assert ours.hashes() == theirs.hashes() and ours.scores == theirs.scores
+    assert torch.equal(ours.presences().weight, theirs.presences().weight)
 
 
 def test_a_probe_without_boxes_or_a_second_video_claims_no_score(probe_config, without_boxes, caplog):
     report = fit_classifier(probe_config(manifest=without_boxes, train_split="train"))
     assert set(report.best["best_localization"]) == {"strength", "frames", "videos"}
     assert "no tag has two videos" in caplog.text and "last epoch" not in caplog.text
-    assert report.to_text().endswith(f"C {report.best['best_localization']['strength']:.3g}")
+    assert (
+        f"C {report.best['best_localization']['strength']:.3g}\n  presence: none; it takes two"
+        in report.to_text()
+    )
+    assert read_classifier_file(report.classifier).presences() is None
 
 
 def test_every_classifier_file_has_a_fit_folder_of_its_own():

@@ -13,7 +13,7 @@ from tcam_cache.datasets.frames import frame_source
 from tcam_cache.errors import FrameError, RunError, WeightsError
 from tcam_cache.models import seeded_classifier
 from tcam_cache.training import RunFolder, fit_head
-from tcam_cache.training.head import pooled_features
+from tcam_cache.training.head import frame_features
 from tcam_cache.training.probe import fit_probe
 
 SIDE = 32
@@ -63,21 +63,22 @@ def images_of(source, shots):
 
 def test_whole_frames_are_pooled_in_the_order_of_the_shots(classifier, manifest, source, run):
     shots = manifest.shots[:3]
-    features = pooled_features(classifier, shots, source, settings(batch_size=4), run, workers=0)
+    features, _ = frame_features(classifier, shots, source, settings(batch_size=4), run, workers=0)
     deepest = classifier.stages.deepest(classifier.standardised(images_of(source, shots)))
     torch.testing.assert_close(features, deepest.mean((2, 3)))
     assert features.dtype == torch.float32 and features.std() > 0
 
 
 def test_the_networks_logits_are_the_probes_decision_function(classifier, manifest, source, run):
-    scores = fit_head(classifier, manifest.shots, source, settings(), run, workers=0)
-    features = pooled_features(classifier, manifest.shots, source, settings(), run, workers=0).numpy()
+    scores, _ = fit_head(classifier, manifest.shots, source, settings(), run, workers=0)
+    features, _ = frame_features(classifier, manifest.shots, source, settings(), run, workers=0)
+    features = features.numpy()
     frames = [(manifest.classes.index(shot.tag), shot.video) for shot in manifest.shots for _ in shot.frames]
     probe = fit_probe(features, *zip(*frames, strict=True))
     logits = classifier(images_of(source, manifest.shots))
     assert logits.abs().max() > 0.01
     np.testing.assert_allclose(logits.numpy(), probe.logits(features), atol=1e-4, rtol=1e-4)
-    assert scores == {
+    assert {key: scores[key] for key in scores if not key.startswith("presence")} == {
         "strength": probe.strength,
         "frames": 35,
         "videos": 8,
@@ -91,27 +92,27 @@ def test_shots_that_are_kept_are_not_read_again_and_the_features_are_the_same(
     shots, whole = manifest.shots, RunFolder(run.path.with_name("whole"))
     counting = Counting(source, broken={(shots[4].id, 0), (shots[6].id, 1)})
     with pytest.raises(FrameError, match="2 frame") as caught:
-        pooled_features(classifier, shots, counting, settings(), run, workers=0)
+        frame_features(classifier, shots, counting, settings(), run, workers=0)
     assert caught.value.offenders == (f"{shots[4].id} 0", f"{shots[6].id} 1")
     again = Counting(source)
-    resumed = pooled_features(classifier, shots, again, settings(), run, workers=0)
+    resumed, _ = frame_features(classifier, shots, again, settings(), run, workers=0)
     assert shots[0].id not in again.read_shots and shots[4].id in again.read_shots
-    assert torch.equal(resumed, pooled_features(classifier, shots, source, settings(), whole, workers=0))
+    assert torch.equal(resumed, frame_features(classifier, shots, source, settings(), whole, workers=0)[0])
 
 
 def test_features_that_were_damaged_on_disk_are_named(classifier, manifest, source, run):
     shots = manifest.shots[:2]
-    pooled_features(classifier, shots, source, settings(), run, workers=0)
-    (run.path / "pooled/000001.pt").write_bytes(b"cut")
-    with pytest.raises(RunError, match=r"pooled/000001\.pt is damaged"):
-        pooled_features(classifier, shots, source, settings(), run, workers=0)
+    frame_features(classifier, shots, source, settings(), run, workers=0)
+    (run.path / "frames/000001.pt").write_bytes(b"cut")
+    with pytest.raises(RunError, match=r"frames/000001\.pt is damaged"):
+        frame_features(classifier, shots, source, settings(), run, workers=0)
 
 
 def test_of_a_long_shot_some_frames_are_taken_from_first_to_last(classifier, manifest, source, run):
-    scores = fit_head(classifier, manifest.shots, source, settings(probe_frames=2), run, workers=0)
+    scores, _ = fit_head(classifier, manifest.shots, source, settings(probe_frames=2), run, workers=0)
     assert scores["frames"] == sum(min(2, len(shot)) for shot in manifest.shots) == 21
     longest = next(number for number, shot in enumerate(manifest.shots) if len(shot) == 6)
-    kept = run.load(f"pooled/{longest:06d}")["features"]
+    kept = run.load(f"frames/{longest:06d}")["features"]
     ends = images_of(source, [manifest.shots[longest].only([0, 5])])
     torch.testing.assert_close(kept, classifier.pooled(ends))
 
@@ -128,9 +129,10 @@ def test_of_a_long_shot_some_frames_are_taken_from_first_to_last(classifier, man
 def test_tags_with_one_video_are_said(classifier, manifest, source, run, caplog, kept, said):
     shots = [shot for shot in manifest.shots if kept(shot)]
     with caplog.at_level(logging.WARNING, "tcam_cache"):
-        scores = fit_head(classifier, shots, source, settings(probe_frames=1), run, workers=0)
+        scores, presence = fit_head(classifier, shots, source, settings(probe_frames=1), run, workers=0)
     assert re.search(said, "\n".join(record.getMessage() for record in caplog.records))
     assert ("left_out_accuracy" in scores) == (said[:2] != "no")
+    assert ("presence_auroc" in scores) == (presence is not None) == (said[:2] != "no")
 
 
 def test_weights_that_give_no_numbers_are_refused(classifier, manifest, source, run):

@@ -1,0 +1,68 @@
+"""How sure a box is, without a true box: what maps of its pass, its mirror and its neighbours agree on."""
+
+import numpy as np
+
+
+def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the IoU of each box with the other box of its row, 0 where one of them is missing.
+
+    Args:
+        boxes: (T, 4) x0, y0, x1, y1, right and bottom exclusive; a row of NaN where there is no box.
+        others: (T, 4), alike, in the same units.
+
+    Returns:
+        (T,) float64 in [0, 1].
+
+    >>> overlaps(np.array([[0, 0, 2, 2], [0, 0, 1, 1]]), np.array([[0, 0, 2, 1], [np.nan] * 4])).tolist()
+    [0.5, 0.0]
+    """
+    one, other = np.asarray(boxes, np.float64), np.asarray(others, np.float64)
+    sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
+    shared = np.clip(sides, 0, None).prod(1)
+    areas = [(box[:, 2:] - box[:, :2]).prod(1) for box in (one, other)]
+    union = areas[0] + areas[1] - shared
+    return np.nan_to_num(np.divide(shared, union, out=np.zeros(len(one)), where=union > 0))
+
+
+def neighbour_agreement(boxes: np.ndarray) -> np.ndarray:
+    """Return the mean IoU of each frame's box with those of the frame before and after it.
+
+    Args:
+        boxes: (T, 4) of the frames of one shot, in time order; a row of NaN where there is no box.
+
+    Returns:
+        (T,) float64 in [0, 1]; 1 for the only frame of a shot, which nothing speaks against.
+
+    >>> neighbour_agreement(np.array([[0, 0, 2, 2], [0, 0, 2, 2], [0, 0, 2, 1]])).tolist()
+    [1.0, 0.75, 0.5]
+    """
+    boxes = np.asarray(boxes, np.float64)
+    if len(boxes) < 2:
+        return np.ones(len(boxes))
+    pairs = overlaps(boxes[1:], boxes[:-1])
+    return (np.append(pairs, pairs[-1]) + np.append(pairs[0], pairs)) / 2
+
+
+def mass_inside(maps: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Return the share of each map's sum that lies inside its box: near 1 where a map is compact.
+
+    Args:
+        maps: (T, H, W) in [0, 1].
+        boxes: (T, 4) in pixels of the maps, right and bottom exclusive; a row of NaN where there is no box.
+
+    Returns:
+        (T,) float64 in [0, 1]; 0 without a box, or for a map of zeros.
+
+    >>> mass_inside(np.array([[[1.0, 1.0], [0.0, 2.0]]]), np.array([[1, 0, 2, 2]])).tolist()
+    [0.75]
+    """
+    maps = np.asarray(maps, np.float64)
+    height, width = maps.shape[1:]
+    covered = []
+    for size, low, high in ((width, boxes[:, 0], boxes[:, 2]), (height, boxes[:, 1], boxes[:, 3])):
+        pixels = np.arange(size)
+        ends = np.minimum(high[:, None], pixels + 1) - np.maximum(low[:, None], pixels)
+        covered.append(np.clip(np.nan_to_num(ends), 0, 1))
+    inside = np.einsum("tyx,tx,ty->t", maps, *covered)
+    total = maps.sum((1, 2))
+    return np.divide(inside, total, out=np.zeros(len(maps)), where=total > 0)

@@ -90,6 +90,19 @@ class PredictConfig(Config):
         choices=MIXES,
     )
     batch_size: int = setting(default=32, help="frames in a forward pass", minimum=1)
+    presence: float | None = setting(
+        default=None,
+        help="a frame in which the object is less sure to be has no box; default: as the classifier chose on "
+        "left-out videos; 0: every frame has one",
+        minimum=0,
+        maximum=1,
+    )
+    smooth: int | None = setting(
+        default=None,
+        help="boxes are medians over so many frames before and after, within a shot; default: 1 where shots "
+        "are known (manifests), else 0",
+        minimum=0,
+    )
     overlays: bool = setting(default=True, help="draw each box into a copy of its frame")
     format: str = setting(
         default="csv", help=f"files beside boxes.csv: some of {','.join(FORMATS)}", metavar="csv,coco,..."

@@ -13,12 +13,15 @@ from tcam_cache.files import atomic_file, make_folder, storage_errors, write_jso
 from tcam_cache.provenance import differences
 
 SETTINGS, STAMPS, OVERLAYS, FILES = "predict.json", "frames.jsonl", "overlays", "files.json"
+# The rows as found, where boxes.csv has them completed.
+FOUND = "found.csv"
 
 
 class BoxesFolder:
     """Boxes of one input, written row by row; a context manager that keeps its files open.
 
     boxes.csv     one row per frame
+    found.csv     the rows as found, where `complete` changed those of boxes.csv
     frames.jsonl  one line per finished frame: its name, and the stamp of its file; after the last frame of a
                   video one more, without a name
     predict.json  input, run and settings of the boxes
@@ -75,6 +78,7 @@ class BoxesFolder:
             folder._take_over(list(_stamps(path)))
         write_json(path / SETTINGS, current)
         folder._write_in_order()
+        _remove(path, [FOUND])
         return folder
 
     def __enter__(self) -> Self:
@@ -102,6 +106,13 @@ class BoxesFolder:
         """Return the path of a frame's overlay."""
         return self.path / OVERLAYS / self._pictures.get(name, f"{name}.jpg")
 
+    def complete(self, rows: Sequence[FoundBox]) -> None:
+        """Write boxes.csv with completed rows; those as found are kept, to resume from."""
+        text, found = header() + "".join(map(found_line, rows)), "".join(_lines(self.path / ROWS))
+        if text != found:
+            write_text(self.path / FOUND, found)
+            write_text(self.path / ROWS, text)
+
     def found(self) -> list[FoundBox]:
         """Return the frames in boxes.csv, in order, with the numbers as they are written there."""
         return list(found_rows(self.path))
@@ -124,8 +135,9 @@ class BoxesFolder:
         """Take the rows that are complete in both files and whose frame files have not changed."""
         kept = {name for name, stamp in stamps if stamp == self._stamp(name)}
         moving = isinstance(self.stamps, str)
-        rows = (row for row in found_rows(self.path) if row.frame in kept and (row.width or not moving))
-        self.rows = {row.frame: row for row in rows}
+        table = FOUND if (self.path / FOUND).exists() else ROWS
+        rows = {row.frame: row for row in found_rows(self.path, table) if row.width or not moving}
+        self.rows = {name: row for name, row in rows.items() if name in kept}
         self.finished = moving and "" in kept and kept - {""} <= self.rows.keys()
 
     def _write_in_order(self) -> None:
@@ -145,9 +157,9 @@ class BoxesFolder:
         return json.dumps([name, self._stamp(name)]) + "\n"
 
 
-def found_rows(path: Path) -> Iterator[FoundBox]:
+def found_rows(path: Path, table: str = ROWS) -> Iterator[FoundBox]:
     """Yield the frames in the boxes.csv of a folder, in order; nothing where there is none."""
-    return found_boxes("".join(_lines(path / ROWS)))
+    return found_boxes("".join(_lines(path / table)))
 
 
 def write_table(path: Path, parts: Iterable[tuple[str, Iterable[FoundBox]]], overwrite: bool) -> None:
@@ -231,7 +243,7 @@ def _clear(path: Path) -> None:
     """Remove only the files of an earlier call: its tables, the overlays of its frames, and other formats."""
     pictures = file_names((name for name, _ in _stamps(path) if name and _is_below(name)), ".jpg").values()
     _remove(path, [*_files_of(path), *(f"{OVERLAYS}/{file}" for file in pictures)])
-    _remove(path, [ROWS, STAMPS, SETTINGS, FILES])
+    _remove(path, [ROWS, FOUND, STAMPS, SETTINGS, FILES])
 
 
 def _is_below(name: str) -> bool:

@@ -23,10 +23,12 @@ from tcam_cache.datasets.clip_frames import ClipFrame, clip_frames
 from tcam_cache.datasets.frames import squashing
 from tcam_cache.datasets.video import time_of
 from tcam_cache.errors import ConfigError, near_names
-from tcam_cache.evaluation.report.pictures import draw_boxes, overlay_cam, save_image
+from tcam_cache.evaluation.report.pictures import save_image
 from tcam_cache.files import write_json
-from tcam_cache.inference.boxes_folder import BoxesFolder
+from tcam_cache.inference.boxes_folder import BoxesFolder, found_rows
 from tcam_cache.inference.clips import VIDEO, Clip
+from tcam_cache.inference.completion import completed_rows
+from tcam_cache.inference.confidence import frame_confidence
 from tcam_cache.inference.formats.tools import frame_rate
 from tcam_cache.inference.formats.video import drawn, write_video
 from tcam_cache.inference.formats.writing import write_formats
@@ -35,7 +37,6 @@ from tcam_cache.inference.maps import FrameMap, box_of
 from tcam_cache.models import weights_hash
 from tcam_cache.processes import in_advance, in_threads
 from tcam_cache.provenance import sha256_of
-from tcam_cache.records import Box
 
 # Frames that wait to be drawn: enough to keep the threads busy, few enough to limit memory.
 _TO_DRAW = 8
@@ -135,6 +136,7 @@ class Predictor:
         if clip.name and (report := _known(out, done)):
             on_known(report.frames)
             return report
+        before = {row.frame: row for row in found_rows(out)}
         folder = BoxesFolder.begin(out, stamps, settings, self.config.overwrite)
         faults: list[str] = []
         _measure(folder, clip)
@@ -148,8 +150,9 @@ class Predictor:
                     on_frames(1)
                 folder.finished = clip.moving and not faults
             seconds = time.perf_counter() - began
-            files = self._write_files(clip, folder)
-        boxes = sum(found.box is not None for found in folder.rows.values())
+            self._complete(clip, folder)
+            files = self._write_files(clip, folder, before)
+        boxes = sum(found.box is not None for found in folder.found())
         new = len(folder.rows) - known
         report = ClipReport(len(folder.rows), boxes, tuple(files), tuple(faults), new, seconds)
         if clip.name and not faults:
@@ -166,12 +169,25 @@ class Predictor:
         return settings
 
     def _wanted(self) -> dict[str, Any]:
-        return {"formats": list(self.config.formats), "video": self.config.video, "map": self.config.map}
+        names = ("formats", "video", "map", "overlays", "presence", "smooth")
+        return {name: getattr(self.config, name) for name in names}
+
+    def _complete(self, clip: Clip, folder: BoxesFolder) -> None:
+        """Let the other frames of its shot speak for each frame of a clip."""
+        numbers = np.repeat(np.arange(len(clip.lengths)), clip.lengths).tolist()
+        shot_of = dict(zip(clip.shot.frames, numbers, strict=False))
+        rows = folder.found()
+        known = self.localizer.presence
+        default = known.threshold if known else 0.0
+        threshold = default if self.config.presence is None else self.config.presence
+        radius = min(1, len(clip.lengths)) if self.config.smooth is None else self.config.smooth
+        shots = [shot_of.get(row.frame, 0) for row in rows]
+        folder.complete(completed_rows(rows, shots, threshold, radius))
 
     def _found(self, clip: Clip, folder: BoxesFolder, faults: list[str]) -> Iterator[FoundBox]:
         """Yield the rows of the frames that have none yet, in order."""
-        mapped = self._mapped(clip, self.config.overlays, faults, folder.rows)
-        return in_threads(partial(self._finished, clip, folder), mapped, self.threads, _TO_DRAW)
+        mapped = self._mapped(clip, False, faults, folder.rows)
+        return in_threads(partial(self._finished, clip), mapped, self.threads, _TO_DRAW)
 
     def _mapped(
         self, clip: Clip, whole: bool, faults: list[str], skip: Container[str] = ()
@@ -190,12 +206,10 @@ class Predictor:
             maps = self.localizer.batch_maps(of_batch, tagged=bool(clip.shot.tag))
             yield from zip(batch, maps, strict=True)
 
-    def _finished(self, clip: Clip, folder: BoxesFolder, mapped: MappedFrame) -> FoundBox:
-        """Return the row of a frame, after its overlay is written."""
+    def _finished(self, clip: Clip, mapped: MappedFrame) -> FoundBox:
+        """Return the row of a frame."""
         frame, item = mapped
-        box = self._box(item)
-        if frame.pixels is not None:
-            _draw(frame.pixels, item, box, folder.picture(frame.name))
+        box = box_of(item.scores, (item.width, item.height), self.tau)
         classes = self.localizer.classifier.classes
         exponents = np.exp(item.logits - item.logits.max())
         best = classes.index(clip.shot.tag) if clip.shot.tag else int(exponents.argmax())
@@ -205,39 +219,63 @@ class Predictor:
             probability=float(exponents[best] / exponents.sum()),
             box=box,
             score=float(decoded.max()),
+            confidence=frame_confidence(item, box),
+            presence=None if item.presence is None else float(item.presence[best]),
         )
 
-    def _box(self, item: FrameMap) -> Box | None:
-        return box_of(item.scores, (item.width, item.height), self.tau)
+    def _write_files(self, clip: Clip, folder: BoxesFolder, before: Mapping[str, FoundBox]) -> list[str]:
+        """Write what is made of the finished rows: other formats, overlays and the video.
 
-    def _write_files(self, clip: Clip, folder: BoxesFolder) -> list[str]:
-        """Write what is made of the finished rows: other formats, and the video."""
+        Args:
+            clip: the clip.
+            folder: of its boxes.
+            before: rows of an earlier call, whose overlays need not be drawn again.
+        """
         found = folder.found()
         shot = replace(clip.shot, frames=tuple(one.frame for one in found)) if clip.moving else clip.shot
         classes = self.localizer.classifier.classes
         files = write_formats(folder, self.config.formats, classes, clip.source, shot, clip.source.root)
-        if self.config.video and clip.moving and found:
-            pictures = self._pictures(replace(clip, shot=shot), {one.name: one for one in found})
+        whole, moving = replace(clip, shot=shot), self.config.video and clip.moving and bool(found)
+        rows = {one.frame: one for one in found}
+        if self.config.overlays:
+            same = {name for name, row in rows.items() if row == before.get(name)}
+            drawn_before = {name for name in same if folder.picture(name).exists()}
+        else:
+            drawn_before = set(rows)
+        if moving:
+            pictures = self._pictures(whole, rows, folder, drawn_before, set())
             write_video(folder.path / VIDEO, clip.path, pictures, frame_rate(found))
             files.append(VIDEO)
+        elif drawn_before != set(rows):
+            for _ in self._pictures(whole, rows, folder, drawn_before, drawn_before):
+                pass
         return files
 
-    def _pictures(self, clip: Clip, found: Mapping[str, FoundBox]) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield each frame's time in milliseconds and its picture with box and tag, and its map if wanted.
+    def _pictures(
+        self,
+        clip: Clip,
+        rows: Mapping[str, FoundBox],
+        folder: BoxesFolder,
+        drawn_before: Container[str],
+        skip: Container[str],
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield each frame's time in milliseconds and its picture with box and tag, written as its overlay.
 
         Maps are not stored, so that for them the frames pass the networks once more.
         """
         if self.config.map:
-            frames = ((frame, item.scores) for frame, item in self._mapped(clip, True, []))
+            frames = ((frame, item.scores) for frame, item in self._mapped(clip, True, [], skip))
         else:
-            whole = clip_frames(clip.source, clip.shot, 1, whole=True, threads=0, faults=[])
+            whole = clip_frames(clip.source, clip.shot, 1, skip=skip, whole=True, threads=0, faults=[])
             frames = ((frame, None) for frame in in_advance(whole, self.threads, _TO_DRAW))
 
         def picture(mapped: tuple[ClipFrame, np.ndarray | None]) -> tuple[int, np.ndarray]:
-            """Return a frame's time and the picture that is shown then."""
+            """Return a frame's time and the picture that is shown then, after its overlay is written."""
             frame, scores = mapped
-            pixels = frame.squashed if frame.pixels is None else frame.pixels
-            return time_of(frame.name), drawn(pixels, found[frame.name], scores)
+            pixels = drawn(frame.squashed if frame.pixels is None else frame.pixels, rows[frame.name], scores)
+            if frame.name not in drawn_before:
+                save_image(folder.picture(frame.name), pixels)
+            return time_of(frame.name) if clip.moving else 0, pixels
 
         return in_threads(picture, frames, self.threads, _TO_DRAW)
 
@@ -300,7 +338,3 @@ def _measure(folder: BoxesFolder, clip: Clip) -> None:
         row = folder.rows[frame.name]
         found = {"tag": row.tag, "probability": row.probability, "box": row.box, "score": row.score}
         folder.rows[frame.name] = _place(clip, frame)._replace(**found)
-
-
-def _draw(pixels: np.ndarray, item: FrameMap, box: Box | None, path: Path) -> None:
-    save_image(path, draw_boxes(overlay_cam(pixels, item.scores), [box] if box else []))

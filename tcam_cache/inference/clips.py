@@ -41,6 +41,7 @@ class Clip:
         source: reads the frames, whose paths start from the root of it.
         shot: the frames; a video without any has all those of its file. Its tag is "" where it is not known.
         name: of its folder below OUT, unique; "" for the only input, whose boxes OUT itself holds.
+        lengths: of the shots that its frames are cut into; none where cuts are not known.
         above: what the paths in its boxes.csv start from, below the folder that all clips have in common.
     """
 
@@ -49,6 +50,7 @@ class Clip:
     shot: Shot
     name: str = ""
     above: str = ""
+    lengths: tuple[int, ...] = ()
 
     @property
     def moving(self) -> bool:
@@ -169,12 +171,13 @@ def _of_manifest(manifest: Manifest) -> Iterator[Clip]:
     for folder, shots in together.items():
         place = manifest.root / folder
         frames = tuple(dict.fromkeys(name for shot in shots for name in shot.frames))
+        lengths = tuple(map(len, shots))
         if isinstance(source, VideoFrames):
             own = VideoFrames(place.parent, source.upright, source.absolute)
             folder = place.name
         else:
             own, folder = replace(source, root=place), "."
-        yield Clip(place, own, Shot("new", shots[0].tag, "new", "test", folder, frames))
+        yield Clip(place, own, Shot("new", shots[0].tag, "new", "test", folder, frames), lengths=lengths)
 
 
 def _video(path: Path) -> Clip:

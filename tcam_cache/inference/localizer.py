@@ -224,7 +224,8 @@ class Localizer:
             if located.cam is not None:
                 kinds |= {"decoder": located.decoder, "CAM": located.cam}
             sized = {name: resize_maps(maps, map_size).cpu().numpy() for name, maps in kinds.items()}
-        return frame_maps(batch.frames, sized, located.logits.cpu().numpy(), batch.sizes)
+        presence = None if located.presence is None else located.presence.cpu().numpy()
+        return frame_maps(batch.frames, sized, located.logits.cpu().numpy(), batch.sizes, presence)
 
     @overload
     def predict(self, frames: np.ndarray, threshold: float | None = None) -> Localization: ...

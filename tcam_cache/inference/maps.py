@@ -26,6 +26,7 @@ class FrameMap(NamedTuple):
         width: of the original frame, in pixels.
         height: of the original frame, in pixels.
         parts: name and map, alike, of each that `scores` is mixed from; none where it is not mixed.
+        presence: (C,) float32 in [0, 1], of the object of each class; None where it is not known.
     """
 
     shot: Shot
@@ -35,6 +36,7 @@ class FrameMap(NamedTuple):
     width: int
     height: int
     parts: tuple[tuple[str, np.ndarray], ...] = ()
+    presence: np.ndarray | None = None
 
 
 def annotated_frames(shots: Iterable[Shot]) -> list[ShotFrame]:
@@ -77,7 +79,11 @@ def cached_maps(
 
 
 def frame_maps(
-    frames: Sequence[ShotFrame], maps: Mapping[str, np.ndarray], logits: np.ndarray, sizes: torch.Tensor
+    frames: Sequence[ShotFrame],
+    maps: Mapping[str, np.ndarray],
+    logits: np.ndarray,
+    sizes: torch.Tensor,
+    presence: np.ndarray | None = None,
 ) -> Iterator[FrameMap]:
     """Yield the map and logits of each frame of a batch.
 
@@ -86,11 +92,13 @@ def frame_maps(
         maps: (B, S, S) float32 in [0, 1] of each kind; "" is the one that boxes are taken from.
         logits: (B, C) float32.
         sizes: (B, 2), width and height of the original frames in pixels.
+        presence: (B, C) float32 in [0, 1], or None.
     """
     for row, (shot, t) in enumerate(frames):
         width, height = sizes[row].tolist()
         parts = tuple((name, of_kind[row]) for name, of_kind in maps.items() if name)
-        yield FrameMap(shot, t, maps[""][row], logits[row], width, height, parts)
+        present = None if presence is None else presence[row]
+        yield FrameMap(shot, t, maps[""][row], logits[row], width, height, parts, present)
 
 
 def box_of(scores: np.ndarray, size: tuple[int, int], tau: float | None) -> Box | None:

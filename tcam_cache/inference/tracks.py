@@ -82,7 +82,7 @@ def jitter(boxes: np.ndarray) -> float:
     0.5
     """
     boxes = np.asarray(boxes, np.float64)
-    found = ~np.isnan(boxes).any(1)
+    found = np.asarray(np.isfinite(boxes).all(axis=1))
     pairs = found[1:] & found[:-1]
     return 1 - float(overlaps(boxes[1:], boxes[:-1])[pairs].mean()) if pairs.any() else float("nan")
 

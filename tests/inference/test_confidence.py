@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tcam_cache.evaluation import iou
-from tcam_cache.inference.confidence import mass_inside, neighbour_agreement, overlaps
+from tcam_cache.inference.confidence import frame_confidence, mass_inside, neighbour_agreement, overlaps
+from tcam_cache.inference.maps import FrameMap
+from tcam_cache.records import Box, Shot
 
 NONE = [np.nan] * 4
 
@@ -41,3 +43,20 @@ def test_mass_counts_cut_pixels_by_their_share():
     maps[2] = 0
     boxes = np.array([[0.5, 0, 2, 1], NONE, [0, 0, 4, 2]])
     assert mass_inside(maps, boxes).tolist() == [1.5 / 8, 0, 0]
+
+
+def blob(side, low=0.0):
+    scores = np.full((56, 56), low, np.float32)
+    scores[10 : 10 + side, 10 : 10 + side] = 1.0
+    return scores
+
+
+def test_a_compact_map_on_which_decoder_and_cam_agree_is_sure_and_one_without_a_box_says_nothing():
+    shot = Shot("new", "", "new", "test", ".", ("1.jpg",))
+    item = FrameMap(shot, 0, blob(20), np.zeros(2, np.float32), 56, 56)
+    assert frame_confidence(item, Box(10, 10, 30, 30)) == 1.0
+    assert frame_confidence(item, None) is None
+    parts = (("decoder", blob(20)), ("CAM", blob(10)))
+    assert frame_confidence(item._replace(parts=parts), Box(10, 10, 30, 30)) == pytest.approx((1 + 0.25) / 2)
+    loose = blob(20, low=0.5)
+    assert frame_confidence(item._replace(scores=loose), Box(10, 10, 30, 30)) == pytest.approx(400 / 56**2)

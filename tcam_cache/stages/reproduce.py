@@ -72,7 +72,8 @@ class ReproduceReport:
         if not self.tables:
             return f"{self.plan.to_text()}\nnothing was written (--dry-run)"
         name = self.plan.table
-        lines = [to_text(self.tables[0]), *(f"no number of {one}" for one in _lines(self.failed))]
+        first = self.tables[0]
+        lines = [to_text(first), first.note, *(f"no number of {one}" for one in _lines(self.failed))]
         where = f"{self.out}/{name}.md, {self.out}/{name}/compare.png"
         return "\n".join([*lines, f"\n{where}, {self.seconds / 60:.1f} minutes"])
 

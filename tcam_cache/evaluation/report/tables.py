@@ -213,7 +213,7 @@ def published_note(same_classes: bool) -> str:
         return (
             "Published on the classes of this data set; whether the frames are the same, the manifest says."
         )
-    return "Published on another data set, YouTube-Objects: context, not comparable with the numbers here."
+    return "Another data set: YouTube-Objects. Context only, not comparable with the numbers made here."
 
 
 def tau_text(value: float | Mapping[str, float] | None) -> str:

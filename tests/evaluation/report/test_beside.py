@@ -45,7 +45,7 @@ def test_every_published_system_stands_in_table_1_with_ours_beside():
     assert (rows["TrCAM-V (CLIP)"][v1], rows["TrCAM-V (CLIP)"][v2]) == ("84.8", "76.7")
     assert (rows["TrCAM-V (CLIPSeg)"][v1], rows["TrCAM-V (CLIPSeg)"][v2]) == ("83.8", "80.0")
     assert rows["POD"][v2] is None and rows["BasicU-Net iter2"][v1] is None
-    assert "another data set" in averages.note and "11 frames of 3 video(s)" in averages.note
+    assert "Another data set" in averages.note and "11 frames of 3 video(s)" in averages.note
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -192,7 +192,7 @@ class TrainConfig(FitConfig):
     )
     colour_warmup: float = setting(
         default=by_preset(recommended=0.0, colocam=0.5),
-        help="its weight rises linearly from 0 in this share of the steps",
+        help="its weight rises linearly from 0 in this share of the steps (adaptive at 4: 0.5)",
         minimum=0,
         maximum=1,
     )

@@ -72,7 +72,12 @@ def test_one_image_is_enough_and_pictures_can_be_left_out(config, small_data):
     one = config(source=small_data / "car/0002/frame0002.jpg", overlays=False)
     assert predict(one).frames == 1
     assert [row["path"] for row in rows_of(one)] == ["frame0002.jpg"]
-    assert sorted(path.name for path in one.out.iterdir()) == ["boxes.csv", "frames.jsonl", "predict.json"]
+    assert sorted(path.name for path in one.out.iterdir()) == [
+        "boxes.csv",
+        "found.csv",
+        "frames.jsonl",
+        "predict.json",
+    ]
 
 
 def test_a_higher_threshold_gives_a_smaller_box(config):
@@ -183,19 +188,24 @@ def test_an_interrupted_call_keeps_its_rows_and_goes_on_to_the_same_files(
     whole = config(out=tmp_path / "whole", batch_size=2)
     predict(whole)
     half = config(out=tmp_path / "half", batch_size=2)
-    draw, seen = clip_boxes._draw, []
+    draw, seen = clip_boxes.frame_confidence, []
 
     def interrupted(*given):
         if len(seen) == stop:
             raise KeyboardInterrupt
         seen.append(draw(*given))
+        return seen[-1]
 
-    monkeypatch.setattr(clip_boxes, "_draw", interrupted)
+    def counted(*given):
+        again.append(draw(*given))
+        return again[-1]
+
+    monkeypatch.setattr(clip_boxes, "frame_confidence", interrupted)
     with pytest.raises(KeyboardInterrupt):
         predict(half)
     assert len(rows_of(half)) == stop
     again = []
-    monkeypatch.setattr(clip_boxes, "_draw", lambda *given: again.append(draw(*given)))
+    monkeypatch.setattr(clip_boxes, "frame_confidence", counted)
     assert predict(half).frames == 7
     assert len(again) == 7 - stop
     assert files_of(half.out) == files_of(whole.out)
@@ -277,15 +287,17 @@ def as_before(config):
     rows = [",".join([row["path"], *(row[name] for name in names)]) for row in rows_of(config)]
     header = "frame,predicted_class,probability,x0,y0,x1,y1,score"
     (config.out / "boxes.csv").write_text("\n".join([header, *rows]) + "\n")
+    (config.out / "found.csv").unlink(missing_ok=True)
 
 
 def test_boxes_of_an_earlier_version_are_taken_over_and_not_found_again(config, monkeypatch):
     predict(config())
-    whole = files_of(config().out)
+    whole = rows_of(config())
     as_before(config())
-    monkeypatch.setattr(clip_boxes, "_draw", lambda *given: pytest.fail("found again"))
+    monkeypatch.setattr(clip_boxes, "frame_confidence", lambda *given: pytest.fail("found again"))
     assert predict(config()).frames == 7
-    assert files_of(config().out) == whole
+    # They did not say how sure their boxes are.
+    assert rows_of(config()) == [{**row, "confidence": ""} for row in whole]
 
 
 EVERY = "csv,coco,yolo,cvat,label-studio,voc"
@@ -301,15 +313,20 @@ def test_every_format_stands_beside_the_boxes_and_is_the_same_after_an_interrupt
         "label-studio.xml",
     }  # fmt: skip
     assert "beside it: coco.json" in report.to_text()
-    half, draw, seen = config(out=tmp_path / "half", batch_size=2, format=EVERY), clip_boxes._draw, []
+    half, draw, seen = (
+        config(out=tmp_path / "half", batch_size=2, format=EVERY),
+        clip_boxes.frame_confidence,
+        [],
+    )
 
     def interrupted(*given):
         if len(seen) == 3:
             raise KeyboardInterrupt
         seen.append(draw(*given))
+        return seen[-1]
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(clip_boxes, "_draw", interrupted)
+        patch.setattr(clip_boxes, "frame_confidence", interrupted)
         predict(half)
     predict(half)
     assert files_of(half.out) == files_of(whole.out)
@@ -553,15 +570,18 @@ def test_a_video_of_which_a_few_frames_were_found_goes_on_to_the_same_files(
 ):
     whole = config(source=footage, out=tmp_path / "whole", batch_size=2, video=True)
     predict(whole)
-    half, draw = config(source=footage, out=tmp_path / "half", batch_size=2, video=True), clip_boxes._draw
+    half, draw = (
+        config(source=footage, out=tmp_path / "half", batch_size=2, video=True),
+        clip_boxes.frame_confidence,
+    )
 
-    def interrupted(pixels, item, box, path):
-        if path.name == "00000160ms.jpg":
+    def interrupted(item, box):
+        if item.t == 4:
             raise KeyboardInterrupt
-        draw(pixels, item, box, path)
+        return draw(item, box)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(clip_boxes, "_draw", interrupted)
+        patch.setattr(clip_boxes, "frame_confidence", interrupted)
         predict(half)
     assert not (half.out / "boxes.csv").exists()
     predict(half)

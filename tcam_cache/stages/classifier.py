@@ -117,10 +117,7 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
         RunError: the file or its fit exists already and `resume` is not set.
     """
     began = time.perf_counter()
-    require_alone("classifier")
-    require_board(config.tensorboard)
-    if config.out.exists() and not config.resume:
-        raise RunError(f"{config.out} is there already. Give another --out, or --resume to fit it further.")
+    _require_place(config)
     manifest, _ = open_data(config)
     _check_classes(manifest, config.train_split)
     device, workers = find_device(config.device), worker_count(config.workers)
@@ -157,6 +154,13 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
         checkpoints = {name: run.load(name)["model"] for name in CHECKPOINTS}
     _write_classifier_file(config, classifier, checkpoints, best, presence)
     return ClassifierReport(str(config.out), epochs, best, time.perf_counter() - began)
+
+
+def _require_place(config: ClassifierConfig) -> None:
+    require_alone("classifier")
+    require_board(config.tensorboard)
+    if config.out.exists() and not config.resume:
+        raise RunError(f"{config.out} is there already. Give another --out, or --resume to fit it further.")
 
 
 def _validation(

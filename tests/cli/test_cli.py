@@ -89,13 +89,13 @@ def test_what_a_command_does_is_not_cut_on_a_narrow_terminal(tcam):
 
 
 @every_command
-def test_help_of_a_command_has_an_example_that_is_right(config_of, tcam, command):
-    (line,) = [
-        line for line in tcam(command, "--help").stdout.splitlines() if line.startswith("  tcam-cache ")
-    ]
-    words = shlex.split(line)
-    assert words[1] == command
-    config_of(*words[1:])
+def test_help_of_a_command_has_examples_that_are_right(config_of, tcam, command):
+    lines = [line for line in tcam(command, "--help").stdout.splitlines() if line.startswith("  tcam-cache ")]
+    assert lines
+    for line in lines:
+        words = shlex.split(line)
+        assert words[1] == command
+        config_of(*words[1:])
 
 
 @every_command
@@ -140,7 +140,12 @@ def test_help_of_training_is_divided_and_every_option_stands_in_one_section(tcam
     assert "--lr" in sections["Optimiser"] and "--frames-together" in sections["Beyond the paper"]
 
 
-@pytest.mark.parametrize("command", sorted(set(OPTIONS) - {"train", "search"}))
+@pytest.mark.parametrize("command", ["locate", "reproduce"])
+def test_help_of_what_runs_every_stage_keeps_their_options_apart(tcam, command):
+    assert list(options_by_section(tcam(command, "--help").stdout)) == ["Everyday", "Options of the stages"]
+
+
+@pytest.mark.parametrize("command", sorted(set(OPTIONS) - {"train", "search", "locate", "reproduce"}))
 def test_help_of_any_other_command_has_one_list_of_options(tcam, command):
     assert list(options_by_section(tcam(command, "--help").stdout)) == ["Options"]
 
@@ -257,10 +262,7 @@ def test_a_seed_that_is_none_is_wrong_usage(config_of, tcam, command):
 
 
 REQUIRED = [
-    (command, word)
-    for command, words in LEAST.items()
-    for word in words
-    if word in ("--out", "--layout", "--format")
+    (command, word) for command, words in LEAST.items() for word in words if word in ("--out", "--format")
 ] + [("train", "--cache"), ("search", "--cache")]
 
 

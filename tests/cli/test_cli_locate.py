@@ -29,7 +29,7 @@ def test_a_config_file_has_a_table_for_each_stage(config_of, tmp_path):
         'out = "found"\n[train]\nsteps = 9\ncrf = false\n[classifier]\nweights = "my file.pth"\n'
     )
     config = config_of("locate", "videos", "--config", tmp_path / "c.toml")
-    assert config.stage("train") == {"steps": 9, "crf": False}
+    assert config.stage("train") == {"steps": 9, "crf": False, "fg_top": 0.1}
     assert config.stage("classifier") == {"weights": "my file.pth"}
 
 

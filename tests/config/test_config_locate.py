@@ -20,7 +20,7 @@ def test_options_of_stages_are_read_with_their_types_and_win_over_the_effort():
         predict="batch-size=4",
     )  # fmt: skip
     assert config.stage("build") == {"scales": "1,2", "flip": True, "image_size": 160}
-    assert config.stage("train") == {"steps": 9, "bg_low": None, "image_size": 160}
+    assert config.stage("train") == {"steps": 9, "bg_low": None, "image_size": 160, "fg_top": 0.1}
     assert config.stage("predict") == {"batch_size": 4}
 
 

@@ -16,9 +16,13 @@ from tcam_cache.training.schedule import planned
 TRIAL_FRAMES = 8
 # Time of each stage's work on a frame, in forward passes of the backbone at its size (measured on a CPU):
 # forward and partial backward at scale 1; encoder, decoder both ways and CRF; forward, CAM, box and picture.
-BUILD, TRAIN, PREDICT = 1.5, 2.5, 2.0
+BUILD, TRAIN, PREDICT = 2.4, 2.5, 2.0
 # Reading, cutting and writing a frame, in seconds; and what the program needs before it has read any.
-READ, START = 0.004, 15.0
+READ, START = 0.012, 15.0
+# Megabytes of a frame: its map, its picture in the cache, its rows.
+MAP_MB, FRAME_MB, ROW_MB = 0.004, 0.033, 0.0003
+# Of the backbone's weights: g.pt, its copies in cache and run, and what it was fitted from.
+COPIES = 3
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Plan:
 
     def to_text(self) -> str:
         """Return the plan as a few lines."""
-        spaced = f", every {self.every}th of a shot" if self.every > 1 else ""
+        spaced = f", one in {self.every} of each shot" if self.every > 1 else ""
         rows = {
             "classifier": f"{self.probed:,} frames through the backbone",
             "build": f"CAMs of {self.cached:,} frames{spaced}",
@@ -97,7 +101,8 @@ def plan_of(
     probed = sum(min(len(shot), classifier.probe_frames) for shot in manifest.shots)
     frames, cached = manifest.frame_count, sum(lengths)
     passes = sum(scale**2 for scale in parse_scales(build.scales)) * (2 if build.flip else 1)
-    one = forward_trial(classifier).seconds
+    trial = forward_trial(classifier)
+    one = trial.seconds
     seconds = {
         "classifier": START + probed * (one + READ),
         "build": cached * (BUILD * one * passes + READ),
@@ -105,8 +110,7 @@ def plan_of(
         "predict": START + frames * (PREDICT * one + READ),
     }
     minutes = {name: round(value / 60, 2) for name, value in seconds.items()}
-    weights = 40.0
-    megabytes = weights + cached * 0.004 + frames * 0.0001
+    megabytes = COPIES * trial.megabytes + cached * (MAP_MB + FRAME_MB) + frames * ROW_MB
     videos = len({shot.video for shot in manifest.shots})
     return Plan(
         effort, videos, len(lengths), frames, every, cached, probed, steps, minutes, round(megabytes, 1)

@@ -30,7 +30,7 @@ class ManifestConfig(Config):
     )
     split: bool = setting(
         default=True,
-        help="draw val and test videos where nothing names any; --no-split: every video is learned from",
+        help="draw val and test videos where nothing names any; --no-split: every video is for training",
     )
     write_splits: OptionalPathSetting = setting(
         default=None, help="folder: write the data set as WSOL split files, too"
@@ -65,8 +65,8 @@ class ManifestConfig(Config):
         super().__post_init__()
         if self.layout == "wsol" and self.splits is None:
             raise ConfigError("the layout wsol is what split files list: give their folder with --splits.")
-        if not self.split and (self.splits or self.layout in PUBLISHED):
-            raise ConfigError("--no-split is for data that brings no splits: leave it out.")
+        if not self.split and self.splits:
+            raise ConfigError("--no-split learns from every video: leave --splits out.")
         if self.layout is None:
             return
         if self.annotations and self.layout in PUBLISHED:

@@ -14,6 +14,7 @@ OWN = {
     "manifest", "root", "out", "cache", "classifier", "run", "source", "resume", "device", "seed", "workers",
     "train_split", "val_split", "every", "dry_run", "shard", "overwrite", "format", "video", "map",
     "overlays", "threshold", "tag", "report", "embed",
+    "frames", "frame_size", "cached_frames",
 }  # fmt: skip
 # Stricter seeds than the preset's suit videos that are learned from: see docs/real_video.md.
 _TRAIN: Mapping[str, Any] = {"fg_top": 0.1}

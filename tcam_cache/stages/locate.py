@@ -195,7 +195,7 @@ def _indexed(config: LocateConfig) -> tuple[Manifest, bool]:
         indexed = index_dataset(
             ManifestConfig(
                 source=config.source, layout=config.layout, out=annotated, annotations=config.annotations,
-                skip_broken=True, workers=config.workers, seed=config.seed, device=config.device,
+                skip_broken=True, split=False, workers=config.workers, seed=config.seed, device=config.device,
             )
         )  # fmt: skip
         for text in indexed.left_out:
@@ -249,11 +249,17 @@ def _built(config: LocateConfig, plan: Plan) -> None:
         "classifier": config.out / CLASSIFIER,
         "out": config.out / CACHE,
     }
-    build_cache(BuildConfig(**_stage(config, "build", every=plan.every, **places)))
+    # Training draws frames at random, which a video file gives far more slowly than the cache.
+    frames = {"frames": True, "frame_size": _train_config(config).resize_size}
+    build_cache(BuildConfig(**_stage(config, "build", every=plan.every, **frames, **places)))
 
 
 def _trained(config: LocateConfig) -> None:
     _log_step("decoder, on pseudo-labels from the CAMs")
+    train_decoder(_train_config(config))
+
+
+def _train_config(config: LocateConfig) -> TrainConfig:
     out = config.out / RUN
     places = {
         "manifest": config.out / MANIFEST,
@@ -261,7 +267,7 @@ def _trained(config: LocateConfig) -> None:
         "out": out,
         "train_split": "all",
     }
-    train_decoder(TrainConfig(**_stage(config, "train", resume=_begun(out), **places)))
+    return TrainConfig(**_stage(config, "train", resume=_begun(out), cached_frames=True, **places))
 
 
 def _predicted(config: LocateConfig) -> PredictReport:

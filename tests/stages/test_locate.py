@@ -105,7 +105,7 @@ def test_a_dry_run_says_the_plan_and_writes_nothing(small_data, tmp_path):
     report = locate(LocateConfig(source=small_data, out=tmp_path / "found", dry_run=True, every=2, **TINY))
     assert not (tmp_path / "found").exists()
     text = report.to_text()
-    assert "effort standard: 8 videos, 11 shots, " in text and "every 2th of a shot" in text
+    assert "effort standard: 8 videos, 11 shots, " in text and "one in 2 of each shot" in text
     assert text.endswith("nothing was written (--dry-run)")
 
 

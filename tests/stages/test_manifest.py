@@ -201,7 +201,7 @@ def test_videos_kept_apart_are_mentioned_where_there_are_no_boxes_and_none_is_wi
 
 
 def test_splits_that_a_file_gives_and_no_split_contradict_each_other(small_data, tmp_path):
-    with pytest.raises(ConfigError, match="--no-split is for data that brings no splits"):
+    with pytest.raises(ConfigError, match="--no-split learns from every video"):
         ManifestConfig(source=small_data, out=tmp_path / "m", split=False, splits=tmp_path / "s.csv")
 
 

@@ -40,14 +40,15 @@ def planned(manifest, table, done=frozenset(), **given):
 
 
 def test_frames_of_every_run_are_counted(manifest):
-    plan = planned(manifest, "table1", classifier="epochs=3", train="epochs=3 batch-size=2")
+    plan = planned(manifest, "table1", classifier="epochs=3", train="epochs=3 batch-size=4")
     frames = {load.name: load.frames for load in plan.loads}
     # 3 epochs of a frame of each of 2 shots, and after each the 4 annotated frames of val.
     assert frames["classifier"] == 3 * 2 + 3 * 4
     # All 120 frames for the decoder; else the first of each of 6 shots and one more where there are boxes.
     assert (frames["cache layercam"], frames["cache cam"]) == (120, 2 * (1 + 2 + 2))
     assert frames["CAM (cam)"] == 4
-    assert frames["TCAM (neighbours=1,seed=0)"] == 3 * 2 + 3 * 4 + 4
+    # A whole batch is counted for the two frames that an epoch draws.
+    assert frames["TCAM (neighbours=1,seed=0)"] == 3 * 4 + 3 * 4 + 4
 
 
 def test_hours_and_disk_follow_from_the_trial(manifest):

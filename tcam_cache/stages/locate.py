@@ -23,9 +23,10 @@ from tcam_cache.datasets import Manifest, read_manifest, with_splits, write_mani
 from tcam_cache.datasets.listing import state_of
 from tcam_cache.errors import ConfigError, ManifestError, RunError
 from tcam_cache.files import make_folder, write_json
+from tcam_cache.models import read_classifier_file
 from tcam_cache.provenance import differences
 from tcam_cache.stages.build import build_cache
-from tcam_cache.stages.classifier import ClassifierReport, fit_classifier, fit_folder
+from tcam_cache.stages.classifier import fit_classifier, fit_folder
 from tcam_cache.stages.evaluate import EvaluateReport, evaluate
 from tcam_cache.stages.manifest import index_dataset
 from tcam_cache.stages.predict import PredictReport, predict
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 PRESET = "footage"
 STATE, MANIFEST, ANNOTATED = "locate.json", "manifest.jsonl", "annotated.jsonl"
 CLASSIFIER, CACHE, RUN, BOXES, SCORES = "g.pt", "cache", "run", "boxes", "scores"
+# The checkpoint whose features the decoder reads.
+SCORED = "best_classification"
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def locate(config: LocateConfig) -> LocateReport:
         with tempfile.TemporaryDirectory() as folder:
             manifest, _ = _indexed(replace(config, out=Path(folder)))
         plan = _plan(config, manifest)
-        return _report(config, plan, manifest, None, None, None, began)
+        return _report(config, plan, manifest, {}, None, None, began)
     _begin(config)
     manifest, annotated = _indexed(config)
     if config.video and manifest.layout != "videos":
@@ -132,12 +135,12 @@ def _report(
     config: LocateConfig,
     plan: Plan,
     manifest: Manifest,
-    fitted: ClassifierReport | None,
+    fitted: Mapping[str, Any],
     boxes: PredictReport | None,
     scores: EvaluateReport | None,
     began: float,
 ) -> LocateReport:
-    right = fitted.best["best_classification"].get("left_out_accuracy") if fitted else None
+    right = fitted.get("left_out_accuracy")
     videos = len({shot.video for shot in manifest.shots})
     seconds = time.perf_counter() - began
     return LocateReport(str(config.out), plan, manifest.classes, videos, right, boxes, scores, seconds)
@@ -231,15 +234,17 @@ def _plan(config: LocateConfig, manifest: Manifest) -> Plan:
     )
 
 
-def _fitted(config: LocateConfig) -> ClassifierReport | None:
+def _fitted(config: LocateConfig) -> Mapping[str, Any]:
+    """Fit the classifier if that is not done, and return its scores."""
     _log_step("classifier, on the tags")
     out = config.out / CLASSIFIER
     if out.is_file():
-        return None
+        return read_classifier_file(out).scores[SCORED]
     places = {"manifest": config.out / MANIFEST, "out": out, "train_split": "all"}
-    return fit_classifier(
-        ClassifierConfig(**_stage(config, "classifier", resume=_begun(fit_folder(out)), **places))
-    )
+    resume = _begun(fit_folder(out))
+    report = fit_classifier(ClassifierConfig(**_stage(config, "classifier", resume=resume, **places)))
+    logger.info("%s", report.to_text())
+    return report.best[SCORED]
 
 
 def _built(config: LocateConfig, plan: Plan) -> None:

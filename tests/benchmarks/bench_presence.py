@@ -30,6 +30,8 @@ from tcam_cache.inference.presence import presence_over
 from tcam_cache.inference.tracks import jitter, smoothed_boxes
 
 HALF = np.array([0.5])
+# What `frame_confidence` is the mean of.
+AS_BUILT = ("decoder and CAM", "tau 0.35 and 0.65")
 
 
 def frames_of(fold):
@@ -116,8 +118,11 @@ def show_boxes(shots):
     videos = np.array([row[0] for row in rows])
     table = np.array([row[1:] for row in rows], float)
     means = np.stack([table[videos == video].mean(0) for video in sorted(set(videos))])
-    for column, name in enumerate([*parts, "mean of all"], 1):
-        own = slice(column, column + 1) if column <= len(parts) else slice(1, None)
+    names = list(parts)
+    columns = {name: [number] for number, name in enumerate(names, 1)}
+    columns["as predict has it"] = [1 + names.index(name) for name in AS_BUILT]
+    columns["mean of all"] = list(range(1, 1 + len(names)))
+    for name, own in columns.items():
         of_frames, of_videos = (spearmanr(one[:, own].mean(1), one[:, 0])[0] for one in (table, means))
         print(f"{name:18} Spearman {of_frames:+.3f} of frames, {of_videos:+.3f} of videos")
     for name, of_shots in scores.items():

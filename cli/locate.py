@@ -4,12 +4,10 @@ from typing import Any
 
 from tcam_cache.config import LocateConfig
 
-from .options import stage_command
-
-SECTIONS = {"Options of the stages": ("classifier", "build", "train", "predict")}
+from .options import OF_STAGES, stage_command
 
 
-@stage_command(LocateConfig, "source", sections=SECTIONS)
+@stage_command(LocateConfig, "source", sections=OF_STAGES)
 def command(config: LocateConfig) -> Any:
     """Draw a box around the object in every frame of tagged FOOTAGE.
 

@@ -4,10 +4,10 @@ from typing import Any
 
 from tcam_cache.config import ReproduceConfig
 
-from .options import stage_command
+from .options import OF_STAGES, stage_command
 
 
-@stage_command(ReproduceConfig, "table", "manifest")
+@stage_command(ReproduceConfig, "table", "manifest", sections=OF_STAGES)
 def command(config: ReproduceConfig) -> Any:
     """Make a table of the paper again: table1, table2, table3 or fig3.
 

@@ -207,11 +207,11 @@ def test_a_run_goes_on_with_another_number_of_processes_from_within_an_epoch(
     begun = decoder_config(batch_size=2, epochs=2)
     losses = DecoderTask.losses
 
-    def interrupted(task, batch, generator):
+    def interrupted(task, batch, generator, done):
         if task.t > 1 and len(task.seen) == 4 and task.ranks.rank == task.ranks.size - 1:
             os.kill(os.getpid(), signal.SIGINT)  # to one of them, in the second step of the second epoch
         task.seen.append(1)
-        return losses(task, batch, generator)
+        return losses(task, batch, generator, done)
 
     monkeypatch.setattr(DecoderTask, "seen", [], raising=False)
     with monkeypatch.context() as patch:
@@ -236,10 +236,10 @@ def test_an_error_of_the_second_process_ends_both_and_keeps_what_is_finished(
 ):
     losses = DecoderTask.losses
 
-    def failing(task, batch, generator):
+    def failing(task, batch, generator, done):
         if task.t > 1 and task.ranks.rank == 1:
             raise FrameError("1 frame cannot be read. Replace it.", ["x.jpg"])
-        return losses(task, batch, generator)
+        return losses(task, batch, generator, done)
 
     monkeypatch.setattr(DecoderTask, "losses", failing)
     config = decoder_config(epochs=2)
@@ -252,8 +252,8 @@ def test_an_error_of_the_second_process_ends_both_and_keeps_what_is_finished(
 def test_a_loss_that_one_process_finds_not_finite_is_named_by_both(decoder_config, two_ranks, monkeypatch):
     losses = DecoderTask.losses
 
-    def broken(task, batch, generator):
-        terms = losses(task, batch, generator)
+    def broken(task, batch, generator, done):
+        terms = losses(task, batch, generator, done)
         return {name: term / (1 - task.ranks.rank) for name, term in terms.items()}
 
     monkeypatch.setattr(DecoderTask, "losses", broken)

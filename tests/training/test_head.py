@@ -143,6 +143,6 @@ def test_weights_that_give_no_numbers_are_refused(classifier, manifest, source, 
 
 def test_a_probe_of_the_middles_of_shots_pools_their_frames_alone(classifier, manifest, source, run):
     shots, read = manifest.split("train"), Counting(source)
-    scores = fit_head(classifier, shots, read, settings(middle=0.5), run, workers=0)
+    scores, _ = fit_head(classifier, shots, read, settings(middle=0.5), run, workers=0)
     # Of 6, 1, 5, 2 and 4 frames: 4, 1, 3, 2 and 2.
     assert scores["frames"] == len(read.read_shots) == 12

@@ -4,10 +4,12 @@ from typing import Any
 
 from tcam_cache.config import LocateConfig
 
-from .options import OF_STAGES, stage_command
+from .options import stage_command
+
+SECTIONS = {"Options of the stages": ("classifier", "build", "train", "predict")}
 
 
-@stage_command(LocateConfig, "source", sections=OF_STAGES)
+@stage_command(LocateConfig, "source", sections=SECTIONS)
 def command(config: LocateConfig) -> Any:
     """Draw a box around the object in every frame of tagged FOOTAGE.
 

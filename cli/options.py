@@ -24,9 +24,6 @@ from tcam_cache.files import Place, decoded_text, parse_place
 from tcam_cache.progress import QUIET, is_main_process
 from tcam_cache.torchrun import require_alone
 
-# The section of what the commands that run several stages hand on to them.
-OF_STAGES = {"Options of the stages": ("classifier", "build", "train", "predict")}
-
 
 class StageCommand(click.Command):
     """A command that turns library errors into one message and exit code 1, and Ctrl-C into exit code 130."""

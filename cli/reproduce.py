@@ -4,10 +4,11 @@ from typing import Any
 
 from tcam_cache.config import ReproduceConfig
 
-from .options import OF_STAGES, stage_command
+from .locate import SECTIONS
+from .options import stage_command
 
 
-@stage_command(ReproduceConfig, "table", "manifest", sections=OF_STAGES)
+@stage_command(ReproduceConfig, "table", "manifest", sections=SECTIONS)
 def command(config: ReproduceConfig) -> Any:
     """Make a table of the paper again: table1, table2, table3 or fig3.
 

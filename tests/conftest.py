@@ -31,6 +31,8 @@ from tcam_cache.progress import QUIET
 
 # One core, as in the time that is promised, and the same sums whatever machine runs the tests.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Processes that are forked from this one cannot use its threads.
+torch.set_num_threads(1)
 
 
 # How long an example takes says how busy the machine is, not whether the code is right.

@@ -143,8 +143,10 @@ class CamExtractor:
 
     def with_features(
         self, images: torch.Tensor, targets: Targets
-    ) -> tuple[list[torch.Tensor], Cams, torch.Tensor]:
-        """Return the features that a decoder taps, shallow to deep, CAMs and logits of one forward pass.
+    ) -> tuple[list[torch.Tensor], torch.Tensor, Cams, torch.Tensor]:
+        """Return of one forward pass the features that a decoder taps, the deepest ones, CAMs and logits.
+
+        The first are a list, shallow to deep; the deepest are (B, K, h, w).
 
         Args:
             images: (B, 3, H, W) RGB in [0, 1].
@@ -155,14 +157,11 @@ class CamExtractor:
         """
         if self._tapped is None:
             raise ConfigError("the extractor keeps no features. Make it with taps=True.")
-        self._tapped.features, self._tapped.deepest = [], None
+        self._tapped.kept = None
         cams, logits = self(images, targets)
-        return self._tapped.features, cams, logits
-
-    @property
-    def deepest(self) -> torch.Tensor | None:
-        """The deepest features (B, K, h, w) of the pass of the last `with_features`; None before it."""
-        return self._tapped.deepest if self._tapped is not None else None
+        # A pass of the whole backbone has set them.
+        features, deepest = cast(Kept, self._tapped.kept)
+        return features, deepest, cams, logits
 
     def _cut(self, compiled: bool) -> tuple[nn.Module, nn.Module]:
         """Return the part of the backbone before the first of the layers, and the rest."""
@@ -281,21 +280,24 @@ class CamExtractor:
         return torch.autocast(values.device.type, self._amp, enabled=self._amp is not None)
 
 
+# What a decoder taps of a pass, and the deepest features.
+Kept = tuple[list[torch.Tensor], torch.Tensor]
+
+
 class _Tapped(nn.Module):
     """The whole backbone, which keeps what a decoder taps of its first pass."""
 
     def __init__(self, stages: Any) -> None:
         super().__init__()
         self.stages: Any = stages
-        self.features: list[torch.Tensor] = []
-        self.deepest: torch.Tensor | None = None
+        self.kept: Kept | None = None
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Return the deepest features (B, K, h, w) of standardised frames."""
         taps, deepest = self.stages(values)
         # Smooth Grad-CAM++ runs again, on noise.
-        if not self.features:
-            self.features, self.deepest = [one.detach() for one in taps], deepest.detach()
+        if self.kept is None:
+            self.kept = [one.detach() for one in taps], deepest.detach()
         return deepest
 
 

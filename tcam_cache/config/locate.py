@@ -10,6 +10,8 @@ from tcam_cache.config.evaluate import FORMATS, parse_formats
 from tcam_cache.config.stages import StagesConfig
 from tcam_cache.errors import ConfigError
 
+MANIFEST_SUFFIX = ".jsonl"
+# What `locate` decides in its stages.
 OWN = {
     "manifest", "root", "out", "cache", "classifier", "run", "source", "resume", "device", "seed", "workers",
     "train_split", "val_split", "every", "dry_run", "shard", "overwrite", "format", "video", "map",
@@ -69,6 +71,10 @@ class LocateConfig(StagesConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         parse_formats(self.format)
+        if self.source.suffix == MANIFEST_SUFFIX and (self.annotations or self.layout):
+            raise ConfigError(
+                "a manifest says its layout and its boxes: leave --layout and --annotations out."
+            )
         if self.map and not self.video:
             raise ConfigError("--map draws into the videos: give --video, too.")
 

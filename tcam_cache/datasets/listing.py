@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from tcam_cache.datasets.boxes_table import COLUMNS, OLD_COLUMNS, PICTURE_FOLDERS
 from tcam_cache.datasets.picture_files import frame_names, is_picture
+from tcam_cache.datasets.video_file import SUFFIXES as VIDEO_SUFFIXES
 from tcam_cache.errors import ManifestError
 from tcam_cache.names import conflicted_copy, in_order, left_behind, one_name
 from tcam_cache.provenance import sha256_of
@@ -134,14 +135,17 @@ def folders_below(folder: Path, but: Path | None = None) -> Iterator[tuple[Path,
 
 
 def state_of(source: Path) -> str:
-    """Return a digest of the names, sizes and times of the files in a folder and below, or of one file."""
-    files = (
-        (f"{place.relative_to(source).as_posix()}/{name}", place / name)
-        for place, listing in (folders_below(source) if source.is_dir() else ())
-        for name in (*listing.images, *listing.others)
-    )
-    stats = ((name, path.stat()) for name, path in (files if source.is_dir() else [("", source)]))
+    """Return a digest of the names, sizes and times of pictures and videos below a folder, or of one file."""
+    files = [("", source)] if source.is_file() else _footage_below(source)
+    stats = ((name, path.stat()) for name, path in files)
     return sha256_of([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
+
+
+def _footage_below(root: Path) -> Iterator[tuple[str, Path]]:
+    for place, listing in folders_below(root):
+        videos = (name for name in listing.others if name.lower().endswith(VIDEO_SUFFIXES))
+        for name in (*listing.images, *videos):
+            yield (place / name).relative_to(root).as_posix(), place / name
 
 
 def absent(name: str, present: Iterable[str]) -> str:

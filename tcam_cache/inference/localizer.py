@@ -71,12 +71,15 @@ class Localization(NamedTuple):
         box: of the largest region above tau x the map's maximum, in pixels of the frame; None without one.
         tag: the class of the highest logit.
         logits: (C,) float32, in the classifier's order of classes.
+        presence: how sure it is that the object of `tag` is in the frame, in [0, 1]; None where the run does
+            not tell.
     """
 
     map: np.ndarray
     box: Box | None
     tag: str
     logits: np.ndarray
+    presence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -162,8 +165,8 @@ class Localizer:
     def _decoded(self, features: Sequence[torch.Tensor], images: torch.Tensor) -> torch.Tensor:
         return self.decoder(features, images).float().softmax(1)[:, 1]
 
-    def _present(self, deepest: torch.Tensor | None) -> torch.Tensor | None:
-        return None if self.presence is None or deepest is None else self.presence.of(deepest)
+    def _present(self, deepest: torch.Tensor) -> torch.Tensor | None:
+        return None if self.presence is None else self.presence.of(deepest)
 
     def locate(self, images: torch.Tensor, targets: Targets = PREDICTION) -> Located:
         """Return the maps of images and what they are made of, as the run's `mix` says.
@@ -176,13 +179,13 @@ class Localizer:
             features, deepest = self.classifier.stages(self.classifier.standardised(images))
             decoded = self._decoded(features, images)
             return Located(decoded, decoded, None, self.classifier.logits(deepest), self._present(deepest))
-        features, cams, logits = self.extractor.with_features(images, targets)
+        features, deepest, cams, logits = self.extractor.with_features(images, targets)
         decoded = self._decoded(features, images)
         cam = resize_maps(cams.maps, (decoded.shape[-2], decoded.shape[-1]))
         mixed = mixed_maps(decoded, cam, self.config.mix, self.config.mix_share)
         # A flat CAM says nothing of where the object is: the decoder's map stands alone.
         scores = torch.where(cams.flat[:, None, None], decoded, mixed)
-        return Located(scores, decoded, cam, logits, self._present(self.extractor.deepest))
+        return Located(scores, decoded, cam, logits, self._present(deepest))
 
     def maps(
         self,
@@ -263,7 +266,9 @@ class Localizer:
             full = resize_maps(located.scores, (height, width)).cpu().numpy()[0]
         known = located.logits[0].float().cpu().numpy()
         box = box_of(scores, (width, height), self.tau if threshold is None else threshold)
-        return Localization(full, box, self.classifier.classes[int(known.argmax())], known)
+        best = int(known.argmax())
+        presence = None if located.presence is None else float(located.presence[0, best])
+        return Localization(full, box, self.classifier.classes[best], known, presence)
 
 
 def moved_with(run: Path, config: TrainConfig) -> TrainConfig:

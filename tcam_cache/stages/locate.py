@@ -19,9 +19,10 @@ from tcam_cache.config import (
     PredictConfig,
     TrainConfig,
 )
+from tcam_cache.config.locate import MANIFEST_SUFFIX
 from tcam_cache.datasets import Manifest, read_manifest, with_splits, write_manifest
 from tcam_cache.datasets.listing import state_of
-from tcam_cache.errors import ConfigError, ManifestError, RunError
+from tcam_cache.errors import AnnotationError, ConfigError, ManifestError, RunError
 from tcam_cache.files import make_folder, write_json
 from tcam_cache.models import read_classifier_file
 from tcam_cache.provenance import differences
@@ -37,6 +38,8 @@ logger = logging.getLogger(__name__)
 PRESET = "footage"
 STATE, MANIFEST, ANNOTATED = "locate.json", "manifest.jsonl", "annotated.jsonl"
 CLASSIFIER, CACHE, RUN, BOXES, SCORES = "g.pt", "cache", "run", "boxes", "scores"
+# The fact of the annotated manifest that says which file its boxes are of.
+BOXES_FACT = "boxes"
 # The checkpoint whose features the decoder reads.
 SCORED = "best_classification"
 
@@ -106,6 +109,7 @@ def locate(config: LocateConfig) -> LocateReport:
 
     Raises:
         ConfigError: `out` is the footage, or lies in it.
+        AnnotationError: there are no such boxes, or they do not fit the frames.
         ManifestError: no layout fits the footage, nothing of it can be read, or it has a single tag.
         RunError: `out` holds boxes of other footage or settings, or something else.
         FrameError: frames cannot be read; the boxes of all others are there.
@@ -154,6 +158,8 @@ def _require_apart(config: LocateConfig) -> None:
         )
     if not config.source.exists():
         raise ManifestError(f"there is no {config.source}. Give the folder that holds a folder for each tag.")
+    if config.annotations and not config.annotations.exists():
+        raise AnnotationError(f"there is no {config.annotations}. Give a file of boxes, or leave it out.")
 
 
 def _settings(config: LocateConfig) -> dict[str, Any]:
@@ -190,29 +196,38 @@ def _indexed(config: LocateConfig) -> tuple[Manifest, bool]:
     """Return the manifest without boxes that is learned from, and whether one with boxes lies beside it."""
     _log_step("the footage")
     plain, annotated = config.out / MANIFEST, config.out / ANNOTATED
-    if plain.is_file() and (annotated.is_file() or not config.annotations):
-        return read_manifest(plain), bool(config.annotations)
-    if config.source.suffix == ".jsonl":
-        manifest = read_manifest(config.source)
-    else:
-        indexed = index_dataset(
-            ManifestConfig(
-                source=config.source, layout=config.layout, out=annotated, annotations=config.annotations,
-                skip_broken=True, split=False, workers=config.workers, seed=config.seed, device=config.device,
-            )
-        )  # fmt: skip
-        for text in indexed.left_out:
-            logger.warning("left out: %s", text)
-        manifest = read_manifest(annotated)
+    boxes = state_of(config.annotations) if config.annotations else None
+    if plain.is_file():
+        known = read_manifest(annotated).facts.get(BOXES_FACT) if annotated.is_file() else None
+        if known == boxes or not config.annotations:
+            return read_manifest(plain), annotated.is_file()
+    manifest = _read_footage(config)
     has_boxes = any(shot.boxes for shot in manifest.shots)
     if has_boxes:
-        write_manifest(manifest, annotated)
+        # Corrected boxes in the same file are other boxes.
+        write_manifest(replace(manifest, facts={**manifest.facts, BOXES_FACT: boxes}), annotated)
     else:
         annotated.unlink(missing_ok=True)
     bare = tuple(replace(shot, boxes={}) for shot in with_splits(manifest.shots, {}))
     manifest = replace(manifest, shots=bare)
     write_manifest(manifest, plain)
     return manifest, has_boxes
+
+
+def _read_footage(config: LocateConfig) -> Manifest:
+    """Return the manifest that is given, or that of the footage, which is decoded whole."""
+    if config.source.suffix == MANIFEST_SUFFIX:
+        return read_manifest(config.source)
+    indexed = index_dataset(
+        ManifestConfig(
+            source=config.source, layout=config.layout, out=config.out / ANNOTATED,
+            annotations=config.annotations, skip_broken=True, split=False, workers=config.workers,
+            seed=config.seed, device=config.device,
+        )
+    )  # fmt: skip
+    for text in indexed.left_out:
+        logger.warning("left out: %s", text)
+    return read_manifest(config.out / ANNOTATED)
 
 
 def _stage(config: LocateConfig, name: str, **places: Any) -> dict[str, Any]:

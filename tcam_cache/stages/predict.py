@@ -119,6 +119,11 @@ def _check(config: PredictConfig, predictor: Predictor, clips: Sequence[Clip]) -
     if config.video and not any(clip.moving for clip in clips):
         path = clips[0].path if len(clips) == 1 else f"none of {len(clips)} inputs"
         raise ConfigError(f"{path} is no video: --video writes a clip again. Leave it out.")
+    if config.smooth and not all(clip.lengths for clip in clips):
+        raise ConfigError(
+            "--smooth stays within shots, and cuts are not known of files. Index them with "
+            "`tcam-cache manifest`, and give the manifest as INPUT."
+        )
     for clip in clips:
         if config.video and clip.path.absolute() == (config.out / clip.name / VIDEO).absolute():
             raise ConfigError(f"the video would be written over {clip.path}. Give another --out.")

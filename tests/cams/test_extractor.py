@@ -271,15 +271,14 @@ def test_features_come_from_the_pass_of_the_maps_and_are_those_of_the_classifier
     model, images = random_classifier("resnet18"), random_images(seed=3)
     cams, logits = CamExtractor(model, method, layers)(images, 1)
     extractor = CamExtractor(model, method, layers, taps=True)
-    assert extractor.deepest is None
-    features, tapped, of_pass = extractor.with_features(images, 1)
+    features, deepest, tapped, of_pass = extractor.with_features(images, 1)
     torch.testing.assert_close(tapped.maps, cams.maps)
     torch.testing.assert_close(of_pass, logits)
     with torch.no_grad():
         for found, expected in zip(features, model.features(images), strict=True):
             torch.testing.assert_close(found, expected)
-        torch.testing.assert_close(extractor.deepest, model.deepest(images))
-    assert not any(found.requires_grad for found in (*features, extractor.deepest))
+        torch.testing.assert_close(deepest, model.deepest(images))
+    assert not any(found.requires_grad for found in (*features, deepest))
 
 
 def test_an_extractor_without_taps_keeps_no_features(random_classifier, random_images):

@@ -42,10 +42,20 @@ def test_all_options_that_cannot_be_read_are_named_at_once():
     )
 
 
-@pytest.mark.parametrize("wrong", [{"map": True}, {"format": "bmp"}, {"threshold": 1.0}, {"effort": "max"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"map": True},
+        {"format": "bmp"},
+        {"threshold": 1.0},
+        {"effort": "max"},
+        {"source": "m.jsonl", "layout": "videos"},
+        {"source": "m.jsonl", "annotations": "boxes.csv"},
+    ],
+)
 def test_what_cannot_be_combined_or_is_out_of_range_is_refused(wrong):
     with pytest.raises(ConfigError):
-        LocateConfig(**FOOTAGE, **wrong)
+        LocateConfig(**{**FOOTAGE, **wrong})
 
 
 @pytest.mark.parametrize("effort", EFFORTS)

@@ -113,8 +113,17 @@ def test_presence_is_of_the_same_pass_and_absent_where_none_was_fitted(localizer
     deepest = localizer.classifier.deepest(images)
     weight = torch.rand(4, deepest.shape[1], generator=torch.Generator().manual_seed(1)).double()
     presence = Presence(None, weight, torch.zeros(4).double(), 1.0, 0.0, 0.5, {})
-    found = dataclasses.replace(localizer, presence=presence).mixing(mix).locate(images).presence
-    torch.testing.assert_close(found, presence.of(deepest), rtol=1e-4, atol=1e-5)
+    telling = dataclasses.replace(localizer, presence=presence).mixing(mix)
+    torch.testing.assert_close(telling.locate(images).presence, presence.of(deepest), rtol=1e-4, atol=1e-5)
+
+
+def test_presence_of_one_frame_is_that_of_its_tag(localizer, frames):
+    assert localizer.predict(frames[0]).presence is None
+    weight = torch.zeros(4, localizer.classifier.head.in_features).double()
+    presence = Presence(None, weight, torch.tensor([3.0, 1.0, 0.0, 0.0]).double(), 1.0, 0.0, 0.5, {})
+    found = dataclasses.replace(localizer, presence=presence).predict(frames[0])
+    margins = {"bird": 2.0, "car": -2.0, "dog": -3.0}
+    assert found.presence == pytest.approx(1 / (1 + np.exp(-margins[found.tag])), abs=1e-6)
 
 
 def test_where_the_cam_is_flat_the_decoder_s_map_stands_alone(localizer, frames):

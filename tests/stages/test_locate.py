@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from tcam_cache.config import LocateConfig
-from tcam_cache.errors import ConfigError, ManifestError, RunError
+from tcam_cache.datasets.listing import state_of
+from tcam_cache.errors import AnnotationError, ConfigError, ManifestError, RunError
 from tcam_cache.stages.locate import locate
 
 TINY = {
@@ -80,9 +81,32 @@ def test_killed_between_stages_it_goes_on_to_the_same_boxes(found, tmp_path):
     shutil.copytree(config.out, out)
     for name in ("boxes", "run", "scores"):
         shutil.rmtree(out / name)
-    locate(replace(config, out=out, annotations=None))
+    locate(replace(config, out=out))
     assert (out / "boxes/boxes.csv").read_bytes() == boxes
-    assert not (out / "scores").exists()
+
+
+def test_boxes_that_were_corrected_since_are_those_that_score(found, data_copy, tmp_path):
+    config, report = found
+    out, table = tmp_path / "found", tmp_path / "boxes.csv"
+    shutil.copytree(config.out, out)
+    header, *rows = config.annotations.read_text().splitlines()
+    table.write_text("\n".join([header, *rows[: len(rows) // 2]]) + "\n")
+    again = locate(replace(config, out=out, annotations=table))
+    assert 0 < again.scores.metrics.true_boxes < report.scores.metrics.true_boxes
+    assert again.boxes.frames_per_second == 0.0  # nothing else is computed
+    metrics = locate(replace(config, out=out, annotations=None)).scores.metrics
+    assert (metrics.corloc, metrics.true_boxes) == (
+        again.scores.metrics.corloc,
+        again.scores.metrics.true_boxes,
+    )
+
+
+def test_a_file_that_is_no_footage_may_join_it(found, data_copy, tmp_path):
+    before = state_of(data_copy)
+    (data_copy / "annotations2.csv").write_text("frame,class\n")
+    assert state_of(data_copy) == before
+    next(data_copy.rglob("*.jpg")).touch()
+    assert state_of(data_copy) != before
 
 
 def test_other_settings_or_changed_footage_in_the_same_folder_are_named(found, data_copy, tmp_path):
@@ -112,7 +136,7 @@ def test_a_dry_run_says_the_plan_and_writes_nothing(small_data, tmp_path):
 def test_a_manifest_is_footage_too(found, tmp_path):
     config, report = found
     again = locate(
-        replace(config, source=config.out / "annotated.jsonl", out=tmp_path / "found", layout=None)
+        replace(config, source=config.out / "annotated.jsonl", out=tmp_path / "found", annotations=None)
     )
     assert again.boxes.frames == report.boxes.frames
 
@@ -126,6 +150,8 @@ def test_a_folder_in_the_footage_is_refused_as_out(small_data, place):
 def test_what_cannot_be_done_is_said_before_anything_is_computed(small_data, tmp_path, data_copy):
     with pytest.raises(ManifestError, match="there is no "):
         locate(LocateConfig(source=tmp_path / "nothing", out=tmp_path / "a", **TINY))
+    with pytest.raises(AnnotationError, match="there is no "):
+        locate(LocateConfig(source=small_data, out=tmp_path / "a", annotations=tmp_path / "no.csv", **TINY))
     (tmp_path / "b").mkdir()
     (tmp_path / "b/thesis.txt").write_text("")
     with pytest.raises(RunError, match="holds something else"):

@@ -565,6 +565,11 @@ def test_boxes_of_a_single_input_are_not_mixed_with_those_of_several(config, foo
     assert len(rows_of(config())) == 14 and not (config().out / "predict.json").exists()
 
 
+def test_smoothing_is_refused_where_cuts_are_not_known(config, footage):
+    with pytest.raises(ConfigError, match="--smooth stays within shots"):
+        predict(config(source=footage, smooth=1))
+
+
 def test_a_video_of_which_a_few_frames_were_found_goes_on_to_the_same_files(
     config, footage, monkeypatch, tmp_path
 ):

@@ -4,8 +4,9 @@ from tcam_cache.config.build import BuildConfig, ExportConfig, ImportConfig, Ins
 from tcam_cache.config.classifier import ClassifierConfig
 from tcam_cache.config.compare import CompareConfig
 from tcam_cache.config.data import DataConfig, DemoConfig, FitConfig, ManifestConfig
-from tcam_cache.config.evaluate import EvaluateConfig, PredictConfig
+from tcam_cache.config.evaluate import EvaluateConfig
 from tcam_cache.config.locate import LocateConfig
+from tcam_cache.config.predict import PredictConfig
 from tcam_cache.config.presets import preset_settings, preset_text
 from tcam_cache.config.reproduce import ReproduceConfig
 from tcam_cache.config.train import SearchConfig, TrainConfig, search_config, train_config

@@ -6,7 +6,7 @@ from typing import Any
 
 from tcam_cache.config.base import OptionalPathSetting, PathSetting, config, setting
 from tcam_cache.config.data import LAYOUTS
-from tcam_cache.config.evaluate import FORMATS, parse_formats
+from tcam_cache.config.predict import BoxFilesConfig
 from tcam_cache.config.stages import StagesConfig
 from tcam_cache.errors import ConfigError
 
@@ -36,7 +36,7 @@ LEAST_OF_A_SHOT = 8
 
 
 @config
-class LocateConfig(StagesConfig):
+class LocateConfig(BoxFilesConfig, StagesConfig):
     """From tagged footage to a box in every frame, by every stage in turn."""
 
     command = "locate"
@@ -59,24 +59,14 @@ class LocateConfig(StagesConfig):
     every: int | None = setting(
         default=None, help="learn from every K-th frame of a shot; default: by effort", minimum=1
     )
-    format: str = setting(
-        default="csv", help=f"files beside boxes.csv: some of {','.join(FORMATS)}", metavar="csv,coco,..."
-    )
-    overlays: bool = setting(default=True, help="draw each box into a copy of its frame")
-    video: bool = setting(default=False, help="write each clip again with its boxes and sound")
-    embed: bool = setting(default=False, help="put the report's pictures into its page itself")
-    map: bool = setting(default=False, help="a light heat map in those videos, too")
     predict: str = setting(default="", help="options of `predict`, such as 'batch-size=16'")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        parse_formats(self.format)
         if self.source.suffix == MANIFEST_SUFFIX and (self.annotations or self.layout):
             raise ConfigError(
                 "a manifest says its layout and its boxes: leave --layout and --annotations out."
             )
-        if self.map and not self.video:
-            raise ConfigError("--map draws into the videos: give --video, too.")
 
     def stage(self, name: str) -> dict[str, Any]:
         """Return the settings of a stage that differ from its preset, by effort and as given."""

@@ -7,8 +7,8 @@ from dataclasses import fields
 from typing import Any, ClassVar
 
 from tcam_cache.config.base import Config, Settings, config, setting
-from tcam_cache.config.evaluate import PredictConfig
 from tcam_cache.config.grid import parse_value
+from tcam_cache.config.predict import PredictConfig
 from tcam_cache.config.presets import PRESET_STAGES
 from tcam_cache.errors import ConfigError
 

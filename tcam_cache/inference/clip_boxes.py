@@ -16,7 +16,7 @@ import torch
 
 from tcam_cache.cache.source_files import stamp_of
 from tcam_cache.config import PredictConfig
-from tcam_cache.config.evaluate import OTSU
+from tcam_cache.config.predict import OTSU
 from tcam_cache.datasets.batches import FrameBatch
 from tcam_cache.datasets.boxes_table import ROWS, FoundBox
 from tcam_cache.datasets.clip_frames import ClipFrame, clip_frames

@@ -27,7 +27,7 @@ from tcam_cache.datasets.frames import squashed
 from tcam_cache.datasets.manifest_file import CLASSIFIER_NAME
 from tcam_cache.devices import as_images, find_device, resize_maps, to_device
 from tcam_cache.errors import ConfigError, FrameError, RunError
-from tcam_cache.inference.maps import FrameMap, box_of, frame_maps
+from tcam_cache.inference.maps import FrameMap, box_of, frame_maps, mixed_maps
 from tcam_cache.models import (
     Classifier,
     ClassifierFile,
@@ -284,25 +284,6 @@ def moved_with(run: Path, config: TrainConfig) -> TrainConfig:
     beside = Path(os.path.normpath(run.absolute() / os.path.relpath(cache, config.out)))
     places = [cache, beside] if cache.is_absolute() else [beside, cache]
     return replace(config, cache=next((place for place in places if place.exists()), places[0]))
-
-
-def mixed_maps(decoded: torch.Tensor, cam: torch.Tensor, mix: str, share: float) -> torch.Tensor:
-    """Return the weighted mean of the decoder's maps, each in units of its maximum, and CAMs.
-
-    Args:
-        decoded: (B, h, w) foreground probability S1 in [0, 1].
-        cam: (B, h, w) in [0, 1].
-        mix: "mean" or "geometric".
-        share: the decoder's weight in [0, 1]; the CAM's is the rest.
-
-    >>> maps = torch.tensor([[[0.2, 0.4]]]), torch.tensor([[[1.0, 0.25]]])
-    >>> mixed_maps(*maps, "mean", 0.5).tolist(), mixed_maps(*maps, "geometric", 0.5)[0, 0, 1].item()
-    ([[[0.75, 0.625]]], 0.5)
-    """
-    unit = decoded / decoded.amax((-2, -1), keepdim=True).clamp(min=torch.finfo(decoded.dtype).tiny)
-    if mix == "mean":
-        return share * unit + (1 - share) * cam
-    return unit**share * cam ** (1 - share)
 
 
 def new_networks(

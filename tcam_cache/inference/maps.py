@@ -101,6 +101,25 @@ def frame_maps(
         yield FrameMap(shot, t, maps[""][row], logits[row], width, height, parts, present)
 
 
+def mixed_maps(decoded: torch.Tensor, cam: torch.Tensor, mix: str, share: float) -> torch.Tensor:
+    """Return the weighted mean of the decoder's maps, each in units of its maximum, and CAMs.
+
+    Args:
+        decoded: (B, h, w) foreground probability S1 in [0, 1].
+        cam: (B, h, w) in [0, 1].
+        mix: "mean" or "geometric".
+        share: the decoder's weight in [0, 1]; the CAM's is the rest.
+
+    >>> maps = torch.tensor([[[0.2, 0.4]]]), torch.tensor([[[1.0, 0.25]]])
+    >>> mixed_maps(*maps, "mean", 0.5).tolist(), mixed_maps(*maps, "geometric", 0.5)[0, 0, 1].item()
+    ([[[0.75, 0.625]]], 0.5)
+    """
+    unit = decoded / decoded.amax((-2, -1), keepdim=True).clamp(min=torch.finfo(decoded.dtype).tiny)
+    if mix == "mean":
+        return share * unit + (1 - share) * cam
+    return unit**share * cam ** (1 - share)
+
+
 def box_of(scores: np.ndarray, size: tuple[int, int], tau: float | None) -> Box | None:
     """Return the box of the largest region above tau x the maximum, or None where there is none.
 

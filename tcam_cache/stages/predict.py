@@ -13,7 +13,7 @@ import torch
 
 from tcam_cache.config import PredictConfig
 from tcam_cache.config.build import parse_shard
-from tcam_cache.config.evaluate import OTSU
+from tcam_cache.config.predict import OTSU
 from tcam_cache.datasets.boxes_table import ROWS
 from tcam_cache.datasets.clip_frames import frame_total
 from tcam_cache.errors import ConfigError, FrameError

@@ -37,7 +37,7 @@ def test_a_threshold_that_is_none_is_wrong_usage_and_no_policy_is_offered(config
 
 def test_many_inputs_are_one_setting(config_of):
     config = config_of("predict", "run", "a.mp4", "b", "-", "--out", "out", "--threshold", "otsu")
-    assert config.source == (Path("a.mp4"), Path("b"), Path("-")) and config.is_otsu
+    assert config.source == (Path("a.mp4"), Path("b"), Path("-")) and config.threshold == "otsu"
     assert config_of("predict", "run", "images", "--out", "out").source == (Path("images"),)
 
 
@@ -58,7 +58,7 @@ def test_a_folder_without_an_image_is_named(tcam, small_run, tmp_path):
     [
         (["--format", "csv,coko"], "got format coko; expected some of csv,coco,yolo,cvat,label-studio,voc"),
         (["--format", ""], "got format ; expected some of"),
-        (["--map"], "--map draws into the video: give --video, too"),
+        (["--map", "--no-overlays"], "--map draws into the video and the overlays: give --video, too"),
     ],
 )
 def test_a_format_that_is_none_and_a_map_without_a_video_are_wrong_usage(tcam, words, said):

@@ -45,7 +45,7 @@ def test_all_options_that_cannot_be_read_are_named_at_once():
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"map": True},
+        {"map": True, "overlays": False},
         {"format": "bmp"},
         {"threshold": 1.0},
         {"effort": "max"},

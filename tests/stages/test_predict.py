@@ -565,6 +565,22 @@ def test_boxes_of_a_single_input_are_not_mixed_with_those_of_several(config, foo
     assert len(rows_of(config())) == 14 and not (config().out / "predict.json").exists()
 
 
+def test_overlays_show_the_frame_and_with_map_a_light_heat_map_too(config, small_data, tmp_path):
+    one = {"source": small_data / "car/0002/frame0002.jpg"}
+    plain, mapped = (config(**one, out=tmp_path / name, map=name == "map") for name in ("plain", "map"))
+    pictures = []
+    for ours in (plain, mapped):
+        predict(ours)
+        with Image.open(next((ours.out / "overlays").iterdir())) as picture:
+            pictures.append(np.asarray(picture, int))
+    with Image.open(one["source"]) as picture:
+        frame = np.asarray(picture, int)
+    # Beside what JPEG and the lines of the box change.
+    plainly, mapped_too = (float(np.abs(picture - frame).mean()) for picture in pictures)
+    assert mapped_too > 1.3 * plainly
+    assert rows_of(plain) == rows_of(mapped)
+
+
 def test_smoothing_is_refused_where_cuts_are_not_known(config, footage):
     with pytest.raises(ConfigError, match="--smooth stays within shots"):
         predict(config(source=footage, smooth=1))

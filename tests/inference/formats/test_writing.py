@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tcam_cache.config.evaluate import FORMATS
+from tcam_cache.config.predict import FORMATS
 from tcam_cache.datasets import ImageFrames
 from tcam_cache.datasets.boxes_table import FoundBox
 from tcam_cache.inference.boxes_folder import BoxesFolder

@@ -80,8 +80,9 @@ def _mark(evaluation: Evaluation, tau: float, colour: str, taken: list[tuple[flo
     x, y = _x(tau), _y(percent)
     title = f"<title>{percent:.1f} at tau {tau_text(tau)}</title>"
     dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{colour}">{title}</circle>'
-    # A number stands above its dot, or lower where another one already does.
-    places = [y - 9, *(y + 20 + step for step in range(0, 100, 14))]
-    free = next((at for at in places if not any(abs(x - i) < 40 and abs(at - j) < 13 for i, j in taken)), y)
-    taken.append((x, free))
-    return dot + _text(x, free, f"{percent:.1f}", more=' class="mark"')
+    # A number stands above its dot or below it; where both are taken, pointing at the dot shows it.
+    free = [at for at in (y - 9, y + 20) if not any(abs(x - i) < 34 and abs(at - j) < 13 for i, j in taken)]
+    if not free:
+        return dot
+    taken.append((x, free[0]))
+    return dot + _text(x, free[0], f"{percent:.1f}", more=f' class="mark" style="fill:{colour}"')

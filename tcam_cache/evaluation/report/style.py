@@ -22,7 +22,7 @@ section { background: var(--paper); border: 1px solid var(--line); border-radius
 .card b { display: block; font-size: 27px; line-height: 1.15; font-variant-numeric: tabular-nums; }
 .card span { display: block; font-weight: 600; font-size: 14px; }
 .card small { color: var(--soft); }
-.card:first-child { background: var(--main); border-color: var(--main); color: #fff; }
+.card:first-child { background: #0b6e99; border-color: #0b6e99; color: #fff; }
 .card:first-child small { color: #d6eaf3; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 14px; }

@@ -59,7 +59,7 @@ def runs(tcam_cache, annotations):
     """The recommended recipe on davis, the tags of all its videos known: each result by its stage's name."""
     out = annotations.parent
     manifest, g, cache, run = (out / name for name in ("m.jsonl", "g.pt", "cache", "run"))
-    small, all_tags = ["--image-size", 128, *ALONE], ["--train-split", "all"]
+    small, all_tags = ["--image-size", 160, *ALONE], ["--train-split", "all"]
     every = ["--every", EVERY]
     places = ["--layout", "folders", "--annotations", annotations, "--out", manifest]
     steps = ["--epochs", 4, "--frames-per-shot", 8, "--decoder-width", 0.5, "--validate-every", 99]
@@ -69,7 +69,7 @@ def runs(tcam_cache, annotations):
             "classifier", manifest, "--out", g, "--weights", WEIGHTS, "--probe-frames", 8, *all_tags, *small
         ),
         "build": tcam_cache(
-            "build", manifest, "--classifier", g, "--out", cache, *every, "--scales", "1,1.4", *small
+            "build", manifest, "--classifier", g, "--out", cache, *every, "--scales", 1, *small
         ),
         "train": tcam_cache("train", manifest, "--cache", cache, "--out", run, *steps, *all_tags, *small),
         "verify": tcam_cache("verify", cache),

@@ -101,6 +101,15 @@ WIDTH, HEIGHT = 64, 48
 
 # The settings of every small stage: workers cost more than they save on forty frames.
 QUICK = {"workers": 0, "image_size": 64}
+# Networks from random weights learn by steps, and see little at other scales of so small a frame.
+BY_STEPS = {"preset": "paper"}
+ONE_SCALE = {"preset": "paper", "layers": "auto"}
+MANY_SEEDS = {"preset": "paper", "fg_top": 0.1, "pixels": 100, "cross_entropy": "batch-mean"}
+
+
+def options(settings):
+    """Return settings as arguments of the command line."""
+    return [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
 
 
 def draw_frame(tag, rng):
@@ -162,7 +171,7 @@ def small_classifier(small_manifest):
 
     out = small_manifest.parent / "g.pt"
     settings = {"arch": "squeezenet1_1", "weights": "none", "epochs": 2, "batch_size": 8, "lr": 0.002}
-    fit_classifier(ClassifierConfig(manifest=small_manifest, out=out, **settings, **QUICK))
+    fit_classifier(ClassifierConfig(manifest=small_manifest, out=out, **BY_STEPS, **settings, **QUICK))
     return out
 
 
@@ -173,7 +182,8 @@ def small_cache(small_manifest, small_classifier):
     from tcam_cache.stages.build import build_cache
 
     out = small_manifest.parent / "cache"
-    build_cache(BuildConfig(manifest=small_manifest, classifier=small_classifier, out=out, **QUICK))
+    places = {"manifest": small_manifest, "classifier": small_classifier, "out": out}
+    build_cache(BuildConfig(**places, **ONE_SCALE, **QUICK))
     return out
 
 
@@ -184,7 +194,7 @@ def small_run(small_manifest, small_cache):
     from tcam_cache.stages.train import train_decoder
 
     out = small_manifest.parent / "run"
-    settings = {"epochs": 2, "batch_size": 4, "decoder_width": 0.125, "landmarks": 16}
+    settings = {**MANY_SEEDS, "epochs": 2, "batch_size": 4, "decoder_width": 0.125, "landmarks": 16}
     train_decoder(train_config(manifest=small_manifest, cache=small_cache, out=out, **settings, **QUICK))
     return out
 
@@ -227,6 +237,18 @@ def tcam_of_module():
 def quick():
     """Return the settings that keep a small stage quick, as keywords of its config."""
     return dict(QUICK)
+
+
+@pytest.fixture(scope="session")
+def many_seeds():
+    """Return what pseudo-labels small decoders train on, as keywords of `train_config`."""
+    return dict(MANY_SEEDS)
+
+
+@pytest.fixture(scope="session")
+def one_scale():
+    """Return the arguments under which `build` makes the maps of `small_cache`."""
+    return options(ONE_SCALE)
 
 
 @pytest.fixture
@@ -345,6 +367,7 @@ def blank_curves(monkeypatch):
 def classifier_config(small_manifest, tmp_path, quick, blank_curves):
     """Return a maker of configs that fit a squeezenet1_1 from random weights for one epoch."""
     settings = {"arch": "squeezenet1_1", "weights": "none", "epochs": 1, "batch_size": 8, "lr": 0.002}
+    settings |= BY_STEPS
     defaults = {"manifest": small_manifest, "out": tmp_path / "g.pt", **settings, **quick}
     return lambda **given: ClassifierConfig(**{**defaults, **given})
 
@@ -353,7 +376,7 @@ def classifier_config(small_manifest, tmp_path, quick, blank_curves):
 def build_config(small_manifest, small_classifier, tmp_path, quick):
     """Return a maker of configs that build the small cache into a new folder."""
     places = {"manifest": small_manifest, "classifier": small_classifier, "out": tmp_path / "cache"}
-    return lambda **given: BuildConfig(**{**places, **quick, **given})
+    return lambda **given: BuildConfig(**{**places, **ONE_SCALE, **quick, **given})
 
 
 @pytest.fixture
@@ -361,9 +384,12 @@ def decoder_config(small_manifest, small_cache, tmp_path, quick, blank_curves):
     """Return a maker of configs that train a narrow decoder for one epoch into a new folder."""
     settings = {"epochs": 1, "batch_size": 4, "decoder_width": 0.125, "landmarks": 16}
     places = {"manifest": small_manifest, "cache": small_cache, "out": tmp_path / "run"}
-    return lambda preset="recommended", **given: train_config(
-        preset, **{**places, **settings, **quick, **given}
-    )
+
+    def make(preset=None, **given):
+        method = {"preset": preset} if preset else MANY_SEEDS
+        return train_config(**{**method, **places, **settings, **quick, **given})
+
+    return make
 
 
 @pytest.fixture
@@ -412,6 +438,7 @@ def index(data_copy, tmp_path):
 def build(small_manifest, small_classifier, data_copy, tmp_path):
     """Return the arguments that build the small cache out of the copy of the data set."""
     given = ["--classifier", small_classifier, "--root", data_copy, "--image-size", 64, "--workers", 0]
+    given += options(ONE_SCALE)
     return ["build", small_manifest, *given, "--out", tmp_path / "cache"]
 
 
@@ -419,6 +446,7 @@ def build(small_manifest, small_classifier, data_copy, tmp_path):
 def train(small_manifest, tmp_path, blank_curves):
     """Return the arguments that train a narrow decoder; the cache is missing."""
     given = ["--image-size", 64, "--workers", 0, "--landmarks", 16, "--decoder-width", 0.125, "--epochs", 1]
+    given += options(MANY_SEEDS)
     return ["train", small_manifest, *given, "--out", tmp_path / "run"]
 
 

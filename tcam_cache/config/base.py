@@ -65,7 +65,7 @@ def root_setting() -> Any:
     return setting(default=None, help="where the data set lies now, if not where the manifest says")
 
 
-PRESET_NAMES = ("recommended", "paper", "authors", "footage", "colocam")
+PRESET_NAMES = ("recommended", "paper", "authors", "colocam")
 
 
 @dataclass(frozen=True)
@@ -87,18 +87,13 @@ class ByPreset:
         return self.values.get(str(preset), next(iter(self.values.values())))
 
 
-def by_preset(*, recommended: Any, **others: Any) -> Any:
-    """Declare a default that depends on the preset; those that are not named take that of `recommended`.
+def by_preset(*, recommended: Any, published: Any, **others: Any) -> Any:
+    """Declare a default that depends on the preset; those that are not named take the published one.
 
-    >>> by_preset(recommended=1, footage=2).under("paper")
-    1
+    >>> by_preset(recommended=1, published=2, colocam=3).under("paper")
+    2
     """
-    return ByPreset({**dict.fromkeys(PRESET_NAMES, recommended), **others})
-
-
-def for_footage(value: Any, *, others: Any) -> Any:
-    """Declare a default that is another under the preset `footage` alone."""
-    return by_preset(recommended=others, footage=value)
+    return ByPreset({**dict.fromkeys(PRESET_NAMES, published), "recommended": recommended, **others})
 
 
 def preset_values(kind: Any, preset: str) -> dict[str, Any]:
@@ -117,9 +112,9 @@ def preset_setting() -> Any:
     """Declare which preset decides the defaults that depend on one."""
     return setting(
         default="recommended",
-        help="recommended: the paper's method with seeds that suit real video; paper: its text; authors: "
-        "their command; colocam: its successor; footage: for few real videos on a small machine (lite); "
-        "or a TOML file of your own. Decides the defaults that docs/method.md lists",
+        help="recommended: what found most in real videos not learned from (extra lite); paper: its text; "
+        "authors: their command; colocam: its successor; or a TOML file of your own. Decides the defaults "
+        "that docs/method.md lists",
         choices=PRESET_NAMES,
     )
 

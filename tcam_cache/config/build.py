@@ -7,8 +7,8 @@ from tcam_cache.config.base import (
     OptionalPathSetting,
     PathSetting,
     Settings,
+    by_preset,
     config,
-    for_footage,
     preset_setting,
     refuse_idle,
     root_setting,
@@ -66,7 +66,7 @@ class BuildConfig(DataConfig):
         help="your own maps instead: MODULE:NAME of a function or class; or torchcam:METHOD, gradcam:METHOD",
     )
     layers: str = setting(
-        default=for_footage("auto", others="last"),
+        default=by_preset(recommended="auto", published="last"),
         help="modules of the backbone by commas, such as layer3,layer4.2.conv2; auto: known good ones",
     )
     fuse: str = setting(
@@ -75,7 +75,7 @@ class BuildConfig(DataConfig):
         choices=FUSES,
     )
     scales: str = setting(
-        default=for_footage("0.7,1,1.4,1.9", others="1"),
+        default=by_preset(recommended="0.7,1,1.4,1.9", published="1"),
         help="average the maps of frames at these sizes, times --image-size, such as 0.7,1,1.4,1.9",
     )
     flip: bool = setting(default=False, help="average the maps of mirrored frames in, too")

@@ -4,7 +4,6 @@ from tcam_cache.config.base import (
     PathSetting,
     by_preset,
     config,
-    for_footage,
     preset_setting,
     refuse_idle,
     setting,
@@ -31,7 +30,7 @@ class ClassifierConfig(FitConfig):
     out: PathSetting = setting(help="the classifier file to write, g.pt")
     preset: str = preset_setting()
     arch: str = setting(
-        default=for_footage("timm:tf_efficientnet_lite0", others="resnet50"),
+        default=by_preset(recommended="timm:tf_efficientnet_lite0", published="resnet50"),
         help="backbone: torchvision's name, or timm:NAME (extra timm)",
     )
     weights: str = setting(
@@ -48,11 +47,11 @@ class ClassifierConfig(FitConfig):
         minimum=32,
     )
     fit: str = setting(
-        default=for_footage("probe", others="sgd"),
+        default=by_preset(recommended="probe", published="sgd"),
         help="probe: the head alone, in one regularised fit on frozen features; sgd: by steps (published)",
         choices=FITS,
     )
-    middle: float = middle_setting(default=by_preset(recommended=1.0, colocam=0.6))
+    middle: float = middle_setting(default=by_preset(recommended=1.0, published=1.0, colocam=0.6))
     probe_frames: int = setting(
         default=64, help="evenly spaced frames of each shot that --fit probe takes, at most", minimum=1
     )
@@ -71,4 +70,6 @@ class ClassifierConfig(FitConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse_idle(self, OF_SGD if self.fit == "probe" else OF_PROBE, f"--fit {self.fit}")
+        other = "sgd" if self.fit == "probe" else "probe"
+        idle = OF_SGD if self.fit == "probe" else OF_PROBE
+        refuse_idle(self, idle, f"--fit {self.fit}; --fit {other} takes them")

@@ -20,7 +20,7 @@ OWN = {
 }  # fmt: skip
 # Stricter seeds than the preset's suit videos that are learned from: see docs/real_video.md.
 _TRAIN: Mapping[str, Any] = {"fg_top": 0.1}
-# What differs from the preset `footage` in each stage.
+# What differs from the preset `recommended` in each stage.
 EFFORTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "quick": {
         "classifier": {"probe_frames": 16, "image_size": 160},

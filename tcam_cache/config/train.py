@@ -9,7 +9,6 @@ from tcam_cache.config.base import (
     PathSetting,
     by_preset,
     config,
-    for_footage,
     preset_setting,
     preset_values,
     refuse_idle,
@@ -70,51 +69,53 @@ class TrainConfig(FitConfig):
     out: PathSetting = setting(help="the run folder to write")
     preset: str = preset_setting()
     steps: int = setting(
-        default=for_footage(300, others=0),
+        default=by_preset(recommended=300, published=0),
         help="where --epochs is 0: take at least so many steps",
         minimum=0,
     )
     epochs: int = setting(
-        default=by_preset(recommended=100, footage=0, colocam=10),
+        default=by_preset(recommended=0, published=100, colocam=10),
         help="passes over the shots; 0: as many as --steps needs, and 10 at least",
         minimum=0,
     )
     frames_per_shot: int = setting(
-        default=for_footage(0, others=1),
+        default=by_preset(recommended=0, published=1),
         help="random frames of each shot an epoch draws (paper: 1); 0: enough for 25 steps an epoch",
         minimum=0,
     )
-    batch_size: int = setting(default=for_footage(16, others=32), help="frames a step", minimum=1)
+    batch_size: int = setting(
+        default=by_preset(recommended=16, published=32), help="frames a step", minimum=1
+    )
     optimiser: str = setting(
-        default=for_footage("adamw", others="sgd"),
+        default=by_preset(recommended="adamw", published="sgd"),
         help="sgd is published; adamw suits few steps",
         choices=("sgd", "adamw"),
     )
     lr: float = setting(
-        default=for_footage(0.003, others=0.01),
+        default=by_preset(recommended=0.003, published=0.01),
         help="learning rate at the start, or at its highest",
         minimum=0,
     )
     lr_step: int = setting(
-        default=by_preset(recommended=15, colocam=5),
+        default=by_preset(recommended=15, published=15, colocam=5),
         help="epochs between two decays of the learning rate",
         minimum=1,
     )
     schedule: str = setting(
-        default=for_footage("one-cycle", others="steps"),
+        default=by_preset(recommended="one-cycle", published="steps"),
         help="steps: decays by --lr-step (published); one-cycle: rises, then falls to 0 as a cosine",
         choices=SCHEDULES,
     )
     select: str = setting(
-        default=for_footage("last", others="val"),
-        help="keep the epoch best on val, or the last one",
-        choices=("val", "last"),
+        default=by_preset(recommended="last", published="val"),
+        help="keep the epoch best on val (pseudo: by boxes of its CAMs), or the last one",
+        choices=("val", "pseudo", "last"),
     )
     validate_every: int = setting(
-        default=for_footage(5, others=1), help="epochs between two validations", minimum=1
+        default=by_preset(recommended=5, published=1), help="epochs between two validations", minimum=1
     )
     neighbours: int = setting(
-        default=by_preset(recommended=1, footage=0, colocam=0),
+        default=by_preset(recommended=0, published=1, colocam=0),
         help="n of S(C_t, n), Eq. 1 (paper: 1)",
         minimum=0,
     )
@@ -123,37 +124,37 @@ class TrainConfig(FitConfig):
         help="where the n neighbours lie: before (published), after, or both sides (2n)",
         choices=MODES,
     )
-    middle: float = middle_setting(default=by_preset(recommended=1.0, colocam=0.6))
+    middle: float = middle_setting(default=by_preset(recommended=1.0, published=1.0, colocam=0.6))
     frames_together: int = setting(
-        default=by_preset(recommended=1, colocam=4),
+        default=by_preset(recommended=1, published=1, colocam=4),
         help="draw clips of so many consecutive frames of a shot, each whole in one batch",
         minimum=1,
     )
     crops: str = setting(
-        default=by_preset(recommended="shot", colocam="frame"),
+        default=by_preset(recommended="shot", published="shot", colocam="frame"),
         help="one random crop and flip for all frames of a shot's clip, or one for each frame",
         choices=("shot", "frame"),
     )
     cached_frames: bool = setting(default=False, help="read the frames that `build --frames` stored")
     fg_region: str = setting(
-        default=by_preset(recommended="blob", colocam="box"),
+        default=by_preset(recommended="blob", published="blob", colocam="box"),
         help="C+: all pixels above Otsu's threshold, their largest connected region, or the box around that",
         choices=REGIONS,
     )
     fg_top: float = setting(
-        default=by_preset(recommended=0.1, paper=1.0, authors=0.6, footage=0.3, colocam=0.7),
+        default=by_preset(recommended=0.3, published=1.0, authors=0.6, colocam=0.7),
         help="foreground seeds come from this top fraction of C+ (1 = all)",
         minimum=0,
         maximum=1,
     )
     bg_low: float | None = setting(
-        default=by_preset(recommended=None, authors=0.1, colocam=0.1),
+        default=by_preset(recommended=None, published=0.1, paper=None),
         help="background seeds: this lowest fraction of all pixels; default: all of C-",
         minimum=0,
         maximum=1,
     )
     pixels: int = setting(
-        default=by_preset(recommended=100, paper=1, authors=1, colocam=1000),
+        default=by_preset(recommended=100, published=1, colocam=1000),
         help="seeds per frame and class",
         minimum=1,
     )
@@ -164,11 +165,11 @@ class TrainConfig(FitConfig):
         maximum=1,
     )
     dilate: bool = setting(
-        default=by_preset(recommended=False, authors=True, colocam=True),
+        default=by_preset(recommended=False, published=True, paper=False),
         help="grow each seed to 3x3",
     )
     cross_entropy: str = setting(
-        default=by_preset(recommended="batch-mean", paper="frame-sum"),
+        default=by_preset(recommended="batch-mean", published="batch-mean", paper="frame-sum"),
         help="average over the batch's labelled pixels, or sum over each frame's",
         choices=("batch-mean", "frame-sum"),
     )
@@ -180,18 +181,18 @@ class TrainConfig(FitConfig):
         minimum=0,
     )
     colour_crf: str = setting(
-        default=by_preset(recommended="fixed", colocam="adaptive"),
+        default=by_preset(recommended="fixed", published="fixed", colocam="adaptive"),
         help="a CRF over the colours of all frames of a clip: of fixed strength, on the scale of "
         "--crf-weight, or adaptive (CoLo-CAM): divided by its own value",
         choices=("fixed", "adaptive"),
     )
     colour_crf_weight: float = setting(
-        default=by_preset(recommended=0.0, colocam=4.0),
+        default=by_preset(recommended=0.0, published=0.0, colocam=4.0),
         help="lambda of that CRF, 0: none (CoLo-CAM: 4 or 9)",
         minimum=0,
     )
     colour_warmup: float = setting(
-        default=by_preset(recommended=0.0, colocam=0.5),
+        default=by_preset(recommended=0.0, published=0.0, colocam=0.5),
         help="its weight rises linearly from 0 in this share of the steps (adaptive at 4: 0.5)",
         minimum=0,
         maximum=1,
@@ -204,19 +205,19 @@ class TrainConfig(FitConfig):
     barrier_cap: float = setting(default=10.0, help="t never exceeds this", minimum=0)
     decoder_width: float = setting(default=1.0, help="factor on the decoder's channels", minimum=0)
     decoder_stride: int = setting(
-        default=for_footage(4, others=1),
+        default=by_preset(recommended=4, published=1),
         help="the decoder's maps are so many times smaller than frames: a power of 2, published: 1",
         minimum=1,
         maximum=16,
     )
     dropout: float = setting(
-        default=for_footage(0.3, others=0.0),
+        default=by_preset(recommended=0.3, published=0.0),
         help="share of the encoder's channels that a step hides from the decoder",
         minimum=0,
         maximum=0.9,
     )
     mix: str = setting(
-        default=for_footage("geometric", others="none"),
+        default=by_preset(recommended="geometric", published="none"),
         help="a frame's map: the decoder's alone (published), or its mean with the CAM of the same pass",
         choices=MIXES,
     )
@@ -261,7 +262,7 @@ class TrainConfig(FitConfig):
         Earlier versions could write one preset's name beside another's settings: the settings are right. And
         they wrote all settings that they had.
         """
-        if "lr" in values:
+        if "barrier_cap" in values:
             values = {**BEFORE, **values}
         return super().from_json({**values, "preset": preset_of(values)} if "preset" in values else values)
 

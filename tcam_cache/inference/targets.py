@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -11,18 +11,23 @@ import numpy as np
 
 from tcam_cache.cache import CamCache
 from tcam_cache.config import EvaluateConfig
+from tcam_cache.config.evaluate import MAP_SIZE
 from tcam_cache.datasets import Manifest
 from tcam_cache.datasets.batches import ShotFrame
 from tcam_cache.datasets.frames import squashing
 from tcam_cache.datasets.manifest_file import CLASSIFIER_NAME
+from tcam_cache.datasets.sampling import evenly_spaced
 from tcam_cache.errors import CacheError, ExtraError, StorageError, WeightsError
 from tcam_cache.files import Place
 from tcam_cache.inference.localizer import Localizer
-from tcam_cache.inference.maps import FrameMap, cached_maps
+from tcam_cache.inference.maps import FrameMap, box_of, cached_maps
 from tcam_cache.models import parse_classifier_file
 from tcam_cache.provenance import differences
-from tcam_cache.records import FrameSource, Shot
+from tcam_cache.records import Box, FrameSource, Shot
 from tcam_cache.window import cam_tmp
+
+# Of a shot that is scored against boxes of its CAMs: neighbours say the same.
+PSEUDO_FRAMES = 8
 
 
 def sampled_as(cache: CamCache, manifest: Manifest) -> Manifest:
@@ -45,6 +50,23 @@ def sampled_as(cache: CamCache, manifest: Manifest) -> Manifest:
             differing or ["the same shots, but other frames or tags"],
         )
     return sampled
+
+
+def pseudo_annotated(cache: CamCache, shots: Sequence[Shot], source: FrameSource, workers: int) -> list[Shot]:
+    """Return shots whose boxes are those of their cached CAMs: the largest region above Otsu's threshold.
+
+    Evenly spaced frames have one, at most `PSEUDO_FRAMES` of each shot, and none whose map is flat.
+
+    Raises:
+        CacheError: the cache lacks shots.
+    """
+    boxes: dict[str, dict[int, tuple[Box, ...]]] = {shot.id: {} for shot in shots}
+    cache.require_complete(list(boxes))
+    frames = [(shot, t) for shot in shots for t in evenly_spaced(len(shot), PSEUDO_FRAMES)]
+    for item in cached_maps(cache, frames, source, map_size=MAP_SIZE, workers=workers):
+        if box := box_of(item.scores, (item.width, item.height), None):
+            boxes[item.shot.id][item.t] = (box,)
+    return [replace(shot, boxes=boxes[shot.id]) for shot in shots]
 
 
 DECODER_METHOD = "tcam"

@@ -33,6 +33,7 @@ SAMPLING: dict[str, Any] = {"image_size": 96, "frames_per_shot": 9, "batch_size"
 # A small network from scratch: nothing is downloaded, and frames of 240 x 180 lose little at this size.
 FROM_SCRATCH: dict[str, dict[str, Any]] = {
     "classifier": {
+        "preset": "paper",
         "arch": "resnet18",
         "weights": "none",
         "output_stride": 16,
@@ -44,8 +45,12 @@ FROM_SCRATCH: dict[str, dict[str, Any]] = {
         "validate_every": 6,
         **SAMPLING,
     },
-    "build": {"image_size": SAMPLING["image_size"]},
+    "build": {"preset": "paper", "layers": "auto", "image_size": SAMPLING["image_size"]},
     "train": {
+        "preset": "paper",
+        "fg_top": 0.1,
+        "pixels": 100,
+        "cross_entropy": "batch-mean",
         "optimiser": "adamw",
         "lr": 2e-3,
         "lr_step": 3,
@@ -59,9 +64,9 @@ FROM_SCRATCH: dict[str, dict[str, Any]] = {
 WITH_WEIGHTS_OF = "timm:tf_efficientnet_lite0"
 # With the weights of the extra `lite`: as `locate` does it, but with the boxes of val.
 WITH_WEIGHTS: dict[str, dict[str, Any]] = {
-    "classifier": {"preset": "footage", "image_size": 160},
-    "build": {"preset": "footage", "image_size": 160, "scales": "1,1.4"},
-    "train": {"preset": "footage", "image_size": 160, "neighbours": 1},
+    "classifier": {"image_size": 160},
+    "build": {"image_size": 160, "scales": "1,1.4"},
+    "train": {"image_size": 160, "neighbours": 1},
 }
 
 

@@ -35,7 +35,6 @@ from tcam_cache.stages.train import train_decoder
 
 logger = logging.getLogger(__name__)
 
-PRESET = "footage"
 STATE, MANIFEST, ANNOTATED = "locate.json", "manifest.jsonl", "annotated.jsonl"
 CLASSIFIER, CACHE, RUN, BOXES, SCORES = "g.pt", "cache", "run", "boxes", "scores"
 # The fact of the annotated manifest that says which file its boxes are of.
@@ -231,10 +230,9 @@ def _read_footage(config: LocateConfig) -> Manifest:
 
 
 def _stage(config: LocateConfig, name: str, **places: Any) -> dict[str, Any]:
-    """Return the settings of a stage: its preset, the effort's, those given, and where things lie."""
+    """Return the settings of a stage: the effort's, those given, and where things lie."""
     shared = {"seed": config.seed, "device": config.device, "workers": config.workers}
-    preset = {} if name == "predict" else {"preset": PRESET}
-    return {**preset, **config.stage(name), **shared, **places}
+    return {**config.stage(name), **shared, **places}
 
 
 def _plan(config: LocateConfig, manifest: Manifest) -> Plan:

@@ -19,7 +19,7 @@ from tcam_cache.files import write_json
 from tcam_cache.inference.localizer import BEST, THRESHOLD_NAME, Localizer, new_networks
 from tcam_cache.inference.maps import FrameMap, annotated_frames
 from tcam_cache.inference.scoring import Validation
-from tcam_cache.inference.targets import sampled_as
+from tcam_cache.inference.targets import pseudo_annotated, sampled_as
 from tcam_cache.models import parse_classifier_file
 from tcam_cache.records import Shot
 from tcam_cache.training import (
@@ -71,6 +71,10 @@ class TrainReport:
         if self.threshold is not None:
             corloc = f"CorLoc {self.best['corloc']:.1f} at " if "corloc" in self.best else ""
             lines.append(f"  on val: {corloc}tau {self.threshold:.3f}")
+        elif "corloc" in self.best:
+            lines.append(
+                f"  on val: CorLoc {self.best['corloc']:.1f} of boxes of the cached CAMs; no tau was chosen"
+            )
         elif VAL_LOSS in self.best:
             lines.append(f"  on val: loss {self.best[VAL_LOSS]:.4g}; without boxes there, no tau was chosen")
         return "\n".join(lines)
@@ -124,7 +128,10 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
         return EpochBatches(samples, config, workers, ranks, config.frames_together)
 
     task = DecoderTask(classifier, decoder, config, device, ranks)
-    if val := annotated_frames(manifest.split(config.val_split)):
+    val_shots: Sequence[Shot] = manifest.split(config.val_split)
+    if config.select == "pseudo":
+        val_shots = pseudo_annotated(cache, val_shots, source, workers)
+    if val := annotated_frames(val_shots):
         localizer = Localizer(classifier, decoder, extractor, config, file)
 
         def maps(frames: Sequence[ShotFrame]) -> Iterator[FrameMap]:
@@ -134,14 +141,13 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
 
         validation = Validation(maps, val, file.classes, config.batch_size, workers, ranks)
     else:
-        seen = _with_cams(cache, manifest.split(config.val_split), config)
+        seen = _with_cams(cache, val_shots, config)
         validation = ValidationLoss(task, batches_of(seen), ranks) if seen else None
     keep = {BEST: "corloc" if val else VAL_LOSS}
     report = fit(task, batches_of(shots, ranks), config, run, validation, keep, ranks)
     tau = _keep_threshold(task, validation, run) if isinstance(validation, Validation) else None
-    return TrainReport(
-        str(config.out), report.epochs, dict(report.best[BEST]), tau, time.perf_counter() - began
-    )
+    seconds = time.perf_counter() - began
+    return TrainReport(str(config.out), report.epochs, dict(report.best[BEST]), tau, seconds)
 
 
 def _begin(config: TrainConfig, inputs: Mapping[str, Any], cache: CamCache, ranks: Ranks) -> RunFolder:
@@ -201,7 +207,9 @@ def _compare(sweeps: Mapping[str, Sequence[FrameSweep]]) -> None:
         )
 
 
-def _keep_threshold(task: DecoderTask, validation: Validation, run: RunFolder) -> float:
+def _keep_threshold(task: DecoderTask, validation: Validation, run: RunFolder) -> float | None:
+    if task.config.select == "pseudo":
+        return None  # the CAMs' boxes are of Otsu's threshold: a tau that fits them says nothing of objects
     # The run's folder may exist only on the machine of rank 0.
     best = task.ranks.from_first(lambda: run.load(BEST))
     task.decoder.load_state_dict(best["model"])

@@ -22,7 +22,7 @@ def planned(config: TrainConfig, lengths: Sequence[int]) -> TrainConfig:
         config: the settings.
         lengths: frames of each shot that is learned from; at least one shot.
 
-    >>> config = TrainConfig(preset="footage", manifest="m", cache="c", out="r")
+    >>> config = TrainConfig(preset="recommended", manifest="m", cache="c", out="r")
     >>> chosen = planned(config, [80] * 10)  # ten clips: 40 frames of each are 25 steps
     >>> chosen.frames_per_shot, chosen.epochs
     (40, 12)

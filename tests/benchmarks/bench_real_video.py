@@ -7,7 +7,7 @@ united (horse, cow, sheep, elephant: hoofed), every `thin`-th frame taken, and s
 For each fold and seed the four commands run on the other folds' videos, under a preset, and score the
 fold's; tags with one video are learned from, never scored. `folds=all` learns from every video, and scores
 them all. Printed are means over videos, with 95 % intervals by bootstrap over videos. Options:
-`preset=footage seeds=3 thin=6 folds=0,1`; any other key is an option of `train` or, as classifier.KEY and
+`preset=recommended seeds=3 thin=6 folds=0,1`; any other key is an option of `train` or, as classifier.KEY and
 build.KEY, of those. Run again, it goes on.
 """
 
@@ -161,7 +161,7 @@ def main():
     values = dict(one.split("=", 1) for one in given)
     thin, seeds = int(values.pop("thin", 6)), range(int(values.pop("seeds", 3)))
     wanted = values.pop("folds", ",".join(map(str, range(FOLDS)))).split(",")
-    preset = values.pop("preset", "footage")
+    preset = values.pop("preset", "recommended")
     options = {stage: {"preset": preset} for stage in ("classifier", "build", "train")}
     for key, text in values.items():
         stage, _, name = key.rpartition(".")

@@ -68,9 +68,9 @@ def test_a_dask_cluster_of_two_workers_builds_the_same_cache(build_config, clust
 
 
 def test_three_writers_at_once_on_either_backend_agree_with_one(
-    build_config, cluster, small_manifest, small_classifier, small_cache, same_arrays
+    build_config, cluster, small_manifest, small_classifier, small_cache, same_arrays, one_scale
 ):
-    given = ["--classifier", small_classifier, "--image-size", 64, "--workers", 0, "--quiet"]
+    given = ["--classifier", small_classifier, "--image-size", 64, "--workers", 0, "--quiet", *one_scale]
     writers = []
     backends = [["--jobs", 2], ["--backend", "dask", "--scheduler", cluster], []]
     for part, backend in enumerate(backends):

@@ -13,7 +13,7 @@ def planned_for(small_manifest, monkeypatch):
     """Return a function that plans the small data set, on a machine whose forward pass takes a second."""
     monkeypatch.setattr(plan_module, "forward_trial", lambda config: Trial(1.0, 49, 10.0))
     manifest = read_manifest(small_manifest)
-    places = {"manifest": small_manifest, "out": "out", "preset": "footage"}
+    places = {"manifest": small_manifest, "out": "out", "preset": "recommended"}
 
     def plan(every=1, **build):
         return plan_of(

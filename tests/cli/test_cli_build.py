@@ -17,9 +17,9 @@ PLACES = {"manifest": Path("m"), "classifier": Path("g.pt"), "out": Path("cache"
 
 
 @pytest.fixture
-def small_build(small_manifest, small_classifier, tmp_path):
+def small_build(small_manifest, small_classifier, tmp_path, one_scale):
     """Return the arguments that build the small cache."""
-    given = ["--classifier", small_classifier, "--image-size", 64, "--workers", 0]
+    given = ["--classifier", small_classifier, "--image-size", 64, "--workers", 0, *one_scale]
     return ["build", small_manifest, *given, "--out", tmp_path / "cache"]
 
 

@@ -15,7 +15,7 @@ each_stage = pytest.mark.parametrize("command", LEAST)
 
 
 @each_stage
-@pytest.mark.parametrize("name", ["authors", "footage"])
+@pytest.mark.parametrize("name", ["authors", "recommended"])
 def test_the_file_of_a_preset_is_the_preset_by_preset_and_by_config(config_of, tmp_path, command, name):
     (tmp_path / "copy.toml").write_text(preset_text(name))
     expected = config_of(command, *LEAST[command], "--preset", name)

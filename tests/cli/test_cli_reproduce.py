@@ -14,12 +14,12 @@ def test_every_option_reaches_its_setting(config_of):
     config = config_of(
         "reproduce", "fig3", "m", "--out", "tables", "--preset", "recommended", "--seeds", 3, "--jobs", 2,
         "--threshold", "val", "--boxes", "components", "--split", "all", "--root", "data",
-        "--classifier", "epochs=1", "--build", "flip=true", "--train", "epochs=2", "--dry-run",
+        "--classifier", "probe-frames=9", "--build", "flip=true", "--train", "epochs=2", "--dry-run",
         "--workers", 0, "--seed", 4,
     )  # fmt: skip
     assert config == ReproduceConfig(
         table="fig3", manifest=Path("m"), out=Path("tables"), preset="recommended", seeds=3, jobs=2,
-        threshold="val", boxes="components", split="all", root=Path("data"), classifier="epochs=1",
+        threshold="val", boxes="components", split="all", root=Path("data"), classifier="probe-frames=9",
         build="flip=true", train="epochs=2", dry_run=True, workers=0, seed=4,
     )  # fmt: skip
 

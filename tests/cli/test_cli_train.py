@@ -108,6 +108,8 @@ def test_an_unknown_preset_is_wrong_usage_and_lists_those_that_exist(tcam):
 def given(small_manifest, small_cache, tmp_path):
     """Return the arguments of a quick training."""
     small = [
+        "--preset",
+        "paper",
         "--workers",
         0,
         "--image-size",

@@ -44,8 +44,8 @@ def with_required(kind, **given):
         needed["run"] = Path("run")
     if kind is BuildConfig:
         needed["run" if "map_size" in given else "classifier"] = Path("g.pt")
-    if "probe_frames" in given:
-        needed["fit"] = "probe"
+    if kind is ClassifierConfig:
+        needed["fit"] = "probe" if "probe_frames" in given else "sgd"
     if {"colour_crf", "colour_warmup"} & given.keys():
         needed |= {"colour_crf_weight": 1.0, "frames_together": 2}
     if given.get("backend") == "dask":
@@ -200,9 +200,6 @@ def test_settings_cannot_be_changed():
 
 METHOD = {
     "recommended": {
-        "fg_top": 0.1, "bg_low": None, "pixels": 100, "dilate": False, "cross_entropy": "batch-mean",
-    },
-    "footage": {
         "fg_top": 0.3, "bg_low": None, "pixels": 100, "dilate": False, "cross_entropy": "batch-mean",
     },
     "paper": {"fg_top": 1.0, "bg_low": None, "pixels": 1, "dilate": False, "cross_entropy": "frame-sum"},
@@ -211,7 +208,7 @@ METHOD = {
         "fg_top": 0.7, "bg_low": 0.1, "pixels": 1000, "dilate": True, "cross_entropy": "batch-mean",
     },
 }  # fmt: skip
-# What `footage` alone decides, and what holds for the others.
+# What `recommended` alone decides, and what holds for the others.
 RECIPE = {
     "optimiser": "adamw", "lr": 0.003, "schedule": "one-cycle", "steps": 300, "epochs": 0,
     "frames_per_shot": 0, "batch_size": 16, "select": "last", "validate_every": 5, "decoder_stride": 4,
@@ -235,7 +232,7 @@ SHARED = {
 @pytest.mark.parametrize("preset", list(METHOD))
 def test_a_preset_holds_exactly_the_published_numbers(preset):
     settings = train_config(preset, **PLACES)
-    recipe = {"footage": RECIPE, "colocam": COLOCAM}.get(preset, {})
+    recipe = {"recommended": RECIPE, "colocam": COLOCAM}.get(preset, {})
     expected = {**SHARED, **METHOD[preset], **recipe, "preset": preset}
     assert {name: getattr(settings, name) for name in expected} == expected
 
@@ -287,7 +284,7 @@ def test_a_given_setting_wins_over_the_preset_and_leaves_its_others():
 
 
 def test_a_batch_is_made_of_whole_clips():
-    with pytest.raises(ConfigError, match=r"batches of 32 frames, 5 .*a multiple of --frames-together"):
+    with pytest.raises(ConfigError, match=r"batches of 16 frames, 5 .*a multiple of --frames-together"):
         train_config(**PLACES, frames_together=5)
     assert train_config(**PLACES, frames_together=8).frames_together == 8
 
@@ -310,7 +307,7 @@ def test_a_colour_crf_that_weighs_nothing_has_no_kind_and_no_warm_up():
 
 def test_a_run_from_before_the_colour_crf_was_adaptive_opens_as_what_it_was():
     later = {"middle", "crops", "fg_region", "colour_crf", "colour_warmup"}
-    for preset in ("recommended", "paper", "authors", "footage"):
+    for preset in ("recommended", "paper", "authors"):
         stored = train_config(preset, **PLACES, frames_together=2, colour_crf_weight=2e-9).to_json()
         old = {name: value for name, value in stored.items() if name not in later}
         assert TrainConfig.from_json(old).to_json() == stored
@@ -327,7 +324,7 @@ def test_an_unknown_preset_lists_those_that_exist():
 
 
 def test_the_classifier_is_fitted_as_published():
-    settings = ClassifierConfig(manifest="m", out="g.pt")
+    settings = ClassifierConfig(manifest="m", out="g.pt", preset="paper")
     assert (settings.lr, settings.lr_last_stage, settings.arch) == (0.001, 10.0, "resnet50")
 
 

@@ -61,7 +61,7 @@ def test_what_cannot_be_combined_or_is_out_of_range_is_refused(wrong):
 @pytest.mark.parametrize("effort", EFFORTS)
 def test_every_effort_is_valid_settings_of_the_stages(effort):
     config = LocateConfig(**FOOTAGE, effort=effort)
-    places = {"manifest": "m", "out": "o", "preset": "footage"}
+    places = {"manifest": "m", "out": "o", "preset": "recommended"}
     ClassifierConfig(**places, **config.stage("classifier"))
     BuildConfig(**places, classifier="g.pt", **config.stage("build"))
     TrainConfig(**places, cache="c", **config.stage("train"))

@@ -92,7 +92,7 @@ def test_a_point_of_a_preset_is_that_preset_whatever_the_search_is_around(preset
 def test_what_was_given_beside_the_preset_of_a_search_stays_under_every_preset():
     runs = runs_of("preset=recommended,authors", preset="paper", pixels=5, crf=False)
     assert [(run.pixels, run.crf, run.fg_top) for _, run in runs.values()] == [
-        (5, False, 0.1),
+        (5, False, 0.3),
         (5, False, 0.6),
     ]
 
@@ -108,5 +108,7 @@ def test_a_preset_of_the_grid_brings_its_values_but_not_over_those_of_its_point(
 
 
 def test_a_point_that_is_another_preset_bears_that_one_s_name():
-    ((_, run),) = runs_of("fg-top=0.1 pixels=100 cross-entropy=batch-mean", preset="paper").values()
-    assert run == train_config(**PLACES, out=run.out)
+    ((_, run),) = runs_of(
+        "fg-top=0.6 bg-low=0.1 dilate=true cross-entropy=batch-mean", preset="paper"
+    ).values()
+    assert run == train_config("authors", **PLACES, out=run.out)

@@ -89,7 +89,7 @@ def test_seeds_are_of_the_decoder_alone():
 
 def test_a_preset_s_file_and_options_reach_their_stage_and_rows_win_over_the_file(tmp_path):
     (tmp_path / "my.toml").write_text(
-        '[classifier]\narch = "resnet18"\n[build]\nflip = true\n[train]\nneighbours = 4\n'
+        '[classifier]\narch = "resnet18"\nfit = "sgd"\n[build]\nflip = true\n[train]\nneighbours = 4\n'
         "crf = false\npixels = 9\n"
     )
     runs = runs_of(

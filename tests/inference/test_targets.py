@@ -13,8 +13,10 @@ from PIL import Image
 
 from tcam_cache.cache import CamCache
 from tcam_cache.config import train_config
-from tcam_cache.datasets import frame_source, read_manifest
-from tcam_cache.inference.targets import open_target
+from tcam_cache.datasets import frame_source, read_manifest, write_manifest
+from tcam_cache.inference.maps import FrameMap
+from tcam_cache.inference.targets import PSEUDO_FRAMES, open_target, pseudo_annotated
+from tcam_cache.records import Box, Shot
 from tcam_cache.stages.build import build_cache
 from tcam_cache.stages.evaluate import evaluate
 from tcam_cache.stages.train import train_decoder
@@ -81,11 +83,11 @@ class Lacking:
 
 
 @pytest.fixture(scope="module")
-def trained_there(tmp_path_factory, small_manifest, small_cache, quick):
+def trained_there(tmp_path_factory, small_manifest, small_cache, quick, many_seeds):
     """A folder with a cache and a run that was trained on it with relative paths."""
     folder = tmp_path_factory.mktemp("there")
     shutil.copytree(small_cache, folder / "caches/layercam")
-    settings = {"epochs": 1, "batch_size": 4, "decoder_width": 0.125, "landmarks": 16, **quick}
+    settings = {"epochs": 1, "batch_size": 4, "decoder_width": 0.125, "landmarks": 16, **quick, **many_seeds}
     places = {"cache": Path("caches/layercam"), "out": Path("runs/one")}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -148,3 +150,30 @@ def test_another_cache_in_the_place_of_the_runs_is_not_shown(subject_of, trained
     subject = subject_of(run=folder / "runs/one")
     assert subject.cache is None
     assert "another cache than the run was trained on" in subject.out_of_reach
+
+
+def test_boxes_of_cams_are_what_an_evaluation_of_them_at_otsu_s_threshold_finds(
+    small_cache, small_manifest, evaluate_config, tmp_path
+):
+    manifest = read_manifest(small_manifest)
+    shots = pseudo_annotated(CamCache.open(small_cache), manifest.shots, frame_source(manifest), 0)
+    assert sum(len(shot.boxes) for shot in shots) > len(shots)
+    write_manifest(replace(manifest, shots=tuple(shots)), tmp_path / "m.jsonl")
+    given = {"manifest": tmp_path / "m.jsonl", "cache": small_cache, "split": "all", "threshold": "otsu"}
+    report = evaluate(evaluate_config(**given, root=manifest.root))
+    assert report.metrics.policies["otsu"]["mean_iou"] == pytest.approx(1, abs=1e-3)
+
+
+def test_few_frames_of_a_long_shot_have_boxes_of_cams_and_flat_maps_none(monkeypatch):
+    def maps(cache, frames, source, **how):
+        for shot, t in frames:
+            scores = np.zeros((56, 56), np.float32)
+            scores[7:14, 28:42] = t > 0  # the first map is flat
+            yield FrameMap(shot, t, scores, np.zeros(0), 112, 56)
+
+    monkeypatch.setattr("tcam_cache.inference.targets.cached_maps", maps)
+    shot = Shot("a/1", "a", "a/1", "val", "a/1", tuple(f"{t}.jpg" for t in range(100)))
+    cache = SimpleNamespace(require_complete=lambda shots: None)
+    (found,) = pseudo_annotated(cache, [shot], None, 0)
+    assert len(found.boxes) == PSEUDO_FRAMES - 1 and 0 not in found.boxes and 99 in found.boxes
+    assert set(found.boxes.values()) == {(Box(56, 7, 84, 14),)}

@@ -28,7 +28,7 @@ def fitted(small_manifest, tmp_path_factory):
     def fit(arch):
         if arch not in made:
             out = folder / f"{arch.removeprefix('timm:')}.pt"
-            settings = {"weights": "none", "epochs": 1, "batch_size": 8, "lr": 0.002, "workers": 0}
+            settings = {"weights": "none", "preset": "paper", "epochs": 1, "batch_size": 8, "workers": 0}
             fit_classifier(ClassifierConfig(manifest=small_manifest, out=out, arch=arch, **settings))
             made[arch] = out
         return made[arch]
@@ -42,7 +42,7 @@ def built(small_manifest, fitted, tmp_path):
 
     def build(arch, name="cache", **given):
         settings = {"manifest": small_manifest, "classifier": fitted(arch), "out": tmp_path / name}
-        build_cache(BuildConfig(**settings, workers=0, **given))
+        build_cache(BuildConfig(**settings, workers=0, **{"scales": "1", **given}))
         return tmp_path / name
 
     return build
@@ -110,7 +110,9 @@ def test_frames_of_the_same_backbone_squashed_another_way_are_other_frames(built
     other = tmp_path / "other.pt"
     replace(file, preprocessing={**file.preprocessing, "interpolation": "nearest"}).save(other)
     first, second = built(CNN), tmp_path / "second"
-    build_cache(BuildConfig(manifest=first / "manifest.jsonl", classifier=other, out=second, workers=0))
+    build_cache(
+        BuildConfig(manifest=first / "manifest.jsonl", classifier=other, out=second, workers=0, scales="1")
+    )
     shot = CamCache.open(first).shots()[0].id
     one, two = (CamCache.open(path) for path in (first, second))
     assert one.fingerprint != two.fingerprint

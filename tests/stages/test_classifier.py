@@ -20,6 +20,7 @@ from tcam_cache.stages.classifier import fit_classifier, fit_folder
 def report_of_one_epoch(small_manifest, quick, tmp_path_factory):
     """The report of a fit with the settings of `classifier_config()`."""
     settings = {"arch": "squeezenet1_1", "weights": "none", "epochs": 1, "batch_size": 8, "lr": 0.002}
+    settings["preset"] = "paper"
     out = tmp_path_factory.mktemp("fitted") / "g.pt"
     return fit_classifier(ClassifierConfig(manifest=small_manifest, out=out, **settings, **quick))
 

@@ -17,6 +17,7 @@ from tcam_cache.config.base import REMOVED
 from tcam_cache.datasets import read_manifest, write_manifest
 from tcam_cache.errors import CacheError, ConfigError, ManifestError, RunError
 from tcam_cache.inference import Localizer
+from tcam_cache.inference.scoring import Validation
 from tcam_cache.models import read_classifier_file
 from tcam_cache.stages.build import build_cache
 from tcam_cache.stages.classifier import fit_classifier
@@ -25,10 +26,10 @@ from tcam_cache.training import EpochBatches, ValidationLoss
 
 
 @pytest.fixture(scope="module")
-def report_of_one_epoch(small_manifest, small_cache, quick, tmp_path_factory):
+def report_of_one_epoch(small_manifest, small_cache, quick, many_seeds, tmp_path_factory):
     """The report of a run with the settings of `decoder_config()`."""
     out = tmp_path_factory.mktemp("trained") / "run"
-    settings = {"epochs": 1, "batch_size": 4, "decoder_width": 0.125, "landmarks": 16}
+    settings = {**many_seeds, "epochs": 1, "batch_size": 4, "decoder_width": 0.125, "landmarks": 16}
     return train_decoder(
         train_config(manifest=small_manifest, cache=small_cache, out=out, **settings, **quick)
     )
@@ -245,6 +246,30 @@ def test_without_boxes_on_val_the_epoch_of_the_lowest_loss_there_is_kept(
     assert report.threshold is None and not (decoder_config().out / "threshold.json").exists()
     assert "split 'val' has no boxes to choose by: the epoch of the lowest loss there is kept" in caplog.text
     assert f"on val: loss {losses[1]:.4g}" in report.to_text()
+
+
+def test_without_boxes_on_val_the_boxes_of_its_cams_can_choose_the_epoch_but_no_tau(
+    decoder_config, without_boxes, monkeypatch
+):
+    best_in_the_middle = iter([10.0, 30.0, 20.0])
+    scored = lambda self: {"cl_accuracy": 50.0, "corloc": next(best_in_the_middle), "tau": 0.5}  # noqa: E731
+    seen = []
+    monkeypatch.setattr(Validation, "__init__", lambda self, maps, frames, *rest: seen.extend(frames))
+    monkeypatch.setattr(Validation, "__call__", scored)
+    report = train_decoder(decoder_config(manifest=without_boxes, epochs=3, select="pseudo"))
+    assert report.best["epoch"] == torch.load(decoder_config().out / "best.pt")["epoch"] == 2
+    assert {shot.video for shot, _ in seen} == {"bird/0002", "car/0002"}
+    assert report.threshold is None and not (decoder_config().out / "threshold.json").exists()
+    assert "on val: CorLoc 30.0 of boxes of the cached CAMs; no tau was chosen" in report.to_text()
+
+
+def test_the_boxes_of_cams_that_are_not_cached_cannot_choose(
+    decoder_config, small_cache, without_boxes, tmp_path
+):
+    cache = cache_without("car/0002", small_cache, tmp_path)
+    with pytest.raises(CacheError) as caught:
+        train_decoder(decoder_config(manifest=without_boxes, cache=cache, select="pseudo"))
+    assert any("car/0002" in line for line in caught.value.offenders)
 
 
 def test_without_boxes_and_cams_on_val_the_last_epoch_is_kept(

@@ -50,14 +50,15 @@ def assert_close_runs(ours, theirs):
 
 
 # Of clips, one may be of a single frame: shots have 6, 1, 5, 2 and 4.
-CLIPS = {"preset": "recommended", "frames_together": 2, "frames_per_shot": 4, "colour_crf_weight": 2e-9}
+RECIPE = {"preset": "recommended", "validate_every": 1}
+CLIPS = {**RECIPE, "frames_together": 2, "frames_per_shot": 4, "colour_crf_weight": 2e-9}
 ADAPTIVE = {**CLIPS, "preset": "colocam", "colour_crf_weight": 1.0}
 
 
 # Of five shots: 4 + 1 frames, with none for the second process in the second step, or 3 + 2.
 @pytest.mark.parametrize(
     ("given", "batch_size"),
-    [({"preset": "recommended"}, 4), ({"preset": "paper"}, 3), (CLIPS, 4), (ADAPTIVE, 3)],
+    [(RECIPE, 4), ({"preset": "paper"}, 3), (CLIPS, 4), (ADAPTIVE, 3)],
 )
 def test_two_processes_with_half_the_batch_each_learn_what_one_learns(
     decoder_config, tmp_path, two_ranks, frozen_norms, given, batch_size

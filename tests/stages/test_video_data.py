@@ -42,9 +42,9 @@ def test_every_stage_reads_video_files(tcam, videos, workers):
     small = ["--image-size", 64]
     table = ["--annotations", videos / "boxes.csv", "--out", manifest]
     assert run("manifest", videos / "videos", "--layout", "videos", *table)["splits"]["val"]["boxes"] == 2
-    fit = ["--arch", "squeezenet1_1", "--weights", "none", "--epochs", 1, "--batch-size", 4]
+    fit = ["--arch", "squeezenet1_1", "--weights", "none", "--fit", "sgd", "--epochs", 1, "--batch-size", 4]
     run("classifier", manifest, "--out", g, *fit, *small)
-    assert run("build", manifest, "--classifier", g, "--out", cache, *small)["frames"] == 36
+    assert run("build", manifest, "--classifier", g, "--out", cache, "--scales", 1, *small)["frames"] == 36
     assert CamCache.open(cache).cams("bird/0.mp4/001").shape[0] == 6
     tiny = ["--epochs", 1, "--decoder-width", 0.125, "--landmarks", 16, "--batch-size", 4]
     run("train", manifest, "--cache", cache, "--out", out, *tiny, *small)

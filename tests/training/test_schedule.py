@@ -13,14 +13,14 @@ PLACES = {"manifest": "m", "cache": "c", "out": "r"}
 
 
 def test_published_fits_keep_the_numbers_they_were_given():
-    for preset in ("recommended", "paper", "authors", "colocam"):
+    for preset in ("paper", "authors", "colocam"):
         config = train_config(preset, **PLACES)
         assert planned(config, [3, 80]) == config
 
 
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=60), st.integers(1, 4))
 def test_a_chosen_length_takes_the_steps_asked_for_and_ten_epochs(lengths, together):
-    config = train_config("footage", **PLACES, frames_together=together, batch_size=4 * together)
+    config = train_config("recommended", **PLACES, frames_together=together, batch_size=4 * together)
     chosen = planned(config, lengths)
     assert 1 <= chosen.frames_per_shot <= max(lengths)
     clips = sum(math.ceil(min(length, chosen.frames_per_shot) / together) for length in lengths)
@@ -31,14 +31,14 @@ def test_a_chosen_length_takes_the_steps_asked_for_and_ten_epochs(lengths, toget
 
 
 def test_a_number_that_is_given_is_kept_and_the_other_one_is_chosen():
-    chosen = planned(train_config("footage", **PLACES, epochs=3), [80] * 10)
+    chosen = planned(train_config("recommended", **PLACES, epochs=3), [80] * 10)
     assert (chosen.epochs, chosen.frames_per_shot) == (3, 40)
-    chosen = planned(train_config("footage", **PLACES, frames_per_shot=8), [80] * 10)
+    chosen = planned(train_config("recommended", **PLACES, frames_per_shot=8), [80] * 10)
     assert (chosen.epochs, chosen.frames_per_shot) == (60, 8)
 
 
 def test_one_cycle_rises_in_a_tenth_of_the_steps_and_ends_at_the_floor():
-    config = train_config("footage", **PLACES, epochs=20, lr=1.0)
+    config = train_config("recommended", **PLACES, epochs=20, lr=1.0)
     rates = [learning_rate(config, epoch, part / 5) for epoch in range(20) for part in range(5)]
     assert rates[0] == pytest.approx(0.04)
     assert rates[10] == max(rates) == pytest.approx(1.0)
@@ -54,10 +54,10 @@ def test_a_rate_that_falls_in_steps_stands_still_within_an_epoch():
 
 
 def test_frames_left_out_at_the_ends_of_shots_do_not_count():
-    chosen = planned(train_config("footage", **PLACES, middle=0.5, epochs=3), [40] * 4)
+    chosen = planned(train_config("recommended", **PLACES, middle=0.5, epochs=3), [40] * 4)
     assert (chosen.frames_per_shot, chosen.epochs) == (20, 3)
-    short = planned(train_config("footage", **PLACES), [20] * 4)
-    halved = planned(train_config("footage", **PLACES, middle=0.5), [40] * 4)
+    short = planned(train_config("recommended", **PLACES), [20] * 4)
+    halved = planned(train_config("recommended", **PLACES, middle=0.5), [40] * 4)
     assert (halved.frames_per_shot, halved.epochs) == (short.frames_per_shot, short.epochs)
 
 

@@ -82,7 +82,7 @@ def train(task, steps, batch=None, epoch=0):
 
 
 def classifier_task(model, **given):
-    return ClassifierTask(model, ClassifierConfig(manifest="m", out="g.pt", **given), CPU)
+    return ClassifierTask(model, ClassifierConfig(manifest="m", out="g.pt", fit="sgd", **given), CPU)
 
 
 def test_a_frozen_backbone_keeps_every_tensor_statistics_of_batch_norm_too():
@@ -158,7 +158,8 @@ def test_a_toy_classifier_learns_its_tags():
 
 def decoder_task(encoder=None, decoder=None, **given):
     torch.manual_seed(0)
-    settings = {"pixels": 10, "landmarks": 16, "manifest": "m", "cache": "c", "out": "o", **given}
+    method = {"preset": "paper", "fg_top": 0.1, "cross_entropy": "batch-mean", "pixels": 10, "landmarks": 16}
+    settings = {**method, "manifest": "m", "cache": "c", "out": "o", **given}
     encoder, decoder = encoder or TinyEncoder(), decoder or Decoder((4, 8), width=0.5)
     return DecoderTask(encoder, decoder, train_config(**settings), CPU)
 

@@ -118,7 +118,7 @@ def test_the_tags_are_learned_and_the_cams_find_more_than_the_middle_of_the_fram
 def test_a_probe_of_a_few_frames_is_right_on_most_frames_of_left_out_videos(runs):
     scores = runs["classifier"]["best"]["best_classification"]
     assert (scores["frames"], scores["videos"]) == (152, 19)
-    assert scores["left_out_accuracy"] > 60
+    assert scores["left_out_accuracy"] > 50  # by chance 17
 
 
 def test_the_pretrained_backbone_names_what_is_in_frames_as_imagenet_does():

@@ -53,7 +53,7 @@ def chosen_classes(targets: str | torch.Tensor, logits: torch.Tensor) -> torch.T
         return targets.to(logits.device)[:, None]
     if targets == PREDICTION:
         return logits.argmax(1, keepdim=True)
-    return torch.arange(logits.shape[1], device=logits.device).expand(len(logits), -1)
+    return torch.arange(logits.shape[1], device=logits.device).expand(logits.shape[0], -1)
 
 
 # Smooth Grad-CAM++: number of noisy inputs, and standard deviation of the noise on the standardised input,
@@ -135,7 +135,7 @@ class CamExtractor:
         Raises:
             ConfigError: a class index out of range, or a layer whose activations are not spatial.
         """
-        checked = checked_targets(targets, len(images), self.classifier.classes)
+        checked = checked_targets(targets, images.shape[0], self.classifier.classes)
         with torch.no_grad():
             values = self.classifier.standardised(images)
         maps, logits = self._maps(values, checked)
@@ -189,7 +189,7 @@ class CamExtractor:
     def _closed(self, values: torch.Tensor, targets: str | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what `_maps` does by the closed form of the last layer."""
         activations = self._entered(values)
-        check_spatial(self.classifier, self.layers[0], activations, len(values))
+        check_spatial(self.classifier, self.layers[0], activations, values.shape[0])
         logits = self.classifier.logits(activations)
         chosen = chosen_classes(targets, logits)
         if self.method == ACTIVATION:
@@ -261,7 +261,7 @@ class CamExtractor:
         found = []
         for name, one in zip(self.layers, kept, strict=True):
             maps = stages.as_map(one, named.get(name, stages), size)
-            check_spatial(self.classifier, name, maps, len(values))
+            check_spatial(self.classifier, name, maps, values.shape[0])
             found.append(maps)
         return found
 

@@ -1,7 +1,10 @@
 """A run as one graph: frames in, maps and logits out, the partial backward pass of its CAMs included."""
 
+import json
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +25,38 @@ _EXAMPLES = 2
 PREDICTED = -1
 
 
-class RunGraph(torch.nn.Module):
-    """A run as a function of frames and tags.
+@dataclass(frozen=True)
+class RunGraph:
+    """A run as a function of frames, and of tags where CAMs are mixed into its maps.
 
-    >>> from tcam_cache.inference.graph import RunGraph
+    Attributes:
+        localizer: the run.
     """
 
-    def __init__(self, localizer: Localizer) -> None:
-        super().__init__()
-        self.localizer = localizer
+    localizer: Localizer
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of the inputs; tags are asked for where CAMs are mixed in."""
+        """Names of the inputs."""
         return ("frames",) if self.localizer.config.mix == "none" else ("frames", "tags")
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs, in order."""
+        return tuple(self(*self.examples()))
+
+    @property
+    def facts(self) -> str:
+        """What a program must know that runs the graph, as JSON text."""
+        classifier = self.localizer.classifier
+        return json.dumps(
+            {
+                "classes": classifier.classes,
+                "image_size": self.localizer.config.image_size,
+                "interpolation": classifier.preprocessing.interpolation,
+                "tau": self.localizer.tau,
+            }
+        )
 
     def examples(self, batch: int = _EXAMPLES) -> tuple[Tensor, ...]:
         """Return inputs of the right shapes and types: black frames, and no tags."""
@@ -43,7 +64,7 @@ class RunGraph(torch.nn.Module):
         frames = torch.zeros(batch, 3, side, side, dtype=torch.uint8, device=self.localizer.device)
         return (frames, torch.full((batch,), PREDICTED, device=frames.device))[: len(self.inputs)]
 
-    def forward(self, frames: Tensor, tags: Tensor | None = None) -> dict[str, Tensor]:
+    def __call__(self, frames: Tensor, tags: Tensor | None = None) -> dict[str, Tensor]:
         """Return the fields of `Located` that the run has, by name.
 
         Args:
@@ -54,70 +75,49 @@ class RunGraph(torch.nn.Module):
         located = self.localizer.located(as_images(frames, self.localizer.device), tags)
         return {name: value for name, value in located._asdict().items() if value is not None}
 
-
-def exported(localizer: Localizer) -> ExportedProgram:
-    """Return the graph of a run for any number of frames; `RunGraph.forward` says what it takes and returns.
-
-    The trace goes through autograd: what remains are plain operators, forward and backward.
-    """
-    run = RunGraph(localizer)
-    examples = run.examples()
-    batches = tuple({0: Dim.DYNAMIC} for _ in examples)
-    traced = make_fx(
-        lambda *given: run(*given), _GRADIENTS, tracing_mode="symbolic", _allow_non_fake_inputs=True
-    )(*examples)
-    for node in traced.graph.nodes:
-        # Other runtimes lay tensors out in another way, in which a view may be impossible.
-        if node.target is torch.ops.aten.view.default:
-            node.target = torch.ops.aten.reshape.default
-    traced.recompile()
-    return torch.export.export(traced, examples, dynamic_shapes=batches, strict=False)
+    @cached_property
+    def program(self) -> ExportedProgram:
+        """The graph, for any number of frames. The trace goes through autograd: only operators remain."""
+        examples = self.examples()
+        traced = make_fx(
+            lambda *given: self(*given), _GRADIENTS, tracing_mode="symbolic", _allow_non_fake_inputs=True
+        )(*examples)
+        for node in traced.graph.nodes:
+            # Other runtimes lay tensors out in another way, in which a view may be impossible.
+            if node.target is torch.ops.aten.view.default:
+                node.target = torch.ops.aten.reshape.default
+        traced.recompile()
+        batches = tuple({0: Dim.DYNAMIC} for _ in examples)
+        return torch.export.export(traced, examples, dynamic_shapes=batches, strict=False)
 
 
-def write_torch_export(localizer: Localizer, path: Path, facts: str) -> None:
-    """Write the graph of a run for `torch.export.load`, atomically.
-
-    Args:
-        localizer: the run.
-        path: of the file.
-        facts: JSON text, kept beside the graph as "facts.json".
+def write_torch_export(run: RunGraph, path: Path) -> None:
+    """Write the graph of a run for `torch.export.load`, atomically, with its facts as "facts.json".
 
     Raises:
         StorageError: the file system refuses the write.
     """
-    program = exported(localizer)
-    with atomic_file(path) as file:
-        torch.export.save(program, file, extra_files={"facts.json": facts})
+    program = run.program
+    # torch warns of weights that are channels last, which it stores and loads as they are.
+    with atomic_file(path) as file, warnings.catch_warnings(action="ignore"):
+        torch.export.save(program, file, extra_files={"facts.json": run.facts})
 
 
-def write_onnx(localizer: Localizer, path: Path, facts: str) -> None:
-    """Write the graph of a run as ONNX, atomically.
-
-    Args:
-        localizer: the run.
-        path: of the file.
-        facts: JSON text, kept in the model's metadata as "facts".
+def write_onnx(run: RunGraph, path: Path) -> None:
+    """Write the graph of a run as ONNX, atomically, with its facts as "facts" in the metadata.
 
     Raises:
         ExtraError: onnx or onnxscript is not installed.
         StorageError: the file system refuses the write.
     """
-    optional("onnx", "onnx")
-    optional("onnxscript", "onnx")
-    run = RunGraph(localizer)
-    names = list(run(*run.examples()))
-    program = exported(localizer)
-    with warnings.catch_warnings(action="ignore"):  # torch's own exporter uses what torch deprecated
-        found: Any = torch.onnx.export(
-            program,
-            dynamo=True,
-            verbose=False,
-            input_names=list(run.inputs),
-            output_names=names,
-        )
+    for package in ("onnx", "onnxscript"):
+        optional(package, "onnx")
+    names = {"input_names": list(run.inputs), "output_names": list(run.outputs)}
+    program = run.program
+    with warnings.catch_warnings(action="ignore"):  # torch's exporter uses what torch deprecated
+        found: Any = torch.onnx.export(program, dynamo=True, verbose=False, **names)
     model = found.model_proto
-    entry = model.metadata_props.add()
-    entry.key, entry.value = "facts", facts
+    model.metadata_props.add(key="facts", value=run.facts)
     with atomic_file(path) as file:
         file.write(model.SerializeToString())
 

@@ -13,7 +13,9 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from tcam_cache.cams.extractor import PREDICTION, SMOOTH
 from tcam_cache.devices import as_images
+from tcam_cache.errors import ConfigError
 from tcam_cache.extras import optional
 from tcam_cache.files import atomic_file
 from tcam_cache.inference.localizer import Localizer
@@ -71,13 +73,23 @@ class RunGraph:
             frames: (B, 3, S, S) uint8 RGB, squashed to the side S that the run was trained at.
             tags: (B,) int64 indices of the classes whose CAMs are mixed in; -1 for the predicted one.
         """
-        tags = torch.full_like(frames[:, 0, 0, 0], PREDICTED, dtype=torch.int64) if tags is None else tags
-        located = self.localizer.located(as_images(frames, self.localizer.device), tags)
+        images = as_images(frames, self.localizer.device)
+        located = self.localizer.located(images, PREDICTION if tags is None else tags)
         return {name: value for name, value in located._asdict().items() if value is not None}
 
     @cached_property
     def program(self) -> ExportedProgram:
-        """The graph, for any number of frames. The trace goes through autograd: only operators remain."""
+        """The graph, for any number of frames. The trace goes through autograd: only operators remain.
+
+        Raises:
+            ConfigError: its CAMs are made with noise, which is drawn anew in every runtime.
+        """
+        extractor = self.localizer.extractor
+        if "tags" in self.inputs and extractor.method == SMOOTH and not extractor.is_closed:
+            raise ConfigError(
+                f"the run mixes in CAMs by {SMOOTH}, which are made with noise: got no graph of it. Export a "
+                "run on a cache of another method."
+            )
         examples = self.examples()
         traced = make_fx(
             lambda *given: self(*given), _GRADIENTS, tracing_mode="symbolic", _allow_non_fake_inputs=True
@@ -95,6 +107,7 @@ def write_torch_export(run: RunGraph, path: Path) -> None:
     """Write the graph of a run for `torch.export.load`, atomically, with its facts as "facts.json".
 
     Raises:
+        ConfigError: as `RunGraph.program` raises it.
         StorageError: the file system refuses the write.
     """
     program = run.program
@@ -107,6 +120,7 @@ def write_onnx(run: RunGraph, path: Path) -> None:
     """Write the graph of a run as ONNX, atomically, with its facts as "facts" in the metadata.
 
     Raises:
+        ConfigError: as `RunGraph.program` raises it.
         ExtraError: onnx or onnxscript is not installed.
         StorageError: the file system refuses the write.
     """

@@ -89,6 +89,7 @@ def export_run(config: ExportConfig) -> RunExportReport:
     """Write classifier, decoder and CAMs of a run as one graph, for `onnxruntime` or `torch.export.load`.
 
     Raises:
+        ConfigError: the CAMs of the run are made with noise.
         ExtraError: onnx is not installed.
         RunError: there is no run, or none with a finished epoch.
         StorageError: the file system refuses the write.

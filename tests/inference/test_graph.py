@@ -10,8 +10,14 @@ import pytest
 import torch
 
 from tcam_cache import CamExtractor, Localizer
-from tcam_cache.errors import ExtraError
-from tcam_cache.inference.graph import PREDICTED, RunGraph, write_onnx, write_torch_export
+from tcam_cache.errors import ConfigError, ExtraError
+from tcam_cache.inference.graph import (
+    PREDICTED,
+    RunGraph,
+    _of_convolution,
+    write_onnx,
+    write_torch_export,
+)
 from tcam_cache.models import Presence
 
 
@@ -83,9 +89,14 @@ def test_without_onnx_nothing_is_traced(run, tmp_path, monkeypatch, package):
     assert not list(tmp_path.iterdir())
 
 
-def test_strided_convolutions_keep_their_gradient():
-    from tcam_cache.inference.graph import _of_convolution
+def test_cams_that_are_made_with_noise_have_no_graph(run):
+    layers = ["features.7", "features.12"]
+    noisy = CamExtractor(run.localizer.classifier, "smooth-gradcam++", layers, taps=True)
+    with pytest.raises(ConfigError, match="noise"):
+        _ = RunGraph(dataclasses.replace(run.localizer, extractor=noisy)).program
 
+
+def test_strided_convolutions_keep_their_gradient():
     torch.manual_seed(0)
     for stride, groups, side in ((2, 1, 9), (3, 2, 10)):
         values = torch.randn(2, 4, side, side + 1, requires_grad=True)

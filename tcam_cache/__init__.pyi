@@ -44,7 +44,7 @@ from .stages.classifier import fit_classifier
 from .stages.compare import compare
 from .stages.demo import run_demo
 from .stages.evaluate import evaluate
-from .stages.export import export_cache
+from .stages.export import export_cache, export_run
 from .stages.import_ import import_cams
 from .stages.inspect import inspect_cache
 from .stages.locate import locate
@@ -100,6 +100,7 @@ __all__ = [
     "compare",
     "evaluate",
     "export_cache",
+    "export_run",
     "fit_classifier",
     "import_cams",
     "index_dataset",

@@ -48,12 +48,16 @@ def checked_targets(targets: Targets, batch: int, classes: Sequence[str]) -> str
 
 
 def chosen_classes(targets: str | torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """Return the (B, N) int64 class indices of the maps, N = C for "all", else 1; logits are (B, C)."""
+    """Return the (B, N) int64 class indices of the maps, N = C for "all", else 1; logits are (B, C).
+
+    An index below 0 stands for the predicted class.
+    """
     if isinstance(targets, torch.Tensor):
-        return targets.to(logits.device)[:, None]
+        given = targets.to(logits.device)[:, None]
+        return torch.where(given < 0, logits.argmax(1, keepdim=True), given)
     if targets == PREDICTION:
         return logits.argmax(1, keepdim=True)
-    return torch.arange(logits.shape[1], device=logits.device).expand(len(logits), -1)
+    return torch.arange(logits.shape[1], device=logits.device).expand(logits.shape[0], -1)
 
 
 # Smooth Grad-CAM++: number of noisy inputs, and standard deviation of the noise on the standardised input,
@@ -135,14 +139,18 @@ class CamExtractor:
         Raises:
             ConfigError: a class index out of range, or a layer whose activations are not spatial.
         """
-        checked = checked_targets(targets, len(images), self.classifier.classes)
+        return self._of(images, checked_targets(targets, images.shape[0], self.classifier.classes))
+
+    def _of(self, images: torch.Tensor, targets: str | torch.Tensor) -> tuple[Cams, torch.Tensor]:
+        """Return what a call does, for checked targets."""
         with torch.no_grad():
             values = self.classifier.standardised(images)
-        maps, logits = self._maps(values, checked)
-        return normalise(maps if checked == ALL else maps[:, 0]), logits
+        maps, logits = self._maps(values, targets)
+        is_all = isinstance(targets, str) and targets == ALL
+        return normalise(maps if is_all else maps[:, 0]), logits
 
     def with_features(
-        self, images: torch.Tensor, targets: Targets
+        self, images: torch.Tensor, targets: str | torch.Tensor
     ) -> tuple[list[torch.Tensor], torch.Tensor, Cams, torch.Tensor]:
         """Return of one forward pass the features that a decoder taps, the deepest ones, CAMs and logits.
 
@@ -150,15 +158,15 @@ class CamExtractor:
 
         Args:
             images: (B, 3, H, W) RGB in [0, 1].
-            targets: as in a call.
+            targets: as `checked_targets` returns them; an index below 0 stands for the predicted class.
 
         Raises:
-            ConfigError: the extractor was made without `taps`, or as a call raises it.
+            ConfigError: the extractor was made without `taps`, or a layer's activations are not spatial.
         """
         if self._tapped is None:
             raise ConfigError("the extractor keeps no features. Make it with taps=True.")
         self._tapped.kept = None
-        cams, logits = self(images, targets)
+        cams, logits = self._of(images, targets)
         # A pass of the whole backbone has set them.
         features, deepest = cast(Kept, self._tapped.kept)
         return features, deepest, cams, logits
@@ -189,7 +197,7 @@ class CamExtractor:
     def _closed(self, values: torch.Tensor, targets: str | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what `_maps` does by the closed form of the last layer."""
         activations = self._entered(values)
-        check_spatial(self.classifier, self.layers[0], activations, len(values))
+        check_spatial(self.classifier, self.layers[0], activations, values.shape[0])
         logits = self.classifier.logits(activations)
         chosen = chosen_classes(targets, logits)
         if self.method == ACTIVATION:
@@ -261,7 +269,7 @@ class CamExtractor:
         found = []
         for name, one in zip(self.layers, kept, strict=True):
             maps = stages.as_map(one, named.get(name, stages), size)
-            check_spatial(self.classifier, name, maps, len(values))
+            check_spatial(self.classifier, name, maps, values.shape[0])
             found.append(maps)
         return found
 

@@ -248,26 +248,38 @@ class InspectConfig(CacheConfig, Config):
                 )
 
 
+RUN_FORMATS = ("onnx", "torch-export")
+
+
 @config
 class ExportConfig(CacheConfig):
-    """Write a cache, or one shot of it, in another form."""
+    """Write a cache, one shot of it, or the networks of a run in another form."""
 
+    cache: Place = setting(
+        help="the cache: a folder, a URL, or an HDF5 file; for onnx and torch-export a run folder",
+        metavar="CACHE|RUN",
+    )
     shot: str | None = setting(default=None, help="for npz: a shot's id, such as bird/0001/001")
     format: str = setting(
-        help="h5: the whole cache as one file; zarr: as a cache folder, the way back; npz: one shot",
-        choices=("h5", "zarr", "npz"),
+        help="h5: the whole cache as one file; zarr: as a cache folder, the way back; npz: one shot; onnx, "
+        "torch-export: a run as one graph",
+        choices=("h5", "zarr", "npz", *RUN_FORMATS),
     )
     out: Place = setting(help="the file to write; for zarr the folder or the URL")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if (self.shot is None) == (self.format == "npz"):
-            raise ConfigError("npz holds one SHOT, h5 and zarr the whole cache: name a shot for npz only.")
+            raise ConfigError(
+                "npz holds one SHOT, other formats the whole cache or run: name a shot for npz only."
+            )
         if self.format != "zarr" and isinstance(self.out, str):
             raise ConfigError(
                 f"got the URL {self.out} for {self.format}; expected a file on this machine. "
                 "Give a path, or --format zarr, which a URL can hold."
             )
+        if self.format in RUN_FORMATS and isinstance(self.cache, str):
+            raise ConfigError(f"got the URL {self.cache} for {self.format}; expected a run folder.")
 
 
 @config

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from tcam_cache.cams import AUTO, CamExtractor, find_layers
-from tcam_cache.cams.extractor import PREDICTION, Targets
+from tcam_cache.cams.extractor import PREDICTION, Targets, checked_targets
 from tcam_cache.config import TrainConfig
 from tcam_cache.config.build import METHODS
 from tcam_cache.config.evaluate import MAP_SIZE, fixed_threshold
@@ -175,6 +175,10 @@ class Localizer:
             images: as `foreground` takes them.
             targets: the classes whose CAMs are mixed in, as `CamExtractor` takes them.
         """
+        return self.located(images, checked_targets(targets, len(images), self.classifier.classes))
+
+    def located(self, images: torch.Tensor, targets: str | torch.Tensor) -> Located:
+        """Return what `locate` does, of targets that `checked_targets` returned; nothing looks at values."""
         if self.config.mix == "none":
             features, deepest = self.classifier.stages(self.classifier.standardised(images))
             decoded = self._decoded(features, images)

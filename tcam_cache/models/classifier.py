@@ -12,6 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from tcam_cache.models.backbone import TIMM
 from tcam_cache.models.chain import Chain
+from tcam_cache.models.convolution import faster_gradients
 from tcam_cache.models.preprocessing import Preprocessing
 from tcam_cache.models.timm_backbone import TimmBackbone
 
@@ -131,6 +132,8 @@ def seeded_classifier(
 def fold_batch_norm(classifier: Classifier, spared: Iterable[str] = ()) -> Classifier:
     """Return a copy of a frozen classifier with every BatchNorm folded into the convolution before it.
 
+    Gradients of dilated depthwise convolutions are made fast, too.
+
     Args:
         classifier: in evaluation mode; it is left as it is.
         spared: names of modules that CAMs are taken of; a convolution among them keeps its own output.
@@ -145,6 +148,7 @@ def fold_batch_norm(classifier: Classifier, spared: Iterable[str] = ()) -> Class
             if id(first) not in kept and (id(first), id(second)) in followed:
                 setattr(parent, name, fuse_conv_bn_eval(cast(nn.Conv2d, first), cast(nn.BatchNorm2d, second)))
                 setattr(parent, after, _without_norm(second))
+    faster_gradients(folded)
     return folded.freeze()
 
 

@@ -1,4 +1,4 @@
-"""Export a cache, or one of its shots, to another format. Nothing here imports torch."""
+"""Export a cache, one of its shots, or a run to another format. For caches nothing here imports torch."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -57,6 +57,54 @@ def export_cache(config: ExportConfig) -> ExportReport:
         _save_npz(cache, config.shot, Path(config.out))
         shots, missing = [cache.shot(config.shot)], 0
     return ExportReport(str(config.out), len(shots), sum(map(len, shots)), _size(config), missing)
+
+
+@dataclass(frozen=True)
+class RunExportReport:
+    """The result of the export of a run.
+
+    Attributes:
+        out: the file.
+        bytes: its size.
+        inputs: shape and type of each input by name; B is any number of frames.
+        outputs: names of what it returns, in order.
+    """
+
+    out: str
+    bytes: int
+    inputs: dict[str, str]
+    outputs: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON-able values."""
+        return asdict(self)
+
+    def to_text(self) -> str:
+        """Return the report as one line."""
+        taken = ", ".join(f"{name} {shape}" for name, shape in self.inputs.items())
+        return f"{self.out}: {taken} -> {', '.join(self.outputs)}; {self.bytes / 1e6:.1f} MB"
+
+
+def export_run(config: ExportConfig) -> RunExportReport:
+    """Write classifier, decoder and CAMs of a run as one graph, for `onnxruntime` or `torch.export.load`.
+
+    Raises:
+        ConfigError: the CAMs of the run are made with noise.
+        ExtraError: onnx is not installed.
+        RunError: there is no run, or none with a finished epoch.
+        StorageError: the file system refuses the write.
+    """
+    from tcam_cache.inference.graph import RunGraph, write_onnx, write_torch_export
+    from tcam_cache.inference.localizer import Localizer
+
+    out = Path(config.out)
+    run = RunGraph(Localizer.open(config.cache, "cpu"))
+    (write_onnx if config.format == "onnx" else write_torch_export)(run, out)
+    inputs = {
+        name: f"({', '.join(['B', *map(str, one.shape[1:])])}) {str(one.dtype).removeprefix('torch.')}"
+        for name, one in zip(run.inputs, run.examples(), strict=True)
+    }
+    return RunExportReport(str(out), out.stat().st_size, inputs, run.outputs)
 
 
 def _size(config: ExportConfig) -> int:

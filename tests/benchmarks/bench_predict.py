@@ -1,6 +1,6 @@
 """Frames a second of `predict` on a 640 x 360 video, beside decoding alone and the bare forward pass.
 
-python tests/benchmarks/bench_predict.py [FRAMES] [RUN...]     (default 300; a quarter-width SqueezeNet run)
+python tests/benchmarks/bench_predict.py [FRAMES] [RUN...]     (default 300; `locate` makes two)
 
 All in one run, wall and CPU time side by side: on a busy machine compare the latter. Peak memory is that
 of a process of its own, for FRAMES and ten times as many.
@@ -18,19 +18,15 @@ import skimage.data
 import torch
 from PIL import Image
 
-from tcam_cache import BuildConfig, ClassifierConfig, Localizer, ManifestConfig, PredictConfig
-from tcam_cache.config import train_config
+from tcam_cache import Localizer, LocateConfig, PredictConfig, locate
 from tcam_cache.datasets.clip_frames import clip_frames
 from tcam_cache.datasets.video import VideoFrames, decoded_frames
 from tcam_cache.devices import as_images
 from tcam_cache.records import Shot
-from tcam_cache.stages.build import build_cache
-from tcam_cache.stages.classifier import fit_classifier
-from tcam_cache.stages.manifest import index_dataset
 from tcam_cache.stages.predict import predict
-from tcam_cache.stages.train import train_decoder
 
 WIDTH, HEIGHT, BATCH = 640, 360, 32
+EFFORTS = "quick", "standard"
 
 
 def write_video(path, frames):
@@ -48,21 +44,15 @@ def write_video(path, frames):
         container.mux(stream.encode())
 
 
-def quarter_width_run(folder):
-    """Train the recipe of the README's first page for a step or two: only the time of its run matters."""
+def new_runs(folder):
+    """Return a run of each effort of `locate`, trained for a step: only the time of its maps matters."""
     for tag in ("a", "b"):
-        write_video(folder / f"data/{tag}/1.mp4", 8)
-        write_video(folder / f"data/{tag}/2.mp4", 8)
-    manifest, g, cache, run = (folder / name for name in ("m.jsonl", "g.pt", "cache", "run"))
-    index_dataset(ManifestConfig(source=folder / "data", layout="videos", out=manifest, workers=0))
-    fit = {"arch": "squeezenet1_0", "weights": "none", "dilated": True, "epochs": 1, "train_split": "all"}
-    fit_classifier(ClassifierConfig(manifest=manifest, out=g, workers=0, image_size=128, **fit))
-    build_cache(
-        BuildConfig(manifest=manifest, classifier=g, out=cache, workers=0, layers="features.7,features.12")
-    )
-    small = {"image_size": 128, "decoder_width": 0.25, "epochs": 1, "train_split": "all", "landmarks": 16}
-    train_decoder(train_config(manifest=manifest, cache=cache, out=run, workers=0, **small))
-    return run
+        for number in (1, 2):
+            write_video(folder / f"data/{tag}/{number}.mp4", 16)
+    shared = {"source": folder / "data", "workers": 0, "overlays": False, "train": "steps=1 epochs=1"}
+    for effort in EFFORTS:
+        locate(LocateConfig(out=folder / effort, effort=effort, **shared))
+    return [folder / effort / "run" for effort in EFFORTS]
 
 
 def timed(work):
@@ -72,12 +62,12 @@ def timed(work):
     return found, time.perf_counter() - wall, time.process_time() - cpu
 
 
-def forward(localizer, count):
+def forward(network, localizer, count):
     side = localizer.config.image_size
     rgb = torch.randint(0, 256, (BATCH, 3, side, side), dtype=torch.uint8)
     for _ in range(-(-count // BATCH)):
         with torch.inference_mode():
-            localizer.locate(as_images(rgb, localizer.device))
+            network(as_images(rgb, localizer.device))
 
 
 def peak_of(run, video, out):
@@ -101,7 +91,8 @@ def bench(run, video, frames, out):
         "decoded, in RGB, squashed": lambda: sum(
             1 for _ in clip_frames(VideoFrames(video.parent), shot, size, **reading)
         ),
-        "bare forward pass": lambda: forward(localizer, frames),
+        "bare forward pass": lambda: forward(localizer.classifier, localizer, frames),
+        "maps of frames in memory": lambda: forward(localizer.locate, localizer, frames),
         "predict --no-overlays": lambda: predict(
             PredictConfig(run=run, source=video, out=out / "bare", overlays=False)
         ),
@@ -117,7 +108,8 @@ def bench(run, video, frames, out):
         )
     bare = rates["predict --no-overlays"]
     print(f"  predict is {bare / rates['decoding alone']:.2f} of decoding, "
-          f"{bare / rates['bare forward pass']:.2f} of the forward pass")  # fmt: skip
+          f"{bare / rates['bare forward pass']:.2f} of the forward pass, "
+          f"{bare / rates['maps of frames in memory']:.2f} of maps of frames in memory")  # fmt: skip
 
 
 def main(frames=300, *runs):
@@ -127,7 +119,7 @@ def main(frames=300, *runs):
         video, longer = folder / "clip.mp4", folder / "long.mp4"
         write_video(video, int(frames))
         write_video(longer, 10 * int(frames))
-        runs = [Path(run) for run in runs] or [quarter_width_run(folder / "small")]
+        runs = [Path(run) for run in runs] or new_runs(folder)
         for number, run in enumerate(runs):
             print(run)
             bench(run, video, int(frames), folder / f"out{number}")

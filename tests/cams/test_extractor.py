@@ -271,7 +271,7 @@ def test_features_come_from_the_pass_of_the_maps_and_are_those_of_the_classifier
     model, images = random_classifier("resnet18"), random_images(seed=3)
     cams, logits = CamExtractor(model, method, layers)(images, 1)
     extractor = CamExtractor(model, method, layers, taps=True)
-    features, deepest, tapped, of_pass = extractor.with_features(images, 1)
+    features, deepest, tapped, of_pass = extractor.with_features(images, torch.tensor([1] * len(images)))
     torch.testing.assert_close(tapped.maps, cams.maps)
     torch.testing.assert_close(of_pass, logits)
     with torch.no_grad():
@@ -283,4 +283,4 @@ def test_features_come_from_the_pass_of_the_maps_and_are_those_of_the_classifier
 
 def test_an_extractor_without_taps_keeps_no_features(random_classifier, random_images):
     with pytest.raises(ConfigError, match="taps=True"):
-        CamExtractor(random_classifier("resnet18")).with_features(random_images(), 0)
+        CamExtractor(random_classifier("resnet18")).with_features(random_images(), "prediction")

@@ -111,6 +111,12 @@ def test_boxes_equal_those_of_labelling_at_every_threshold(scores):
 
 
 @with_named_maps
+def test_the_box_at_one_threshold_is_that_of_labelling(scores):
+    for tau in (0.0, 1 / 3, 0.5, 0.9):
+        np.testing.assert_array_equal(boxes_at(scores, [tau]), labelled_boxes(scores, [tau]))
+
+
+@with_named_maps
 def test_wsol_boxes_equal_those_of_opencv(scores):
     taus = GRID[::29]
     np.testing.assert_array_equal(boxes_at(scores, taus, "wsol"), contour_boxes(scores, taus))

@@ -1,16 +1,18 @@
 """Tests of exporting a cache and one shot of it, and of going on from the exported file."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from tcam_cache.cache import CamCache
 from tcam_cache.config import ExportConfig
-from tcam_cache.errors import CacheError
+from tcam_cache.errors import CacheError, RunError
 from tcam_cache.stages.build import build_cache
 from tcam_cache.stages.evaluate import evaluate
-from tcam_cache.stages.export import export_cache
+from tcam_cache.stages.export import export_cache, export_run
 from tcam_cache.stages.train import train_decoder
 
 
@@ -85,3 +87,24 @@ def test_a_shot_that_is_not_there_or_not_finished_is_named(build_config, tmp_pat
                 ExportConfig(cache=build_config().out, shot=shot, format="npz", out=tmp_path / "x.npz")
             )
     assert not (tmp_path / "x.npz").exists()
+
+
+def test_a_run_becomes_a_program_that_needs_no_part_of_this_package(small_run, tmp_path):
+    out = tmp_path / "run.pt2"
+    report = export_run(ExportConfig(cache=small_run, format="torch-export", out=out))
+    assert report.inputs == {"frames": "(B, 3, 64, 64) uint8"} and report.bytes == out.stat().st_size
+    assert report.to_text().startswith(f"{out}: frames (B, 3, 64, 64) uint8 -> scores, decoder, logits; ")
+    call = (
+        "import sys, torch; program = torch.export.load(sys.argv[1]).module(); "
+        "found = program(torch.zeros(3, 3, 64, 64, dtype=torch.uint8)); "
+        "print(*found, tuple(found['scores'].shape), 'tcam_cache' in sys.modules)"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", call, str(out)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert said.split("(")[0].split() == list(report.outputs) and said.endswith("(3, 64, 64) False\n")
+
+
+def test_only_a_run_becomes_a_graph(small_cache, tmp_path):
+    with pytest.raises(RunError):
+        export_run(ExportConfig(cache=small_cache, format="onnx", out=tmp_path / "x.onnx"))
+    assert not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -93,7 +94,7 @@ def test_workers_of_a_cluster_that_are_killed_are_a_named_error():
     from distributed.scheduler import KilledWorker
 
     with pytest.raises(WorkerError, match="ended before its time"), worker_errors():
-        raise KilledWorker("a task", None, 3)
+        raise KilledWorker("a task", SimpleNamespace(address="tcp://127.0.0.1:1"), 3)
 
 
 def test_three_writers_at_once_on_either_backend_agree_with_one(

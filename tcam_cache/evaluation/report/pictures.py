@@ -139,6 +139,35 @@ def contact_sheet(tiles: Sequence[np.ndarray], columns: int, gap: int = 6) -> np
     return sheet
 
 
+def justified_rows(
+    pictures: Sequence[tuple[np.ndarray, str]], columns: int, width: int, gap: int = 6
+) -> np.ndarray:
+    """Arrange labelled images in rows without holes: those of a row are scaled to one height.
+
+    Args:
+        pictures: at least one (H, W, 3) uint8 with its text, shapes may differ.
+        columns: images a row.
+        width: of an image, in the mean of its row.
+        gap: pixels between images.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    rows = []
+    for first in range(0, len(pictures), columns):
+        part = pictures[first : first + columns]
+        aspects = np.array([pixels.shape[1] / pixels.shape[0] for pixels, _ in part])
+        height = len(part) * width / aspects.sum()
+        ends = np.rint(np.cumsum(aspects) * height).astype(int)
+        tiles = [
+            label(scale(pixels, max(1, wide), max(1, round(height))), text)
+            for (pixels, text), wide in zip(part, np.diff(ends, prepend=0).tolist(), strict=True)
+        ]
+        between = np.full((len(tiles[0]), gap, 3), 255, np.uint8)
+        rows.append(np.hstack([tiles[0], *(piece for tile in tiles[1:] for piece in (between, tile))]))
+    return contact_sheet(rows, 1, gap)
+
+
 def encoded_jpeg(pixels: np.ndarray) -> bytes:
     """Return an (H, W, 3) uint8 image as a JPEG file."""
     file = io.BytesIO()

@@ -260,6 +260,7 @@ def _plan(config: LocateConfig, manifest: Manifest) -> Plan:
         BuildConfig(**_stage(config, "build", classifier=config.out / CLASSIFIER, **places)),
         TrainConfig(**_stage(config, "train", cache=config.out / CACHE, **places)),
         f"effort {config.effort}",
+        config,
     )
 
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import torch
 
-from tcam_cache.config import BuildConfig, ClassifierConfig, TrainConfig
+from tcam_cache.config import BuildConfig, ClassifierConfig, PredictConfig, TrainConfig
 from tcam_cache.config.build import parse_scales
-from tcam_cache.config.sharing import SharesConfig, parse_shard
+from tcam_cache.config.sharing import parse_shard
 from tcam_cache.datasets import Manifest
 from tcam_cache.devices import as_images, find_device, to_device
 from tcam_cache.models import fold_batch_norm, pretrained_network, seeded_classifier
@@ -24,8 +24,9 @@ READ, START = 0.012, 15.0
 MAP_MB, FRAME_MB, ROW_MB = 0.004, 0.033, 0.0003
 # Of the program with its libraries; of a frame's name in the list of frames.
 PROGRAM_MB, LISTED_MB = 600, 0.0001
-# Activations that are held at once, as a share of those of all layers of a batch (measured).
-BUILD_HELD, TRAIN_HELD = 0.5, 1.0
+# Activations that are held at once, as a share of those of all layers of a batch, at the largest scale
+# (measured: the peak of each stage, see docs/performance.md).
+BUILD_HELD, TRAIN_HELD, PREDICT_HELD = 0.18, 0.3, 0.4
 # Of the backbone's weights: g.pt, its copies in cache and run, and what it was fitted from.
 COPIES = 3
 
@@ -89,8 +90,8 @@ def plan_of(
     classifier: ClassifierConfig,
     build: BuildConfig,
     train: TrainConfig,
+    predict: PredictConfig,
     effort: str,
-    shares: SharesConfig,
 ) -> Plan:
     """Return the plan for a manifest, with times from a trial of the backbone on this machine.
 
@@ -100,8 +101,8 @@ def plan_of(
         classifier: settings of stage 0.
         build: of stage 1.
         train: of stage 2.
+        predict: of the boxes; how they are shared out is how `build` is, too.
         effort: that decided them, a few words.
-        shares: how `build` and `predict` are shared out.
 
     Raises:
         ConfigError: there is no such backbone.
@@ -115,7 +116,7 @@ def plan_of(
     probed = sum(min(len(shot), classifier.probe_frames) for shot in manifest.shots)
     frames, cached = manifest.frame_count, sum(lengths)
     passes = sum(scale**2 for scale in parse_scales(build.scales)) * (2 if build.flip else 1)
-    trial, (_, machines) = forward_trial(classifier), parse_shard(shares.shard)
+    trial, (_, machines) = forward_trial(classifier), parse_shard(predict.shard)
     one = trial.seconds
     seconds = {
         "classifier": START + probed * (one + READ),
@@ -126,17 +127,21 @@ def plan_of(
     minutes = {name: round(value / 60, 2) for name, value in seconds.items()}
     megabytes = COPIES * trial.megabytes + cached * (MAP_MB + FRAME_MB) + frames * ROW_MB
     videos = len({shot.video for shot in manifest.shots})
-    memory = _memory(trial, build, chosen, shares.jobs or 1) + LISTED_MB * frames + trial.features * probed
+    memory = _memory(trial, build, chosen, predict) + LISTED_MB * frames + trial.features * probed
     counts = (videos, len(lengths), frames, every, cached, probed, steps)
     return Plan(effort, *counts, minutes, round(megabytes, 1), round(memory), machines)
 
 
-def _memory(trial: "Trial", build: BuildConfig, train: TrainConfig, jobs: int) -> float:
+def _memory(trial: "Trial", build: BuildConfig, train: TrainConfig, predict: PredictConfig) -> float:
     """Return the megabytes of the program and of a batch in its networks, in the stage that needs most."""
     largest = max(parse_scales(build.scales)) ** 2
-    of_build = PROGRAM_MB + BUILD_HELD * build.batch_size * largest * trial.activations
-    of_train = PROGRAM_MB + TRAIN_HELD * train.batch_size * trial.activations
-    return max(jobs * of_build, of_train)
+    frames = {
+        "build": BUILD_HELD * build.batch_size * largest,
+        "train": TRAIN_HELD * train.batch_size,
+        "predict": PREDICT_HELD * predict.batch_size,
+    }
+    jobs = {"build": predict.jobs or 1, "train": 1, "predict": predict.jobs or 1}
+    return max(jobs[name] * (PROGRAM_MB + held * trial.activations) for name, held in frames.items())
 
 
 class Trial(NamedTuple):

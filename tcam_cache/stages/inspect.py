@@ -23,6 +23,7 @@ from tcam_cache.evaluation.report.pictures import (
     save_mp4,
     scale,
     scale_to_width,
+    stacked,
 )
 from tcam_cache.records import FrameSource, Shot
 from tcam_cache.window import cam_tmp, window_indices
@@ -76,7 +77,7 @@ def class_sheet(cache: CamCache, root: Path | None) -> np.ndarray:
         counts = f"{tally.committed:,} of {tally.shots:,} shots, {tally.frames:,} frames, {tally.flat:,} flat"
         sheet = justified_rows(pictures, COLUMNS, TILE_WIDTH)
         rows.append(label(sheet, f"{tag}: {counts}", HEADING))
-    return contact_sheet(rows, 1, gap=14)
+    return stacked(rows, gap=14)
 
 
 def shot_animation(cache: CamCache, shot_id: str, root: Path | None) -> Iterator[np.ndarray]:

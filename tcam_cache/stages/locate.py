@@ -29,7 +29,7 @@ from tcam_cache.files import make_folder, write_json
 from tcam_cache.models import read_classifier_file
 from tcam_cache.provenance import differences
 from tcam_cache.stages.build import build_cache
-from tcam_cache.stages.classifier import fit_classifier, fit_folder
+from tcam_cache.stages.classifier import fit_classifier, fit_folder, require_classes
 from tcam_cache.stages.evaluate import EvaluateReport, evaluate
 from tcam_cache.stages.manifest import index_dataset
 from tcam_cache.stages.predict import PredictReport, predict
@@ -252,15 +252,17 @@ def _await(config: LocateConfig, is_there: Callable[[], bool], what: str) -> Non
 
 
 def _plan(config: LocateConfig, manifest: Manifest) -> Plan:
+    require_classes(manifest, "all")
     places: dict[str, Any] = {"manifest": config.out / MANIFEST, "out": config.out / "product"}
+    inputs = {"run": config.out / RUN, "source": config.source, "out": config.out / BOXES}
     return plan_of(
         manifest,
         config.cached_every([len(shot) for shot in manifest.shots]),
         ClassifierConfig(**_stage(config, "classifier", **places)),
         BuildConfig(**_stage(config, "build", classifier=config.out / CLASSIFIER, **places)),
         TrainConfig(**_stage(config, "train", cache=config.out / CACHE, **places)),
+        PredictConfig(**_stage(config, "predict", **inputs, **_shares(config))),
         f"effort {config.effort}",
-        config,
     )
 
 

@@ -4,11 +4,8 @@ import pytest
 
 from tcam_cache.building import plan as plan_module
 from tcam_cache.building.plan import Trial, plan_of
-from tcam_cache.config import BuildConfig, ClassifierConfig, TrainConfig
-from tcam_cache.config.sharing import SharesConfig
+from tcam_cache.config import BuildConfig, ClassifierConfig, PredictConfig, TrainConfig
 from tcam_cache.datasets import read_manifest
-
-SHARES = SharesConfig()
 
 
 @pytest.fixture
@@ -18,15 +15,15 @@ def planned_for(small_manifest, monkeypatch):
     manifest = read_manifest(small_manifest)
     places = {"manifest": small_manifest, "out": "out", "preset": "footage"}
 
-    def plan(every=1, shares=SHARES, **build):
+    def plan(every=1, shares=None, **build):
         return plan_of(
             manifest,
             every,
             ClassifierConfig(**places, probe_frames=2),
             BuildConfig(**places, classifier="g.pt", **build),
             TrainConfig(**places, cache="cache", steps=20, batch_size=4),
+            PredictConfig(run="run", source="videos", out="out", batch_size=8, **(shares or {})),
             "effort test",
-            shares,
         )
 
     return plan
@@ -53,7 +50,7 @@ def test_scales_and_mirrors_cost_what_their_pixels_do(planned_for):
 
 
 def test_a_share_takes_its_part_of_build_and_predict_and_all_of_the_rest(planned_for):
-    whole, quarter = planned_for(), planned_for(shares=SharesConfig(shard="1/4"))
+    whole, quarter = planned_for(), planned_for(shares={"shard": "1/4"})
     assert quarter.minutes["build"] == pytest.approx(whole.minutes["build"] / 4, abs=0.01)
     start = plan_module.START / 60
     assert quarter.minutes["predict"] - start == pytest.approx(
@@ -68,7 +65,7 @@ def test_memory_grows_with_batch_largest_scale_and_processes(planned_for):
     one, large = planned_for(scales="1", batch_size=64), planned_for(scales="0.5,2", batch_size=64)
     assert one.memory == pytest.approx(program + held * 64, abs=2)
     assert large.memory == pytest.approx(program + held * 64 * 4, abs=2)
-    many = planned_for(shares=SharesConfig(jobs=3), scales="0.5,2", batch_size=64)
+    many = planned_for(shares={"jobs": 3}, scales="0.5,2", batch_size=64)
     assert many.memory == pytest.approx(3 * large.memory, abs=2)
     assert f"{large.memory / 1000:.1f} GB of memory" in large.to_text()
 

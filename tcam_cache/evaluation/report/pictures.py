@@ -163,9 +163,20 @@ def justified_rows(
             label(scale(pixels, max(1, wide), max(1, round(height))), text)
             for (pixels, text), wide in zip(part, np.diff(ends, prepend=0).tolist(), strict=True)
         ]
-        between = np.full((len(tiles[0]), gap, 3), 255, np.uint8)
-        rows.append(np.hstack([tiles[0], *(piece for tile in tiles[1:] for piece in (between, tile))]))
-    return contact_sheet(rows, 1, gap)
+        turned = [tile.transpose(1, 0, 2) for tile in tiles]
+        rows.append(stacked(turned, gap).transpose(1, 0, 2))
+    return stacked(rows, gap)
+
+
+def stacked(images: Sequence[np.ndarray], gap: int) -> np.ndarray:
+    """Put images, each (H, W, 3) uint8 of its own size, below each other on white."""
+    width = max(image.shape[1] for image in images)
+    sheet = np.full((sum(map(len, images)) + gap * (len(images) - 1), width, 3), 255, np.uint8)
+    top = 0
+    for image in images:
+        sheet[top : top + len(image), : image.shape[1]] = image
+        top += len(image) + gap
+    return sheet
 
 
 def encoded_jpeg(pixels: np.ndarray) -> bytes:

@@ -25,8 +25,8 @@ MAP_MB, FRAME_MB, ROW_MB = 0.004, 0.033, 0.0003
 # Of the program with its libraries; of a frame's name in the list of frames.
 PROGRAM_MB, LISTED_MB = 600, 0.0001
 # Activations that are held at once, as a share of those of all layers of a batch, at the largest scale
-# (measured: the peak of each stage, see docs/performance.md).
-BUILD_HELD, TRAIN_HELD, PREDICT_HELD = 0.18, 0.3, 0.4
+# (measured by tests/benchmarks/bench_memory.py).
+BUILD_HELD, TRAIN_HELD, PREDICT_HELD = 0.14, 0.22, 0.33
 # Of the backbone's weights: g.pt, its copies in cache and run, and what it was fitted from.
 COPIES = 3
 

@@ -2,12 +2,13 @@
 
 import codecs
 import errno
+import fcntl
 import json
 import os
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -179,6 +180,40 @@ def make_folder(path: Path | str) -> Path:
         except FileNotFoundError as error:
             raise StorageError(f"cannot make the folder {path} there. Choose another.") from error
     return path
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file, which need not exist, across processes; a killed one releases it.
+
+    Some network disks have no locks: there, nothing is held.
+
+    Raises:
+        StorageError: the file system refuses the lock file beside it.
+    """
+    make_folder(path.parent)
+    lock = path.with_name(f".{path.name}.lock{PARTIAL}")
+    descriptor = _lock_file(lock)
+    try:
+        yield
+        lock.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def _lock_file(lock: Path) -> int:
+    """Return the descriptor of a lock file once it is locked, and is still the one that others will open."""
+    while True:
+        with storage_errors(lock):
+            descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(lock.stat(), os.fstat(descriptor)):
+                # Old unfinished writes are swept away; a lock file left by a killed writer may be old.
+                os.utime(descriptor)
+                return descriptor
+        os.close(descriptor)
 
 
 def _to_disk(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Worker processes and threads: how many this machine can start, and the error when one is killed."""
+"""Worker processes and threads, here or on a dask cluster, and the error when one is killed."""
 
 import logging
 import multiprocessing
@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import joblib
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
-from tcam_cache.errors import WorkerError
+from tcam_cache.errors import ConfigError, WorkerError
+from tcam_cache.extras import optional
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,9 @@ R = TypeVar("R")
 # Semaphores (of queues and locks) that the data loaders and joblib's pool need together, and how many each
 # worker adds. They cannot be created where shared memory is full or absent.
 _SEMAPHORES, _SEMAPHORES_A_WORKER = 24, 7
+CONNECT_SECONDS = 20
+# What dask raises when workers die under one task again and again, or its scheduler is gone.
+_DASK_FAILURES = {"KilledWorker", "CommClosedError", "FutureCancelledError", "CancelledError"}
 
 
 def affordable(workers: int) -> int:
@@ -44,24 +48,72 @@ def affordable(workers: int) -> int:
     return workers
 
 
-def in_processes(calls: Iterable[Callable[[], Any]], workers: int | None) -> Iterator[Any]:
+def in_processes(
+    calls: Iterable[Callable[[], Any]], workers: int | None, scheduler: str | None = None
+) -> Iterator[Any]:
     """Run calls in worker processes and yield their results in order.
 
     Args:
         calls: picklable functions without arguments, such as `functools.partial` objects. An iterator
             is read as workers become free.
-        workers: number of processes; 0 or 1 runs in this process, None starts one per core.
+        workers: number of processes; 0 or 1 runs in this process, None starts one per core, or takes all
+            workers of the cluster.
+        scheduler: address of a dask scheduler; None is this machine.
 
     Raises:
+        ConfigError: no scheduler with workers answers at the address.
+        ExtraError: dask is not installed.
         WorkerError: a worker was killed.
     """
-    count = joblib.cpu_count() if workers is None else workers
-    jobs = affordable(count) if count > 1 else 1
+    count = joblib.cpu_count() if workers is None and scheduler is None else workers
+    with worker_pool(count, scheduler, "generator") as pool:
+        # The machines of a cluster need not have this folder.
+        here = from_here if scheduler is None else partial
+        yield from pool(joblib.delayed(here(call))() for call in calls)
+
+
+@contextmanager
+def worker_pool(jobs: int | None, scheduler: str | None, return_as: str) -> Iterator[Any]:
+    """Yield joblib's pool, whose `n_jobs` is the number of processes; killed workers are a `WorkerError`.
+
+    Args:
+        jobs: number of processes; None is one here, or all workers of the cluster.
+        scheduler: address of a dask scheduler; None is this machine.
+        return_as: "generator", or "generator_unordered".
+
+    Raises:
+        ConfigError: no scheduler with workers answers at the address.
+        ExtraError: dask is not installed.
+        WorkerError: a worker was killed.
+    """
     # max_nbytes=None sends arguments through pipes: joblib's shared memory is small in containers. Calls with
     # other settings of the pool start its processes anew.
-    pool = joblib.Parallel(n_jobs=max(1, jobs), return_as="generator", max_nbytes=None)
+    options: dict[str, Any] = {"return_as": return_as, "max_nbytes": None}
     with worker_errors():
-        yield from pool(joblib.delayed(from_here(call))() for call in calls)
+        if scheduler is None:
+            count = affordable(jobs) if jobs and jobs > 1 else 1
+            yield joblib.Parallel(n_jobs=max(1, count), **options)
+            return
+        with _dask_client(scheduler) as client:
+            workers = sum(client.nthreads().values())
+            if not workers:
+                raise ConfigError(
+                    f"the dask scheduler at {scheduler} has no workers. Start some with "
+                    f"`dask worker {scheduler}`."
+                )
+            with joblib.parallel_config(backend="dask"):
+                pool = joblib.Parallel(n_jobs=jobs or workers, **options)
+            yield pool
+
+
+def _dask_client(scheduler: str) -> Any:
+    distributed = optional("distributed", "dask")
+    try:
+        return distributed.Client(scheduler, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"no dask scheduler answers at {scheduler} ({error}). Start one with `dask scheduler`."
+        ) from error
 
 
 def in_threads(function: Callable[[T], R], items: Iterable[T], threads: int, waiting: int) -> Iterator[R]:
@@ -128,14 +180,17 @@ def _called_in(folder: Path, function: Callable[..., R], *args: Any) -> R:
 
 @contextmanager
 def worker_errors() -> Iterator[None]:
-    """Turn the exceptions of a killed worker process into a `WorkerError`."""
+    """Turn the exceptions of a killed worker process, here or on a dask cluster, into a `WorkerError`."""
     try:
         yield
-    except (BrokenProcessPool, RuntimeError) as error:
-        if not isinstance(error, BrokenProcessPool) and "DataLoader worker" not in str(error):
+    except Exception as error:
+        loader = isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+        # Without an import of dask, which few have.
+        if not (isinstance(error, BrokenProcessPool) or loader or type(error).__name__ in _DASK_FAILURES):
             raise
         reason = " ".join(str(error).split("\n")[0].split())
         raise WorkerError(
             f"a worker process ended before its time ({reason}). The system ends one when memory, or shared "
-            "memory (/dev/shm), runs out. Give fewer --workers, or --workers 0 to do all in one process."
+            "memory (/dev/shm), runs out. Give fewer --workers or --jobs, or --workers 0 to do all in one "
+            "process; the same command goes on."
         ) from error

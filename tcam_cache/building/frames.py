@@ -1,6 +1,6 @@
 """Store squashed and re-encoded frames beside their CAMs, for fast decoding in training."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from torch.utils.data import Dataset
 
@@ -38,6 +38,7 @@ def store_frames(
     side: int,
     workers: int,
     on_frames: Callable[[int], object],
+    known: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Store the frames of shots, and return the unreadable ones; their shots are not stored.
 
@@ -48,6 +49,7 @@ def store_frames(
         side: that frames are squashed to.
         workers: processes that decode and encode; 0 does both in this one.
         on_frames: called with the number of newly finished frames.
+        known: unreadable frames that need not be returned again.
 
     Raises:
         StorageError: a write is refused; what was stored stays.
@@ -59,4 +61,4 @@ def store_frames(
         if not wrong:
             writer.write_frames(shot.id, ShotFrames(side, tuple(sizes), tuple(images)))
         on_frames(len(shot))
-    return tuple(faults)
+    return tuple(fault for fault in faults if fault not in known)

@@ -1,8 +1,7 @@
 """A build over several processes, on this machine or on a dask cluster, through one joblib call."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -10,17 +9,15 @@ import joblib
 import torch
 
 from tcam_cache.building.builder import Builder, Counts
+from tcam_cache.building.frames import store_frames
 from tcam_cache.cache import CachePlan, CamWriter
 from tcam_cache.config import BuildConfig
 from tcam_cache.devices import worker_count
-from tcam_cache.errors import ConfigError
-from tcam_cache.extras import optional
-from tcam_cache.processes import affordable, from_here, worker_errors
+from tcam_cache.processes import from_here, worker_pool
 from tcam_cache.records import Shot
 
 # Several tasks per process to balance the load; short tasks so that the progress bar moves.
 TASKS_A_JOB, LARGEST_TASK = 4, 2048
-CONNECT_SECONDS = 20
 
 
 def build_in_jobs(
@@ -38,46 +35,18 @@ def build_in_jobs(
     """
     # Processes keep what they have opened, also when the caller has moved to another folder since.
     counts, config = Counts(), config.absolute()
-    with _processes(config) as jobs:
+    with worker_pool(config.jobs, config.scheduler, "generator_unordered") as pool:
+        jobs = pool.n_jobs
         if config.threads is None and config.backend == "loky":
             config = replace(config, threads=max(1, (os.cpu_count() or 1) // jobs))
         limit = min(LARGEST_TASK, sum(map(len, shots)) // (TASKS_A_JOB * jobs) + 1)
         # The machines of a cluster need not have this folder.
         task = joblib.delayed(from_here(_build_share) if config.backend == "loky" else _build_share)
         tasks = (task(config, plan.fingerprint, share, jobs) for share in _shares(shots, limit))
-        with worker_errors():
-            # joblib's annotation includes None, which this mode does not return.
-            results: Iterable[tuple[int, Counts]] = joblib.Parallel(  # pyright: ignore[reportAssignmentType]
-                n_jobs=jobs, return_as="generator_unordered", max_nbytes=None
-            )(tasks)
-            for seen, done in results:
-                counts += done
-                on_frames(seen)
+        for seen, done in pool(tasks):
+            counts += done
+            on_frames(seen)
     return counts
-
-
-@contextmanager
-def _processes(config: BuildConfig) -> Iterator[int]:
-    """Select joblib's backend from the settings, and yield its number of processes."""
-    if config.backend == "loky":
-        with joblib.parallel_config(backend="loky"):
-            yield max(1, affordable(config.jobs or 1))
-        return
-    distributed = optional("distributed", "dask")
-    try:
-        client = distributed.Client(config.scheduler, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"no dask scheduler answers at {config.scheduler} ({error}). Start one with `dask scheduler`."
-        ) from error
-    with client, joblib.parallel_config(backend="dask"):
-        workers = sum(client.nthreads().values())
-        if not workers:
-            raise ConfigError(
-                f"the dask scheduler at {config.scheduler} has no workers. Start some with "
-                f"`dask worker {config.scheduler}`."
-            )
-        yield config.jobs or workers
 
 
 def _shares(shots: Sequence[Shot], limit: int) -> Iterator[list[str]]:
@@ -102,6 +71,9 @@ def _build_share(
     # Decoding processes are divided among the jobs; dask's threads must not fork.
     workers = 0 if config.backend == "dask" else worker_count(config.workers) // jobs
     counts = builder.build(shots, writer, workers, lambda frames: None)
+    if config.frames:
+        given = writer, config.frame_size, workers, lambda frames: None, counts.faults
+        counts += Counts(faults=store_frames(shots, builder.source, *given))
     return sum(map(len, shots)), counts
 
 

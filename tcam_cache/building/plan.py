@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import torch
 
-from tcam_cache.config import BuildConfig, ClassifierConfig, TrainConfig
+from tcam_cache.config import BuildConfig, ClassifierConfig, PredictConfig, TrainConfig
 from tcam_cache.config.build import parse_scales
+from tcam_cache.config.sharing import parse_shard
 from tcam_cache.datasets import Manifest
 from tcam_cache.devices import as_images, find_device, to_device
 from tcam_cache.models import fold_batch_norm, pretrained_network, seeded_classifier
@@ -21,6 +22,11 @@ BUILD, TRAIN, PREDICT = 2.4, 2.5, 2.0
 READ, START = 0.012, 15.0
 # Megabytes of a frame: its map, its picture in the cache, its rows.
 MAP_MB, FRAME_MB, ROW_MB = 0.004, 0.033, 0.0003
+# Of the program with its libraries; of a frame's name in the list of frames.
+PROGRAM_MB, LISTED_MB = 650, 0.0001
+# Activations that are held at once, as a share of those of all layers of a batch, at the largest scale
+# (measured by tests/benchmarks/bench_memory.py).
+BUILD_HELD, TRAIN_HELD, PREDICT_HELD = 0.14, 0.22, 0.33
 # Of the backbone's weights: g.pt, its copies in cache and run, and what it was fitted from.
 COPIES = 3
 
@@ -40,6 +46,8 @@ class Plan:
         steps: of the decoder.
         minutes: of each stage here, an estimate.
         megabytes: on disk, an estimate without pictures.
+        memory: megabytes at most, in all processes of a machine, an estimate.
+        shards: machines that share out `build` and `predict`.
     """
 
     effort: str
@@ -52,6 +60,8 @@ class Plan:
     steps: int
     minutes: dict[str, float]
     megabytes: float
+    memory: float
+    shards: int
 
     def to_text(self) -> str:
         """Return the plan as a few lines."""
@@ -68,6 +78,9 @@ class Plan:
             f"{time_text(total)} here, {self.megabytes:,.0f} MB besides pictures"
         ]
         lines += [f"  {name:10} {what:45} {time_text(self.minutes[name])}" for name, what in rows.items()]
+        lines.append(f"  {self.memory / 1000:.1f} GB of memory at most")
+        if self.shards > 1:
+            lines.append(f"  build and predict are one share of {self.shards}")
         return "\n".join(lines)
 
 
@@ -77,6 +90,7 @@ def plan_of(
     classifier: ClassifierConfig,
     build: BuildConfig,
     train: TrainConfig,
+    predict: PredictConfig,
     effort: str,
 ) -> Plan:
     """Return the plan for a manifest, with times from a trial of the backbone on this machine.
@@ -87,6 +101,7 @@ def plan_of(
         classifier: settings of stage 0.
         build: of stage 1.
         train: of stage 2.
+        predict: of the boxes; how they are shared out is how `build` is, too.
         effort: that decided them, a few words.
 
     Raises:
@@ -101,20 +116,32 @@ def plan_of(
     probed = sum(min(len(shot), classifier.probe_frames) for shot in manifest.shots)
     frames, cached = manifest.frame_count, sum(lengths)
     passes = sum(scale**2 for scale in parse_scales(build.scales)) * (2 if build.flip else 1)
-    trial = forward_trial(classifier)
+    trial, (_, machines) = forward_trial(classifier), parse_shard(predict.shard)
     one = trial.seconds
     seconds = {
         "classifier": START + probed * (one + READ),
-        "build": cached * (BUILD * one * passes + READ),
+        "build": cached * (BUILD * one * passes + READ) / machines,
         "train": steps * chosen.batch_size * (TRAIN * one + READ),
-        "predict": START + frames * (PREDICT * one + READ),
+        "predict": START + frames * (PREDICT * one + READ) / machines,
     }
     minutes = {name: round(value / 60, 2) for name, value in seconds.items()}
     megabytes = COPIES * trial.megabytes + cached * (MAP_MB + FRAME_MB) + frames * ROW_MB
     videos = len({shot.video for shot in manifest.shots})
-    return Plan(
-        effort, videos, len(lengths), frames, every, cached, probed, steps, minutes, round(megabytes, 1)
-    )
+    memory = _memory(trial, build, chosen, predict) + LISTED_MB * frames + trial.features * probed
+    counts = (videos, len(lengths), frames, every, cached, probed, steps)
+    return Plan(effort, *counts, minutes, round(megabytes, 1), round(memory), machines)
+
+
+def _memory(trial: "Trial", build: BuildConfig, train: TrainConfig, predict: PredictConfig) -> float:
+    """Return the megabytes of the program and of a batch in its networks, in the stage that needs most."""
+    largest = max(parse_scales(build.scales)) ** 2
+    frames = {
+        "build": BUILD_HELD * build.batch_size * largest,
+        "train": TRAIN_HELD * train.batch_size,
+        "predict": PREDICT_HELD * predict.batch_size,
+    }
+    jobs = {"build": predict.jobs or 1, "train": 1, "predict": predict.jobs or 1}
+    return max(jobs[name] * (PROGRAM_MB + held * trial.activations) for name, held in frames.items())
 
 
 class Trial(NamedTuple):
@@ -124,11 +151,15 @@ class Trial(NamedTuple):
         seconds: for a frame here.
         positions: h times w of its last activations.
         megabytes: of its weights.
+        activations: megabytes of all its layers' activations of a frame.
+        features: megabytes of the pooled features of a frame.
     """
 
     seconds: float
     positions: int
     megabytes: float
+    activations: float = 0.0
+    features: float = 0.0
 
 
 def forward_trial(config: ClassifierConfig) -> Trial:
@@ -145,6 +176,7 @@ def forward_trial(config: ClassifierConfig) -> Trial:
     size = config.image_size or classifier.preprocessing.size
     megabytes = 4e-6 * sum(one.numel() for one in classifier.parameters())
     classifier = to_device(fold_batch_norm(classifier.freeze()), device)
+    held = _activations(classifier)
     images = as_images(torch.zeros(TRIAL_FRAMES, 3, size, size, dtype=torch.uint8), device)
     with torch.inference_mode():
         classifier.features_and_logits(images)
@@ -152,7 +184,24 @@ def forward_trial(config: ClassifierConfig) -> Trial:
         features, logits = classifier.features_and_logits(images)
         logits.cpu()
     seconds = (time.perf_counter() - began) / TRIAL_FRAMES
-    return Trial(seconds, features[-1].shape[-2] * features[-1].shape[-1], megabytes)
+    channels, height, width = features[-1].shape[-3:]
+    activations = sum(held) / (2 * TRIAL_FRAMES)
+    return Trial(seconds, height * width, megabytes, activations, 4e-6 * channels)
+
+
+def _activations(network: torch.nn.Module) -> list[float]:
+    """Return a list to which every pass adds the megabytes of each layer's activations."""
+    held: list[float] = []
+
+    def note(layer: torch.nn.Module, given: object, result: object) -> None:
+        """Note the size of what a layer returns."""
+        if isinstance(result, torch.Tensor):
+            held.append(result.nbytes / 1e6)
+
+    for layer in network.modules():
+        if not list(layer.children()):
+            layer.register_forward_hook(note)
+    return held
 
 
 def time_text(minutes: float) -> str:

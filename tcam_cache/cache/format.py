@@ -1,6 +1,7 @@
 """The format on disk: arrays, chunks, and the marker file cache.json."""
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
+from zarr.errors import ZarrUserWarning
 from zarr.storage import MemoryStore
 
 from tcam_cache.cache.commits import ShotIndex
@@ -116,7 +118,10 @@ def empty_arrays(plan: CachePlan) -> dict[str, bytes]:
     same bytes. The group's metadata comes first: it identifies an unfinished cache as one of this program.
     """
     memory: dict[str, Any] = {}
-    empty_group(plan, memory)
+    with warnings.catch_warnings():
+        # zarr says that its specification has no consolidated metadata yet; it and xarray read them.
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        zarr.consolidate_metadata(empty_group(plan, memory).store)
     names = sorted(memory, key=lambda name: (name != "zarr.json", name))
     return {f"{ARRAYS}/{name}": memory[name].to_bytes() for name in names}
 

@@ -15,13 +15,13 @@ from tcam_cache.config.base import (
     setting,
 )
 from tcam_cache.config.data import SPLIT_CHOICES, DataConfig
+from tcam_cache.config.sharing import SharesConfig
 from tcam_cache.config.train import PRECISIONS
 from tcam_cache.errors import ConfigError
 from tcam_cache.files import Place
 
 METHODS = ("cam", "gradcam", "gradcam++", "smooth-gradcam++", "xgradcam", "layercam", "activation")
 TARGETS = ("tag", "prediction")
-BACKENDS = ("loky", "dask")
 FUSES = ("auto", "max", "mean", "geometric")
 # How the name of each picture that `inspect` draws may end: the format is what the name says.
 SUFFIXES = {"png": (".png", ".jpg", ".jpeg"), "gif": (".gif",), "mp4": (".mp4",)}
@@ -46,7 +46,7 @@ else:
 
 
 @config
-class BuildConfig(DataConfig):
+class BuildConfig(SharesConfig, DataConfig):
     """Stage 1: run the frozen classifier, or a trained decoder, over every frame and store the maps."""
 
     classifier: OptionalPathSetting = setting(
@@ -90,22 +90,10 @@ class BuildConfig(DataConfig):
         minimum=32,
     )
     map_size: int = setting(default=56, help="side of the maps that --run stores", minimum=2)
-    shard: str | None = setting(default=None, help="i/N: this machine's share of the shots, 0 <= i < N")
-    jobs: int | None = setting(
-        default=None,
-        help="processes that each run the classifier; default: 1, with dask all workers",
-        minimum=1,
-    )
     threads: int | None = setting(
         default=None,
         help="computing threads of each process; default: all cores, shared out among --jobs",
         minimum=1,
-    )
-    backend: str = setting(
-        default="loky", help="what runs the jobs: this machine, or a cluster", choices=BACKENDS
-    )
-    scheduler: str | None = setting(
-        default=None, help="address of the dask scheduler, such as tcp://host:8786"
     )
     compile: bool = setting(default=False, help="run the classifier through torch.compile")
     amp: str = setting(default="none", help="precision of the classifier's forward pass", choices=PRECISIONS)
@@ -123,14 +111,8 @@ class BuildConfig(DataConfig):
         super().__post_init__()
         self._check_origin()
         self._check_maps()
-        parse_shard(self.shard)
         parse_scales(self.scales)
-        if (self.backend == "dask") != (self.scheduler is not None):
-            raise ConfigError(
-                f"got backend {self.backend!r} and scheduler {self.scheduler!r}; expected --backend dask and "
-                "--scheduler ADDRESS together, or neither."
-            )
-        if str(self.out).startswith("memory:") and (self.jobs not in (None, 1) or self.backend == "dask"):
+        if str(self.out).startswith("memory:") and self.several_jobs:
             raise ConfigError(f"{self.out} is the memory of one process. Build it with --jobs 1.")
 
     def _check_origin(self) -> None:
@@ -172,23 +154,6 @@ def parse_maps(text: str) -> tuple[str, str]:
         f"got maps {text!r}; expected MODULE:NAME, such as mymaps:saliency for the function of mymaps.py, or "
         f"{' or '.join(f'{peer}:METHOD' for peer in PEERS)}."
     )
-
-
-def parse_shard(text: str | None) -> tuple[int, int]:
-    """Return (i, N) of a share "i/N" of the shots; None is the whole, 0/1.
-
-    Raises:
-        ConfigError: it is not of that form, or i is not below N.
-
-    >>> parse_shard("2/3")
-    (2, 3)
-    """
-    if text is None:
-        return 0, 1
-    parts = text.split("/")
-    if len(parts) == 2 and all(part.isdecimal() for part in parts) and int(parts[0]) < int(parts[1]):
-        return int(parts[0]), int(parts[1])
-    raise ConfigError(f"got shard {text!r}; expected i/N with 0 <= i < N, such as 0/4.")
 
 
 def parse_scales(text: str) -> tuple[float, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 from tcam_cache.config.base import OptionalPathSetting, PathSetting, config, setting
 from tcam_cache.config.data import LAYOUTS
 from tcam_cache.config.predict import BoxFilesConfig
+from tcam_cache.config.sharing import SharesConfig, parse_shard
 from tcam_cache.config.stages import StagesConfig
 from tcam_cache.errors import ConfigError
 
@@ -16,7 +17,7 @@ OWN = {
     "manifest", "root", "out", "cache", "classifier", "run", "source", "resume", "device", "seed", "workers",
     "train_split", "val_split", "every", "dry_run", "shard", "overwrite", "format", "video", "map",
     "overlays", "threshold", "tag", "report", "embed",
-    "frames", "frame_size", "cached_frames",
+    "frames", "frame_size", "cached_frames", "jobs", "backend", "scheduler",
 }  # fmt: skip
 # Stricter seeds than the preset's suit videos that are learned from: see docs/real_video.md.
 _TRAIN: Mapping[str, Any] = {"fg_top": 0.1}
@@ -36,7 +37,7 @@ LEAST_OF_A_SHOT = 8
 
 
 @config
-class LocateConfig(BoxFilesConfig, StagesConfig):
+class LocateConfig(BoxFilesConfig, SharesConfig, StagesConfig):
     """From tagged footage to a box in every frame, by every stage in turn."""
 
     command = "locate"
@@ -59,6 +60,9 @@ class LocateConfig(BoxFilesConfig, StagesConfig):
     every: int | None = setting(
         default=None, help="learn from every K-th frame of a shot; default: by effort", minimum=1
     )
+    wait: float = setting(
+        default=0, help="minutes that a shard waits for what other shards make; then it stops", minimum=0
+    )
     predict: str = setting(default="", help="options of `predict`, such as 'batch-size=16'")
 
     def __post_init__(self) -> None:
@@ -67,6 +71,13 @@ class LocateConfig(BoxFilesConfig, StagesConfig):
             raise ConfigError(
                 "a manifest says its layout and its boxes: leave --layout and --annotations out."
             )
+        if self.wait and self.shard is None:
+            raise ConfigError("--wait is for what other shards make: give --shard, too.")
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this machine does what is not shared out: it indexes, fits, trains and scores."""
+        return parse_shard(self.shard)[0] == 0
 
     def stage(self, name: str) -> dict[str, Any]:
         """Return the settings of a stage that differ from its preset, by effort and as given."""

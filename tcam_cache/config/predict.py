@@ -1,7 +1,7 @@
 """Settings of boxes for new frames, and of the files that they are written to."""
 
 from tcam_cache.config.base import Config, PathSetting, PathsSetting, Settings, config, setting
-from tcam_cache.config.build import parse_shard
+from tcam_cache.config.sharing import SharesConfig
 from tcam_cache.config.train import MIXES
 from tcam_cache.errors import ConfigError
 
@@ -34,7 +34,7 @@ class BoxFilesConfig(Settings):
 
 
 @config
-class PredictConfig(BoxFilesConfig, Config):
+class PredictConfig(BoxFilesConfig, SharesConfig, Config):
     """Boxes for new frames."""
 
     run: PathSetting = setting(help="run folder written by `tcam-cache train`")
@@ -78,15 +78,12 @@ class PredictConfig(BoxFilesConfig, Config):
         help="threads that decode pictures and draw, ahead of and behind the network; default: cores - 1",
         minimum=0,
     )
-    jobs: int = setting(default=1, help="processes that each take one clip at a time", minimum=1)
-    shard: str | None = setting(default=None, help="i/N: this machine's share of the clips, 0 <= i < N")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.source:
             raise ConfigError("there is no INPUT. Give pictures, videos, folders or manifests.")
         object.__setattr__(self, "threshold", _tau_or_otsu(self.threshold))
-        parse_shard(self.shard)
         if self.embed and not self.report:
             raise ConfigError("--embed is of the page: give --report, too.")
 

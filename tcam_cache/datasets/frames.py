@@ -212,6 +212,13 @@ def squashing(source: FrameSource, interpolation: str) -> FrameSource:
     return source
 
 
+def rooted(source: ClipSource, root: Path) -> ClipSource:
+    """Return the same source, whose paths start from another root."""
+    if isinstance(source, VideoFrames):
+        return VideoFrames(root, source.upright, source.absolute, source.interpolation)
+    return replace(source, root=root)
+
+
 def open_data(config: DataConfig, interpolation: str = "bilinear") -> tuple[Manifest, FrameSource]:
     """Read the manifest and return it with the source of its frames, squashed as the backbone wants them."""
     manifest = read_manifest(config.manifest, config.root)

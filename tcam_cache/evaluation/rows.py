@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tcam_cache.cells import csv_line, from_csv_text
+from tcam_cache.datasets.tables import SYNONYMS
 from tcam_cache.records import Box
 
 FIELDS = (
-    "frame", "class", "predicted_class", "x0", "y0", "x1", "y1", "iou", "hit", "flat",
+    "frame", "class", "predicted_class", "xmin", "ymin", "xmax", "ymax", "iou", "hit", "flat",
     "video", "shot", "t", "true_boxes",
 )  # fmt: skip
 
@@ -79,7 +80,9 @@ def _number(value: float) -> str:
 
 
 def _parsed(cells: Mapping[str, str]) -> FrameRow:
-    sides = [cells[side] for side in ("x0", "y0", "x1", "y1")]
+    # Earlier versions called the corners x0, y0, x1, y1.
+    cells = {SYNONYMS.get(name, name): text for name, text in cells.items()}
+    sides = [cells[side] for side in ("xmin", "ymin", "xmax", "ymax")]
     truth = [Box(*map(float, text.split())) for text in cells["true_boxes"].split(";")]
     return FrameRow(
         path=from_csv_text(cells["frame"]),

@@ -40,7 +40,7 @@ from tcam_cache.provenance import sha256_of
 
 # Frames that wait to be drawn: enough to keep the threads busy, few enough to limit memory.
 _TO_DRAW = 8
-_DONE = "clip.json"
+DONE = "clip.json"
 
 MappedFrame = tuple[ClipFrame, FrameMap]
 
@@ -111,8 +111,11 @@ class Predictor:
     @property
     def threads(self) -> int:
         """How many threads decode and draw beside the one that computes."""
-        cores = (os.cpu_count() or 2) // self.config.jobs
-        return max(1, cores - 1) if self.config.workers is None else self.config.workers
+        if self.config.workers is not None:
+            return self.config.workers
+        # The workers of a cluster fill its cores.
+        cores = 0 if self.config.scheduler else (os.cpu_count() or 2) // (self.config.jobs or 1)
+        return max(1, cores - 1)
 
     def find(
         self,
@@ -156,7 +159,7 @@ class Predictor:
         new = len(folder.rows) - known
         report = ClipReport(len(folder.rows), boxes, tuple(files), tuple(faults), new, seconds)
         if clip.name and not faults:
-            write_json(out / _DONE, {**done, "report": asdict(replace(report, new=0, seconds=0.0))})
+            write_json(out / DONE, {**done, "report": asdict(replace(report, new=0, seconds=0.0))})
         return report
 
     def _settings(self, clip: Clip) -> dict[str, Any]:
@@ -312,7 +315,7 @@ def _stamps(clip: Clip) -> dict[str, str] | str:
 def _known(out: Path, done: Mapping[str, Any]) -> ClipReport | None:
     """Return the report of a clip that an earlier call finished with the same settings and files, or None."""
     try:
-        stored = json.loads((out / _DONE).read_text(encoding="utf-8"))
+        stored = json.loads((out / DONE).read_text(encoding="utf-8"))
         report = stored.pop("report")
         if stored != json.loads(json.dumps(done)) or not (out / ROWS).is_file():
             return None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from glob import has_magic
 from pathlib import Path
+from typing import Self
 
 from tcam_cache.cells import file_names
 from tcam_cache.datasets import (
@@ -18,7 +19,7 @@ from tcam_cache.datasets import (
     read_manifest,
 )
 from tcam_cache.datasets.boxes_table import PICTURE_FOLDERS
-from tcam_cache.datasets.frames import ClipSource, frame_source
+from tcam_cache.datasets.frames import ClipSource, frame_source, rooted
 from tcam_cache.datasets.listing import folders_below, made_here
 from tcam_cache.datasets.picture_files import frame_names, is_picture
 from tcam_cache.datasets.video_file import is_video
@@ -56,6 +57,11 @@ class Clip:
     def moving(self) -> bool:
         """Whether it is a video file or an animated picture."""
         return isinstance(self.source, VideoFrames)
+
+    def absolute(self) -> Self:
+        """Return the clip with absolute paths, which another machine reads as this one does."""
+        source = rooted(self.source, self.source.root.absolute())
+        return replace(self, path=self.path.absolute(), source=source)
 
 
 def find_clips(
@@ -173,10 +179,9 @@ def _of_manifest(manifest: Manifest) -> Iterator[Clip]:
         frames = tuple(dict.fromkeys(name for shot in shots for name in shot.frames))
         lengths = tuple(map(len, shots))
         if isinstance(source, VideoFrames):
-            own = VideoFrames(place.parent, source.upright, source.absolute)
-            folder = place.name
+            own, folder = rooted(source, place.parent), place.name
         else:
-            own, folder = replace(source, root=place), "."
+            own, folder = rooted(source, place), "."
         yield Clip(place, own, Shot("new", shots[0].tag, "new", "test", folder, frames), lengths=lengths)
 
 

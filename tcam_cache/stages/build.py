@@ -13,7 +13,7 @@ from tcam_cache.building.jobs import build_in_jobs
 from tcam_cache.building.map_source import warn_of_flat_maps
 from tcam_cache.cache import CachePlan, CamWriter
 from tcam_cache.config import BuildConfig
-from tcam_cache.config.build import parse_shard
+from tcam_cache.config.sharing import parse_shard
 from tcam_cache.datasets import manifest_text
 from tcam_cache.datasets.batches import in_batches, load_batches
 from tcam_cache.datasets.manifest_file import CLASSIFIER_NAME, MANIFEST_NAME
@@ -106,10 +106,10 @@ def _build(config: BuildConfig) -> BuildReport:
         )
     pending = writer.pending(shard)
     with progress_bar(sum(map(len, pending)), "CAMs", "frame") as bar:
-        if config.backend == "loky" and config.jobs in (None, 1):
-            counts = builder.build(pending, writer, worker_count(config.workers), bar.update)
-        else:
+        if config.several_jobs:
             counts = build_in_jobs(config, builder.plan, pending, bar.update)
+        else:
+            counts = builder.build(pending, writer, worker_count(config.workers), bar.update)
     if config.frames:
         counts += Counts(faults=_store_frames(config, builder, writer, frozenset(counts.faults)))
     if counts.faults:
@@ -129,8 +129,7 @@ def _store_frames(
     pending = writer.pending_frames(config.frame_size, parse_shard(config.shard))
     workers = worker_count(config.workers)
     with progress_bar(sum(map(len, pending)), "frames", "frame") as bar:
-        faults = store_frames(pending, builder.source, writer, config.frame_size, workers, bar.update)
-    return tuple(fault for fault in faults if fault not in known)
+        return store_frames(pending, builder.source, writer, config.frame_size, workers, bar.update, known)
 
 
 def _dry_run(config: BuildConfig, builder: Builder) -> BuildReport:

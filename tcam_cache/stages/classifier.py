@@ -119,7 +119,7 @@ def fit_classifier(config: ClassifierConfig) -> ClassifierReport:
     began = time.perf_counter()
     _require_place(config)
     manifest, _ = open_data(config)
-    _check_classes(manifest, config.train_split)
+    require_classes(manifest, config.train_split)
     device, workers = find_device(config.device), worker_count(config.workers)
     network = pretrained_network(config.arch, config.weights)
     classifier = seeded_classifier(
@@ -193,7 +193,12 @@ def fit_folder(out: Path) -> Path:
     return out.with_name(f"{name}.fit")
 
 
-def _check_classes(manifest: Manifest, split: str) -> None:
+def require_classes(manifest: Manifest, split: str) -> None:
+    """Make sure that a split can teach what tells classes apart.
+
+    Raises:
+        ManifestError: there is a single class, or the split has no video of some.
+    """
     if len(manifest.classes) == 1:
         raise ManifestError(
             f"there is one class, {manifest.classes[0]}, alone: a classifier learns what tells classes "

@@ -15,6 +15,7 @@ from tcam_cache.errors import CacheError
 from tcam_cache.evaluation.report.pictures import (
     contact_sheet,
     faded,
+    justified_rows,
     label,
     overlay_cam,
     save_gif,
@@ -22,6 +23,7 @@ from tcam_cache.evaluation.report.pictures import (
     save_mp4,
     scale,
     scale_to_width,
+    stacked,
 )
 from tcam_cache.records import FrameSource, Shot
 from tcam_cache.window import cam_tmp, window_indices
@@ -47,7 +49,7 @@ def shot_sheet(cache: CamCache, shot_id: str, root: Path | None) -> np.ndarray:
     shot, source = manifest.shot(shot_id), frame_source(manifest)
     chosen = np.linspace(0, len(shot) - 1, min(len(shot), SHOWN_FRAMES), dtype=int).tolist()
     names = [f"{t}  {shot.frames[t]}" for t in chosen]
-    return contact_sheet(_tiles(cache, shot, source, chosen, names), COLUMNS)
+    return justified_rows(_pictures(cache, shot, source, chosen, names), COLUMNS, TILE_WIDTH)
 
 
 def class_sheet(cache: CamCache, root: Path | None) -> np.ndarray:
@@ -67,14 +69,15 @@ def class_sheet(cache: CamCache, root: Path | None) -> np.ndarray:
     tallies = {tag: tally for tag, tally in cache.info().per_class.items() if tally.committed}
     rows = []
     for tag, tally in list(tallies.items())[:SHOWN_CLASSES]:
-        shown, tiles = _shots_to_show([shot for shot in finished if shot.tag == tag]), []
+        shown, pictures = _shots_to_show([shot for shot in finished if shot.tag == tag]), []
         for cached in shown:
             shot = manifest.shot(cached.id)
             chosen = _middles(len(shot), COLUMNS // len(shown))
-            tiles += _tiles(cache, shot, source, chosen, [f"{shot.id}  {t}" for t in chosen])
+            pictures += _pictures(cache, shot, source, chosen, [f"{shot.id}  {t}" for t in chosen])
         counts = f"{tally.committed:,} of {tally.shots:,} shots, {tally.frames:,} frames, {tally.flat:,} flat"
-        rows.append(label(contact_sheet(tiles, COLUMNS), f"{tag}: {counts}", HEADING))
-    return contact_sheet(rows, 1, gap=14)
+        sheet = justified_rows(pictures, COLUMNS, TILE_WIDTH)
+        rows.append(label(sheet, f"{tag}: {counts}", HEADING))
+    return stacked(rows, gap=14)
 
 
 def shot_animation(cache: CamCache, shot_id: str, root: Path | None) -> Iterator[np.ndarray]:
@@ -103,16 +106,16 @@ def shot_animation(cache: CamCache, shot_id: str, root: Path | None) -> Iterator
         yield contact_sheet([label(tile, text) for text, tile in tiles.items()], len(tiles))
 
 
-def _tiles(
+def _pictures(
     cache: CamCache, shot: Shot, source: FrameSource, chosen: Sequence[int], names: Sequence[str]
-) -> list[np.ndarray]:
+) -> list[tuple[np.ndarray, str]]:
     cams, flat = cache.cams(shot.id), cache.stats(shot.id).flat
-    tiles = []
+    pictures = []
     for t, name in zip(chosen, names, strict=True):
         frame = scale_to_width(source.read(shot, t).pixels, TILE_WIDTH)
         picture = faded(frame) if flat[t] else overlay_cam(frame, cams[t])
-        tiles.append(label(picture, f"flat  {name}" if flat[t] else name))
-    return tiles
+        pictures.append((picture, f"flat  {name}" if flat[t] else name))
+    return pictures
 
 
 def _middles(length: int, parts: int) -> list[int]:

@@ -4,12 +4,14 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tcam_cache.building.plan import Plan, plan_of
+from tcam_cache.building.turns import is_trained, is_whole_cache, wait_for
 from tcam_cache.config import (
     BuildConfig,
     ClassifierConfig,
@@ -27,7 +29,7 @@ from tcam_cache.files import make_folder, write_json
 from tcam_cache.models import read_classifier_file
 from tcam_cache.provenance import differences
 from tcam_cache.stages.build import build_cache
-from tcam_cache.stages.classifier import fit_classifier, fit_folder
+from tcam_cache.stages.classifier import fit_classifier, fit_folder, require_classes
 from tcam_cache.stages.evaluate import EvaluateReport, evaluate
 from tcam_cache.stages.manifest import index_dataset
 from tcam_cache.stages.predict import PredictReport, predict
@@ -104,13 +106,15 @@ def locate(config: LocateConfig) -> LocateReport:
     """Fit classifier and decoder on tagged footage, and find the object in every frame of it.
 
     Every video is learned from; boxes are those of the video's tag. Each stage's product lies in `out`, and
-    the same call goes on where another was interrupted.
+    the same call goes on where another was interrupted. Several machines with one `out` are each given a
+    shard: they share out `build` and `predict`; the first one does the rest, and others wait for it.
 
     Raises:
         ConfigError: `out` is the footage, or lies in it.
         AnnotationError: there are no such boxes, or they do not fit the frames.
         ManifestError: no layout fits the footage, nothing of it can be read, or it has a single tag.
-        RunError: `out` holds boxes of other footage or settings, or something else.
+        RunError: `out` holds boxes of other footage or settings, or something else; or what other shards make
+            is not there in time.
         FrameError: frames cannot be read; the boxes of all others are there.
     """
     began = time.perf_counter()
@@ -120,6 +124,8 @@ def locate(config: LocateConfig) -> LocateReport:
             manifest, _ = _indexed(replace(config, out=Path(folder)))
         plan = _plan(config, manifest)
         return _report(config, plan, manifest, {}, None, None, began)
+    if not config.is_first:
+        _await(config, (config.out / MANIFEST).is_file, "the list of frames")
     _begin(config)
     manifest, annotated = _indexed(config)
     if config.video and manifest.layout != "videos":
@@ -128,9 +134,9 @@ def locate(config: LocateConfig) -> LocateReport:
     logger.info("%s", plan.to_text())
     fitted = _fitted(config)
     _built(config, plan)
-    _trained(config)
+    _trained(config, manifest)
     boxes = _predicted(config)
-    scores = _scored(config) if annotated else None
+    scores = _scored(config) if annotated and config.is_first else None
     return _report(config, plan, manifest, fitted, boxes, scores, began)
 
 
@@ -198,7 +204,7 @@ def _indexed(config: LocateConfig) -> tuple[Manifest, bool]:
     boxes = state_of(config.annotations) if config.annotations else None
     if plain.is_file():
         known = read_manifest(annotated).facts.get(BOXES_FACT) if annotated.is_file() else None
-        if known == boxes or not config.annotations:
+        if known == boxes or not config.annotations or not config.is_first:
             return read_manifest(plain), annotated.is_file()
     manifest = _read_footage(config)
     has_boxes = any(shot.boxes for shot in manifest.shots)
@@ -235,14 +241,25 @@ def _stage(config: LocateConfig, name: str, **places: Any) -> dict[str, Any]:
     return {**config.stage(name), **shared, **places}
 
 
+def _shares(config: LocateConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in ("shard", "jobs", "backend", "scheduler")}
+
+
+def _await(config: LocateConfig, is_there: Callable[[], bool], what: str) -> None:
+    wait_for(is_there, what, config.shard, config.wait)
+
+
 def _plan(config: LocateConfig, manifest: Manifest) -> Plan:
+    require_classes(manifest, "all")
     places: dict[str, Any] = {"manifest": config.out / MANIFEST, "out": config.out / "product"}
+    inputs = {"run": config.out / RUN, "source": config.source, "out": config.out / BOXES}
     return plan_of(
         manifest,
         config.cached_every([len(shot) for shot in manifest.shots]),
         ClassifierConfig(**_stage(config, "classifier", **places)),
         BuildConfig(**_stage(config, "build", classifier=config.out / CLASSIFIER, **places)),
         TrainConfig(**_stage(config, "train", cache=config.out / CACHE, **places)),
+        PredictConfig(**_stage(config, "predict", **inputs, **_shares(config))),
         f"effort {config.effort}",
     )
 
@@ -251,6 +268,8 @@ def _fitted(config: LocateConfig) -> Mapping[str, Any]:
     """Fit the classifier if that is not done, and return its scores."""
     _log_step("classifier, on the tags")
     out = config.out / CLASSIFIER
+    if not config.is_first:
+        _await(config, out.is_file, "the classifier")
     if out.is_file():
         return read_classifier_file(out).scores[SCORED]
     places = {"manifest": config.out / MANIFEST, "out": out, "train_split": "all"}
@@ -269,11 +288,17 @@ def _built(config: LocateConfig, plan: Plan) -> None:
     }
     # Training draws frames at random, which a video file gives far more slowly than the cache.
     frames = {"frames": True, "frame_size": _train_config(config).resize_size}
-    build_cache(BuildConfig(**_stage(config, "build", every=plan.every, **frames, **places)))
+    given = {**_shares(config), **frames, **places}
+    build_cache(BuildConfig(**_stage(config, "build", every=plan.every, **given)))
 
 
-def _trained(config: LocateConfig) -> None:
+def _trained(config: LocateConfig, manifest: Manifest) -> None:
     _log_step("decoder, on pseudo-labels from the CAMs")
+    if not config.is_first:
+        _await(config, partial(is_trained, config.out / RUN), "the decoder")
+        return
+    if config.shard:
+        _await(config, partial(is_whole_cache, config.out / CACHE, manifest), "their part of the cache")
     train_decoder(_train_config(config))
 
 
@@ -294,7 +319,8 @@ def _predicted(config: LocateConfig) -> PredictReport:
     shown = {
         name: getattr(config, name) for name in ("threshold", "format", "overlays", "video", "map", "embed")
     }
-    return predict(PredictConfig(**_stage(config, "predict", overwrite=True, report=True, **shown, **places)))
+    given = {**_shares(config), **shown, **places}
+    return predict(PredictConfig(**_stage(config, "predict", overwrite=True, report=True, **given)))
 
 
 def _scored(config: LocateConfig) -> EvaluateReport:

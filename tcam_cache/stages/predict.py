@@ -3,28 +3,32 @@
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
 import torch
 
 from tcam_cache.config import PredictConfig
-from tcam_cache.config.build import parse_shard
 from tcam_cache.config.predict import OTSU
+from tcam_cache.config.sharing import parse_shard
 from tcam_cache.datasets.boxes_table import ROWS
 from tcam_cache.datasets.clip_frames import frame_total
 from tcam_cache.errors import ConfigError, FrameError
+from tcam_cache.files import locked
 from tcam_cache.inference.boxes_folder import found_rows, refuse_single, write_table
-from tcam_cache.inference.clip_boxes import ClipReport, Predictor, require_tags
+from tcam_cache.inference.clip_boxes import DONE, ClipReport, Predictor, require_tags
 from tcam_cache.inference.clip_report import write_clip_report
 from tcam_cache.inference.clips import VIDEO, Clip, find_clips, share_of
 from tcam_cache.processes import in_processes
 from tcam_cache.progress import count_known, progress_bar
 
 logger = logging.getLogger(__name__)
+_COMPUTING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class PredictReport:
         clips: number of videos and folders of pictures.
         frames_per_second: of those found by this call; 0 where all were found before.
         report: the page that shows them, or "".
+        awaited: clips of other shares that are not finished; their last call joins the rows of all.
     """
 
     out: str
@@ -52,6 +57,7 @@ class PredictReport:
     clips: int = 1
     frames_per_second: float = 0.0
     report: str = ""
+    awaited: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON-able values."""
@@ -66,14 +72,16 @@ class PredictReport:
             f"{self.ms_per_frame:.0f} ms a frame, {self.frames_per_second:.1f} frames/s"
         )
         beside = [f"  beside it: {', '.join(self.files)}"] if self.files else []
-        return "\n".join([line, *beside, *([f"  {self.report}"] if self.report else [])])
+        others = [f"  {self.awaited} clips of other shards are not finished"] if self.awaited else []
+        return "\n".join([line, *beside, *([f"  {self.report}"] if self.report else []), *others])
 
 
 def predict(config: PredictConfig) -> PredictReport:
     """Find the object in every frame of videos and pictures: see `find_clips` for what may be given.
 
     Rows are written at once. After an interruption the same call resumes. The boxes of a single input are in
-    `out` itself; each of several clips has a folder below it, and `out` one boxes.csv of all.
+    `out` itself; each of several clips has a folder below it, and `out` one boxes.csv of all. Of several
+    shares each joins what is there when it ends, one at a time: the last one joins all.
 
     Raises:
         ConfigError: the run does not know a tag, or a video cannot be written.
@@ -92,10 +100,12 @@ def predict(config: PredictConfig) -> PredictReport:
     began = time.perf_counter()
     reports = list(_reports(config, predictor, wanted))
     seconds = time.perf_counter() - began
-    if several:
-        parts = ((clip.above, found_rows(config.out / clip.name)) for clip in clips)
-        write_table(config.out, parts, config.overwrite)
-    page = _write_report(config, wanted) if config.report else ""
+    # Of two shares that end at once, the second one sees the rows of the first.
+    with locked(config.out / ROWS) if several else nullcontext():
+        if several:
+            parts = ((clip.above, found_rows(config.out / clip.name)) for clip in clips)
+            write_table(config.out, parts, config.overwrite)
+        page = _write_report(config, clips) if config.report else ""
     faults += [fault for report in reports for fault in report.faults]
     if faults:
         raise FrameError(
@@ -103,7 +113,10 @@ def predict(config: PredictConfig) -> PredictReport:
             f"in {config.out / ROWS}. Replace them and run the same command again, or do without.",
             faults,
         )
-    return _report(config, predictor, wanted, reports, seconds, page)
+    report = _report(config, predictor, wanted, reports, seconds, page)
+    own = {clip.name for clip in wanted}
+    others = (config.out / clip.name / DONE for clip in clips if clip.name not in own)
+    return replace(report, awaited=sum(not done.exists() for done in others))
 
 
 def _write_report(config: PredictConfig, clips: Sequence[Clip]) -> str:
@@ -131,10 +144,11 @@ def _check(config: PredictConfig, predictor: Predictor, clips: Sequence[Clip]) -
 
 def _reports(config: PredictConfig, predictor: Predictor, clips: Sequence[Clip]) -> Iterator[ClipReport]:
     """Yield what was found in each clip, in order, in this process or in several."""
-    if config.jobs > 1 and len(clips) > 1:
+    if config.scheduler or (config.several_jobs and len(clips) > 1):
         job = partial(_job, config.absolute(), predictor.weights)
+        calls = (partial(job, clip.absolute() if config.scheduler else clip) for clip in clips)
         with progress_bar(len(clips), "boxes", "clip") as bar:
-            for report in in_processes((partial(job, clip) for clip in clips), config.jobs):
+            for report in in_processes(calls, config.jobs, config.scheduler):
                 bar.update()
                 yield report
         return
@@ -147,13 +161,16 @@ def _reports(config: PredictConfig, predictor: Predictor, clips: Sequence[Clip])
 
 def _job(config: PredictConfig, weights: str, clip: Clip) -> ClipReport:
     """Find the boxes of a clip in a worker process, which keeps the run for its next one."""
-    return _opened(config, weights).find(clip, lambda frames: None, lambda frames: None)
+    # A worker of dask may have several threads, and networks with hooks are for one at a time.
+    with _COMPUTING:
+        return _opened(config, weights).find(clip, lambda frames: None, lambda frames: None)
 
 
 # The weights are a key of the memo: the run may have been trained anew in its folder.
 @lru_cache(maxsize=1)
 def _opened(config: PredictConfig, weights: str) -> Predictor:
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // config.jobs))
+    if not config.scheduler:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // (config.jobs or 1)))
     return Predictor.open(config)
 
 
@@ -166,7 +183,7 @@ def _report(
     page: str,
 ) -> PredictReport:
     # With several processes the wall time is that of all clips together.
-    seconds = seconds if config.jobs > 1 else sum(report.seconds for report in reports)
+    seconds = seconds if config.several_jobs else sum(report.seconds for report in reports)
     new = sum(report.new for report in reports)
     names = [clip.name for clip in clips]
     files = (

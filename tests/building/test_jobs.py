@@ -1,18 +1,24 @@
-"""Tests of a build over several processes: the shares, a dask cluster, and what is wrong with one."""
+"""Tests of `build` and `predict` over several processes: the shares, a dask cluster, and wrong ones."""
 
 import json
 import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from tcam_cache.building.jobs import _shares
+from tcam_cache.building.turns import is_whole_cache
 from tcam_cache.cache import CamCache
-from tcam_cache.errors import ConfigError, ExtraError
+from tcam_cache.config import PredictConfig
+from tcam_cache.datasets import read_manifest
+from tcam_cache.errors import ConfigError, ExtraError, WorkerError
+from tcam_cache.processes import worker_errors
 from tcam_cache.records import Shot
 from tcam_cache.stages.build import build_cache
+from tcam_cache.stages.predict import predict
 
 
 def test_shares_hold_every_shot_once_in_order_and_at_least_so_many_frames():
@@ -67,6 +73,30 @@ def test_a_dask_cluster_of_two_workers_builds_the_same_cache(build_config, clust
     assert build_cache(build_config(backend="dask", scheduler=cluster)).built_frames == 0
 
 
+def test_a_dask_cluster_finds_the_boxes_of_one_process(
+    cluster, small_run, small_manifest, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(small_manifest.parent)
+    given = {"run": small_run.name, "source": small_manifest.name, "workers": 0, "overlays": False}
+    for name, where in {"one": {}, "many": {"backend": "dask", "scheduler": cluster}}.items():
+        report = predict(PredictConfig(out=tmp_path / name, **given, **where))
+        assert report.frames == 35 and report.frames_per_second > 0
+    assert (tmp_path / "many/boxes.csv").read_bytes() == (tmp_path / "one/boxes.csv").read_bytes()
+
+
+def test_frames_are_stored_where_their_maps_are_made(build_config, cluster, monkeypatch, small_manifest):
+    monkeypatch.setattr("tcam_cache.stages.build.store_frames", lambda shots, *given: ("again",) * len(shots))
+    build_cache(build_config(backend="dask", scheduler=cluster, frames=True))
+    assert is_whole_cache(build_config().out, read_manifest(small_manifest))
+
+
+def test_workers_of_a_cluster_that_are_killed_are_a_named_error():
+    from distributed.scheduler import KilledWorker
+
+    with pytest.raises(WorkerError, match="ended before its time"), worker_errors():
+        raise KilledWorker("a task", SimpleNamespace(address="tcp://127.0.0.1:1"), 3)
+
+
 def test_three_writers_at_once_on_either_backend_agree_with_one(
     build_config, cluster, small_manifest, small_classifier, small_cache, same_arrays, one_scale
 ):
@@ -87,7 +117,7 @@ def test_three_writers_at_once_on_either_backend_agree_with_one(
 
 def test_a_scheduler_that_does_not_answer_is_named(build_config, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("tcam_cache.building.jobs.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("tcam_cache.processes.CONNECT_SECONDS", 1)
     with pytest.raises(ConfigError, match=r"tcp://127\.0\.0\.1:9 .*dask scheduler"):
         build_cache(build_config(backend="dask", scheduler="tcp://127.0.0.1:9"))
 

@@ -232,7 +232,7 @@ def test_forked_workers_read_what_their_parent_has_open(cache):
 
 def test_xarray_opens_the_arrays_by_name_without_a_warning(cache, plan, cams_of):
     xarray = pytest.importorskip("xarray")
-    with xarray.open_zarr(cache.path / "cams.zarr", consolidated=False) as dataset:
+    with xarray.open_zarr(cache.path / "cams.zarr") as dataset:
         assert dataset["cam"].dims == ("frame", "y", "x")
         assert dataset["frame_stats"].sel(stat="logit:cat").dims == ("frame",)
         assert dataset["y"].values.tolist() == [0.125, 0.375, 0.625, 0.875]
@@ -244,6 +244,9 @@ def test_xarray_opens_the_arrays_by_name_without_a_warning(cache, plan, cams_of)
         assert np.array_equal(maps, cams_of(shot).cams)
         assert plan.classes[int(row["label"])] == shot.tag
         assert dataset.attrs["tcam_cache"]["fingerprint"] == plan.fingerprint
+        # Rows between two shots fill their chunks, and say so.
+        filled = dataset.isel(frame=dataset["frame_stats"].sel(stat="flat", drop=True).notnull().compute())
+        assert filled.sizes["frame"] == sum(map(len, plan.shots)) < dataset.sizes["frame"]
 
 
 def test_the_digest_follows_what_is_finished(tmp_path, plan, build_all):

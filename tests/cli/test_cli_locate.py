@@ -15,12 +15,14 @@ def test_every_option_reaches_its_setting(config_of):
         "locate", "videos", "--out", "found", "--effort", "full", "--layout", "videos",
         "--annotations", "a.csv", "--threshold", 0.4, "--every", 3, "--format", "coco,cvat",
         "--no-overlays", "--video", "--map",
-        "--train", "steps=9", "--dry-run", "--workers", 0, "--seed", 3,
+        "--train", "steps=9", "--dry-run", "--workers", 0, "--seed", 3, "--jobs", 2, "--shard", "1/4",
+        "--wait", 5, "--backend", "dask", "--scheduler", "tcp://host:1",
     )  # fmt: skip
     assert config == LocateConfig(
         source=Path("videos"), out=Path("found"), effort="full", layout="videos", annotations=Path("a.csv"),
         threshold=0.4, every=3, format="coco,cvat", overlays=False, video=True, map=True,
-        train="steps=9", dry_run=True, workers=0, seed=3,
+        train="steps=9", dry_run=True, workers=0, seed=3, jobs=2, shard="1/4", wait=5, backend="dask",
+        scheduler="tcp://host:1",
     )  # fmt: skip
 
 
@@ -37,3 +39,8 @@ def test_options_that_a_stage_has_not_are_wrong_usage(config_of, tcam):
     config_of("locate", "videos", "--out", "found")
     result = tcam("locate", "videos", "--out", "found", "--train", "stp=1")
     assert result.exit_code == 2 and "`train` has no option 'stp'" in result.stderr
+
+
+def test_only_a_shard_waits_for_others(config_of, tcam):
+    result = tcam("locate", "videos", "--out", "found", "--wait", 5)
+    assert result.exit_code == 2 and "give --shard, too" in result.stderr

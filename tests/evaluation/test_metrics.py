@@ -126,9 +126,14 @@ def test_everything_can_be_recomputed_from_the_text_of_frames_csv(make_sweep, fr
 def test_the_csv_starts_with_the_contracts_columns(sweeps):
     header, first, *_ = to_csv(scored(sweeps).rows).splitlines()
     assert header.startswith(
-        "frame,class,predicted_class,x0,y0,x1,y1,iou,hit,flat,video,shot,t,true_boxes,iou_0.5"
+        "frame,class,predicted_class,xmin,ymin,xmax,ymax,iou,hit,flat,video,shot,t,true_boxes,iou_0.5"
     )
     assert first.startswith("bird/1/1/0.jpg,bird,bird,0,0,10,10,0.6,1,0,bird/1,bird/1/1,0,0 0 10 10,0.6,0.8")
+
+
+def test_the_columns_of_earlier_versions_are_read(sweeps):
+    rows = scored(sweeps).rows
+    assert from_csv(to_csv(rows).replace("xmin,ymin,xmax,ymax", "x0,y0,x1,y1", 1)) == rows
 
 
 def test_names_that_a_spreadsheet_would_compute_are_texts_and_numbers_are_numbers(make_sweep):

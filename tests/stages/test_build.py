@@ -7,7 +7,8 @@ from PIL import Image
 
 from tcam_cache.cache import CamCache
 from tcam_cache.config import ManifestConfig
-from tcam_cache.config.build import METHODS, parse_shard
+from tcam_cache.config.build import METHODS
+from tcam_cache.config.sharing import parse_shard
 from tcam_cache.datasets import read_manifest
 from tcam_cache.errors import CacheError, ConfigError, FrameError
 from tcam_cache.models import read_classifier_file

@@ -21,7 +21,7 @@ KEYS = {
     "split", "method", "frames", "boxes", "threshold", "corloc", "corloc_at", "max_box_acc_v2", "mean_iou",
     "cl_accuracy", "flat_maps", "ms_per_frame", "provenance",
 }  # fmt: skip
-COLUMNS = ["frame", "class", "predicted_class", "x0", "y0", "x1", "y1", "iou", "hit", "flat"]
+COLUMNS = ["frame", "class", "predicted_class", "xmin", "ymin", "xmax", "ymax", "iou", "hit", "flat"]
 
 
 # Two processes are needed to see them differ; a machine of one core is warned of them.
@@ -100,7 +100,7 @@ def test_ious_are_those_of_the_boxes_beside_them(evaluate_config, small_run, sma
     manifest = read_manifest(small_manifest)
     truth = {shot.path(t): boxes for shot in manifest.shots for t, boxes in shot.boxes.items()}
     for row in results(config.out)[1]:
-        box = [float(row[side] or "nan") for side in ("x0", "y0", "x1", "y1")]
+        box = [float(row[side] or "nan") for side in ("xmin", "ymin", "xmax", "ymax")]
         wanted = 0.0 if np.isnan(box).any() else max(iou(box, true) for true in truth[row["frame"]])
         assert float(row["iou"]) == pytest.approx(wanted, abs=1e-5)
         assert row["hit"] == str(int(wanted > 0.5))
@@ -121,7 +121,9 @@ def test_boxes_of_a_cache_are_those_of_its_upsampled_maps(evaluate_config, small
         )
         y0, x0, y1, x1 = largest.bbox
         wanted = [x0 * 64 / 224, y0 * 48 / 224, x1 * 64 / 224, y1 * 48 / 224]
-        assert [float(row[side]) for side in ("x0", "y0", "x1", "y1")] == pytest.approx(wanted, abs=1e-4)
+        assert [float(row[side]) for side in ("xmin", "ymin", "xmax", "ymax")] == pytest.approx(
+            wanted, abs=1e-4
+        )
 
 
 def test_the_threshold_of_a_run_is_the_one_it_carries(evaluate_config, small_run):

@@ -170,3 +170,33 @@ def test_a_broken_frame_is_left_out_and_named(data_copy, tmp_path, caplog):
     report = locate(LocateConfig(source=data_copy, out=tmp_path / "found", **TINY))
     assert f"left out: {broken.relative_to(data_copy)}" in caplog.text
     assert report.boxes.frames == report.plan.frames
+
+
+def test_shards_that_take_turns_find_the_boxes_of_one_machine(found, tmp_path):
+    config, report = found
+    first, second = (replace(config, out=tmp_path / "found", shard=f"{i}/2") for i in (0, 1))
+    awaited = [
+        (second, "the list of frames comes from shard 0/2"),
+        (first, "their part of the cache comes from the other shards"),
+        (second, "the decoder comes from shard 0/2"),
+    ]
+    for one, text in awaited:
+        with pytest.raises(RunError, match=f"has done what it can: {text}"):
+            locate(one)
+    begun = locate(first)
+    assert begun.boxes.awaited == 5 and "5 clips of other shards are not finished" in begun.to_text()
+    assert begun.scores.metrics.corloc == report.scores.metrics.corloc
+    ended = locate(second)
+    assert ended.boxes.awaited == 0 and ended.scores is None
+    for name in ("boxes/boxes.csv", "manifest.jsonl"):
+        assert (first.out / name).read_bytes() == (config.out / name).read_bytes(), name
+
+
+def test_two_jobs_find_the_boxes_of_one_process(found, tmp_path):
+    config, _ = found
+    out = tmp_path / "found"
+    shutil.copytree(config.out, out)
+    for name in ("boxes", "run", "scores", "cache"):
+        shutil.rmtree(out / name)
+    locate(replace(config, out=out, jobs=2))
+    assert (out / "boxes/boxes.csv").read_bytes() == (config.out / "boxes/boxes.csv").read_bytes()

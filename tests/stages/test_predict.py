@@ -4,6 +4,9 @@ import csv
 import json
 import re
 import shutil
+import time
+from functools import partial
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from tcam_cache.config import EvaluateConfig, ManifestConfig, PredictConfig
 from tcam_cache.datasets import read_manifest
 from tcam_cache.errors import ConfigError, FrameError, RunError
 from tcam_cache.inference import Localizer, clip_boxes
+from tcam_cache.inference.boxes_folder import write_table
 from tcam_cache.stages.classifier import fit_folder
 from tcam_cache.stages.evaluate import evaluate
 from tcam_cache.stages.manifest import index_dataset
@@ -62,8 +66,8 @@ def test_boxes_and_threshold_are_those_of_the_evaluation(config, small_manifest,
     ours = {f"dog/{row['path']}": row for row in rows_of(config())}
     assert {"dog/0002/frame0001.jpg", "dog/0002/frame0003.jpg"} <= ours.keys() & scored.keys()
     for name in ours.keys() & scored.keys():
-        for side, as_scored in (("xmin", "x0"), ("ymin", "y0"), ("xmax", "x1"), ("ymax", "y1")):
-            one, other = ours[name][side], scored[name][as_scored]
+        for side in ("xmin", "ymin", "xmax", "ymax"):
+            one, other = ours[name][side], scored[name][side]
             assert (one == other == "") or float(one) == pytest.approx(float(other), abs=0.01)
         assert ours[name]["tag"] == scored[name]["predicted_class"]
 
@@ -527,6 +531,26 @@ def test_shares_and_processes_give_what_one_process_does(config, footage, tmp_pa
     assert files_of(tmp_path / "shared") == files_of(one.out)
     predict(config(source=footage, out=tmp_path / "jobs", jobs=2))
     assert files_of(tmp_path / "jobs") == files_of(one.out)
+
+
+def test_a_share_that_ends_while_another_joins_the_rows_is_in_the_table(config, footage, monkeypatch):
+    share = partial(config, source=footage, overlays=False)
+    other = Thread(target=lambda: predict(share(shard="1/2")))
+
+    def join_while_the_other_ends(out, parts, overwrite):
+        read = [(above, list(rows)) for above, rows in parts]
+        if other.ident is None:
+            other.start()
+            while len(list(out.glob("**/clip.json"))) < 3:
+                assert other.is_alive()
+                time.sleep(0.02)
+            other.join(timeout=1)
+        write_table(out, read, overwrite)
+
+    monkeypatch.setattr("tcam_cache.stages.predict.write_table", join_while_the_other_ends)
+    assert predict(share(shard="0/2")).awaited == 0
+    other.join()
+    assert len(rows_of(share())) == 14
 
 
 def test_threads_give_what_one_thread_does(config, footage, tmp_path):

@@ -1,7 +1,6 @@
 """Objects as files of a local folder; the rest of the cache reaches the file system only through this."""
 
 import asyncio
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -19,8 +18,6 @@ from tcam_cache.names import left_behind
 
 if TYPE_CHECKING:
     from zarr.abc.buffer import Buffer
-
-PARTIAL = ".partial"
 
 
 @dataclass(frozen=True)
@@ -57,15 +54,8 @@ class FolderObjects(WritableObjects):
     @contextmanager
     def exclusive(self, name: str) -> Iterator[None]:
         """Hold an exclusive lock on a file across processes; a killed process releases it."""
-        path = self._inside(name)
-        files.make_folder(path.parent)
-        lock = path.with_name(f".{path.name}.lock{PARTIAL}")
-        descriptor = _locked(lock)
-        try:
+        with files.locked(self._inside(name)):
             yield
-            lock.unlink(missing_ok=True)
-        finally:
-            os.close(descriptor)
 
     def get(self, name: str) -> bytes | None:
         """Return the content of one file, or None when there is none."""
@@ -100,7 +90,7 @@ class FolderObjects(WritableObjects):
     def sweep(self, older_than: float) -> None:
         """Remove unfinished writes older than so many seconds; newer ones may be of a running writer."""
         for path, facts in self._files():
-            if path.name.endswith(PARTIAL) and facts.st_mtime < time.time() - older_than:
+            if path.name.endswith(files.PARTIAL) and facts.st_mtime < time.time() - older_than:
                 with files.storage_errors(path):
                     path.unlink(missing_ok=True)
 
@@ -151,22 +141,6 @@ def _refuse_link_out(path: Path, root: Path) -> None:
         raise CacheError(
             f"{path} is a link that leads out of the cache. Replace it by what it leads to, if you trust it."
         )
-
-
-def _locked(lock: Path) -> int:
-    """Return the descriptor of a lock file once it is locked, and is still the one that others will open."""
-    while True:
-        with files.storage_errors(lock):
-            descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        # Some network disks have no locks.
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with suppress(FileNotFoundError):
-            if os.path.samestat(lock.stat(), os.fstat(descriptor)):
-                # `sweep` removes old files; a lock file left by a killed writer may be old.
-                os.utime(descriptor)
-                return descriptor
-        os.close(descriptor)
 
 
 class _DurableStore(LocalStore):

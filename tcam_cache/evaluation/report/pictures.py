@@ -139,6 +139,46 @@ def contact_sheet(tiles: Sequence[np.ndarray], columns: int, gap: int = 6) -> np
     return sheet
 
 
+def justified_rows(
+    pictures: Sequence[tuple[np.ndarray, str]], columns: int, width: int, gap: int = 6
+) -> np.ndarray:
+    """Arrange labelled images in rows without holes: those of a row are scaled to one height.
+
+    Args:
+        pictures: at least one (H, W, 3) uint8 with its text, shapes may differ.
+        columns: images a row.
+        width: of an image, in the mean of its row.
+        gap: pixels between images.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    rows = []
+    for first in range(0, len(pictures), columns):
+        part = pictures[first : first + columns]
+        aspects = np.array([pixels.shape[1] / pixels.shape[0] for pixels, _ in part])
+        height = len(part) * width / aspects.sum()
+        ends = np.rint(np.cumsum(aspects) * height).astype(int)
+        tiles = [
+            label(scale(pixels, max(1, wide), max(1, round(height))), text)
+            for (pixels, text), wide in zip(part, np.diff(ends, prepend=0).tolist(), strict=True)
+        ]
+        turned = [tile.transpose(1, 0, 2) for tile in tiles]
+        rows.append(stacked(turned, gap).transpose(1, 0, 2))
+    return stacked(rows, gap)
+
+
+def stacked(images: Sequence[np.ndarray], gap: int) -> np.ndarray:
+    """Put images, each (H, W, 3) uint8 of its own size, below each other on white."""
+    width = max(image.shape[1] for image in images)
+    sheet = np.full((sum(map(len, images)) + gap * (len(images) - 1), width, 3), 255, np.uint8)
+    top = 0
+    for image in images:
+        sheet[top : top + len(image), : image.shape[1]] = image
+        top += len(image) + gap
+    return sheet
+
+
 def encoded_jpeg(pixels: np.ndarray) -> bytes:
     """Return an (H, W, 3) uint8 image as a JPEG file."""
     file = io.BytesIO()

@@ -13,6 +13,7 @@ from tcam_cache.evaluation.report.pictures import (
     draw_boxes,
     faded,
     jet,
+    justified_rows,
     label,
     overlay_cam,
     resize_map,
@@ -71,6 +72,15 @@ def test_a_contact_sheet_keeps_the_order_and_the_pixels_of_its_tiles():
     assert sheet.shape == (10, 14, 3)
     assert (sheet[:4, :6] == 10).all() and (sheet[:4, 8:] == 20).all() and (sheet[6:, :6] == 30).all()
     assert (sheet[6:, 8:] == 255).all() and (sheet[4:6] == 255).all()
+
+
+def test_rows_have_no_holes_beside_a_portrait_and_keep_every_shape():
+    wide, tall = np.full((20, 40, 3), 10, np.uint8), np.full((40, 20, 3), 20, np.uint8)
+    sheet = justified_rows([(wide, ""), (tall, ""), (wide, "")], columns=2, width=50, gap=2)
+    # Of 100 pixels the wide one has 80, the tall one 20: both are 40 high.
+    assert sheet.shape == (62 + 2 + 47, 102, 3)
+    assert (sheet[22:62, :80] == 10).all() and (sheet[22:62, 82:] == 20).all()
+    assert (sheet[86:111, :50] == 10).all() and (sheet[64:, 50:] == 255).all()
 
 
 def test_scaling_keeps_the_shape():

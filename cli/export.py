@@ -3,7 +3,6 @@
 from typing import Any
 
 from tcam_cache.config import ExportConfig
-from tcam_cache.config.build import RUN_FORMATS
 
 from .options import stage_command
 
@@ -16,6 +15,6 @@ def command(config: ExportConfig) -> Any:
     tcam-cache export cache --format h5 --out cache.h5
     tcam-cache export run --format onnx --out run.onnx
     """
-    from tcam_cache.stages.export import export_cache, export_run
+    from tcam_cache.stages.export import export
 
-    return (export_run if config.format in RUN_FORMATS else export_cache)(config)
+    return export(config)

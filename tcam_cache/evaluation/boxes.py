@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.ndimage import label
 from skimage.filters import threshold_otsu
+from skimage.measure import label
 
 from tcam_cache.config.evaluate import BOX_MODES
 from tcam_cache.errors import ConfigError, EvaluationError
@@ -159,10 +159,10 @@ def _to_grey(scores: np.ndarray) -> np.ndarray:
 
 def _largest_component(mask: np.ndarray) -> np.ndarray:
     """Return the (4,) box of the component of a (H, W) mask with the most pixels; NaN where there is none."""
-    components, count = label(mask, np.ones((3, 3)))
-    if not count:
+    if not mask.any():
         return np.full(4, np.nan, np.float32)
-    # Components are numbered by their first pixels, row by row.
+    # Numbered by their first pixels, row by row.
+    components = np.asarray(label(mask, connectivity=2))
     largest = components == np.bincount(components.ravel())[1:].argmax() + 1
     x, y = (np.flatnonzero(largest.any(axis)) for axis in (0, 1))
     return np.array([x[0], y[0], x[-1] + 1, y[-1] + 1], np.float32)

@@ -126,10 +126,11 @@ def write_onnx(run: RunGraph, path: Path) -> None:
     """
     for package in ("onnx", "onnxscript"):
         optional(package, "onnx")
-    names = {"input_names": list(run.inputs), "output_names": list(run.outputs)}
-    program = run.program
+    program, taken, given = run.program, list(run.inputs), list(run.outputs)
     with warnings.catch_warnings(action="ignore"):  # torch's exporter uses what torch deprecated
-        found: Any = torch.onnx.export(program, dynamo=True, verbose=False, **names)
+        found: Any = torch.onnx.export(
+            program, dynamo=True, verbose=False, input_names=taken, output_names=given
+        )
     model = found.model_proto
     model.metadata_props.add(key="facts", value=run.facts)
     with atomic_file(path) as file:

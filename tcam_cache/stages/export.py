@@ -8,6 +8,7 @@ import numpy as np
 
 from tcam_cache.cache import CamCache
 from tcam_cache.config import ExportConfig
+from tcam_cache.config.build import RUN_FORMATS
 from tcam_cache.datasets.manifest_file import frame_names
 from tcam_cache.files import atomic_file
 
@@ -39,6 +40,11 @@ class ExportReport:
         unfinished = f"; {self.missing:,} shots are not finished, and left out" if self.missing else ""
         size = f"{self.shots:,} shots, {self.frames:,} frames, {self.bytes / 1e6:.1f} MB"
         return f"{self.out}: {size}{unfinished}"
+
+
+def export(config: ExportConfig) -> "ExportReport | RunExportReport":
+    """Write a cache, a shot or a run, as the format says; raises what `export_cache` and `export_run` do."""
+    return (export_run if config.format in RUN_FORMATS else export_cache)(config)
 
 
 def export_cache(config: ExportConfig) -> ExportReport:

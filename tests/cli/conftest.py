@@ -19,7 +19,7 @@ STAGES = {
     "predict": ("predict", "predict"),
     "inspect": ("inspect", "inspect_cache"),
     "verify": ("verify", "verify_cache"),
-    "export": ("export", "export_cache"),
+    "export": ("export", "export"),
     "import": ("import_", "import_cams"),
 }
 

@@ -12,8 +12,8 @@ from tcam_cache.training.presence import (
     LeftOut,
     auroc,
     calibrated,
-    chosen_threshold,
     fit_presence,
+    precision_and_recall,
     ridge,
 )
 from tcam_cache.training.probe import frame_weights
@@ -93,10 +93,12 @@ def test_margins_that_say_nothing_give_one_half():
     assert 1 / (1 + np.exp(-offset)) == pytest.approx((3 / 4 + 1 / 6) / 2, abs=1e-3) and np.isfinite(slope)
 
 
-def test_the_threshold_has_the_highest_f1():
-    left = left_out([0] * 4, [1, 1, 0, 0])
-    threshold, precision, recall = chosen_threshold(np.array([[0.9], [0.415], [0.405], [0.1]]), left)
-    assert (threshold, precision, recall) == (0.41, 1.0, 1.0)
+def test_precision_and_recall_count_what_is_at_least_half_present_with_its_weight():
+    left = left_out([0] * 5, [1, 1, 0, 0, 0])
+    values = np.array([[0.9], [0.49], [0.5], [0.1], [0.2]])
+    # A half of what is there is kept, and a third of what is not: 0.25 against 0.5 / 3.
+    assert precision_and_recall(values, left) == (pytest.approx(0.25 / (0.25 + 0.5 / 3)), 0.5)
+    assert precision_and_recall(np.zeros((5, 1)), left) == (0.0, 0.0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=12))

@@ -222,6 +222,17 @@ def test_in_a_fresh_process_it_loads_no_torch(statement):
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 
+# A second and more together, of which most commands need none.
+SLOW = {"matplotlib", "scipy.optimize", "scipy.stats", "sklearn", "timm", "torchvision"}
+
+
+def test_what_is_slow_to_import_is_imported_where_it_is_used():
+    for path in sources("tcam_cache") + sources("cli"):
+        at_once = [node for node in tree_of(path).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        found = imports_of(ast.Module(at_once, []), "tcam_cache")
+        assert not [slow for slow in SLOW if any(_names(name, slow) for name in found)], name_of(path)
+
+
 @pytest.mark.parametrize("path", sources("tcam_cache") + sources("cli"), ids=name_of)
 def test_the_library_neither_asserts_nor_prints(path):
     tree = tree_of(path)

@@ -315,17 +315,17 @@ def _as_rank(rank, port, call, pipe):
     pipe.send(result)
 
 
-@pytest.fixture(scope="module")
-def command():
-    """Return a function that runs `tcam-cache ARGS` in its own process, which a signal ends in time."""
+@pytest.fixture(scope="session")
+def commands():
+    """Return a function that runs `tcam-cache ARGS` of each list at once, in processes that a signal ends."""
     script = Path(__file__).parent / "stages" / "cli_zygote.py"
     process = subprocess.Popen(
         [sys.executable, "-W", "error", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
 
-    def run(*args, kill_after=None, number=signal.SIGKILL):
-        order = {"args": [str(arg) for arg in args], "kill_after": kill_after, "number": number}
-        process.stdin.write(json.dumps(order) + "\n")
+    def run(*runs, kill_after=None, number=signal.SIGKILL):
+        order = {"runs": [[str(arg) for arg in args] for args in runs]}
+        process.stdin.write(json.dumps({**order, "kill_after": kill_after, "number": number}) + "\n")
         process.stdin.flush()
         return json.loads(process.stdout.readline())
 
@@ -333,6 +333,12 @@ def command():
     process.stdin.close()
     process.stdout.close()
     process.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def command(commands):
+    """Return a function that runs one `tcam-cache ARGS` as `commands` does."""
+    return lambda *args, **how: commands(args, **how)[0]
 
 
 @pytest.fixture

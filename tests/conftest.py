@@ -12,7 +12,9 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -449,7 +451,13 @@ CLASSES = ("bird", "boat", "cat", "dog")
 
 
 def random_classifier(arch, output_stride=16, seed=0):
-    """Return a frozen classifier in float64 whose head and batch norms have seen something."""
+    """Return a frozen classifier in float64 whose head and batch norms have seen something, to be changed."""
+    return deepcopy(_drawn_classifier(arch, output_stride, seed))
+
+
+# Drawing the values of a network and tracing it takes ten times as long as copying it.
+@lru_cache(maxsize=8)
+def _drawn_classifier(arch, output_stride, seed):
     torch.manual_seed(seed)
     model = Classifier(arch, CLASSES, output_stride).double()
     nn.init.normal_(model.head.weight)

@@ -109,3 +109,13 @@ def test_what_was_done_before_counts_in_the_bar_and_not_in_the_rate():
     count_known(lines, 4)
     lines.update(1)
     assert (lines.first, lines.done) == (4, 5)
+
+
+def test_what_was_done_before_is_no_matter_where_nothing_is_shown():
+    token = QUIET.set(True)
+    try:
+        with progress_bar(10, "boxes", "frame") as bar:
+            count_known(bar, 4)
+            bar.update(1)
+    finally:
+        QUIET.reset(token)

@@ -1,8 +1,8 @@
 """Runs `tcam-cache` in forked processes that can be killed; a script that takes one JSON line per order.
 
-A line {"runs": [args, ...], "kill_after": seconds or null, "number": signal} runs the command line in children
-at once, that have torch loaded already, and sends each that signal (default: 9) after that time; the answer is
-the list of their exit statuses (-9: killed).
+A line {"runs": [args, ...], "kill_after": seconds or null, "number": signal} runs the command line at once in
+children that have torch loaded already, and sends each that signal (default: 9) after that time; the answer
+is the list of their exit statuses (-9: killed).
 """
 
 import json
@@ -11,12 +11,12 @@ import signal
 import sys
 import time
 
-from tcam_cache.models.backbone import torchvision_models
+from tcam_cache.models import Classifier
 from tcam_cache.stages import build, train  # noqa: F401 (loaded once, before the forks)
 from tcam_cache.training import loop
 from tcam_cache_cli.main import main
 
-torchvision_models()
+Classifier("squeezenet1_1", ("a", "b"))  # What making a network loads, too.
 os.fsync = lambda descriptor: None  # A kill loses nothing that the kernel was given.
 loop.draw_curves = lambda log: b""  # Drawing takes as long as a small fit itself.
 

@@ -57,13 +57,18 @@ LONG_FILES = (
     "tests/test_realdata.py",
     "tests/stages/test_train_survival.py",
     "tests/test_types.py",
-    "tests/building/test_jobs.py",
-    "tests/stages/test_backbones.py",
-    "tests/stages/test_build_survival.py",
-    "tests/cache/test_survival.py",
     "tests/stages/test_train_ranks.py",
-    "tests/stages/test_search.py",
+    "tests/stages/test_evaluate.py",
+    "tests/cams/test_extractor.py",
+    "tests/cams/test_inner_modules.py",
     "tests/stages/test_train.py",
+    "tests/cli/test_cli_build.py",
+    "tests/building/test_jobs.py",
+    "tests/stages/test_predict.py",
+    "tests/stages/test_backbones.py",
+    "tests/models/test_timm_backbone.py",
+    "tests/stages/test_locate.py",
+    "tests/stages/test_build_survival.py",
 )
 
 

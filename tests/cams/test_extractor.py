@@ -154,10 +154,10 @@ def test_it_works_in_any_gradient_mode_and_leaves_the_model_as_it_was(
     flags = [value.requires_grad for value in model.parameters()]
     before = {name: value.clone() for name, value in model.state_dict().items()}
     extractor = CamExtractor(model, method, layers)
-    expected, _ = extractor(random_images(), TAGS)
+    expected, _ = extractor(random_images(1), 2)
     for context in (torch.no_grad, torch.inference_mode, torch.enable_grad):
         with context():
-            cams, logits = extractor(random_images(), TAGS)
+            cams, logits = extractor(random_images(1), 2)
         assert torch.equal(cams.maps, expected.maps), context
         assert not cams.maps.requires_grad and not logits.requires_grad
     assert all(value.grad is None for value in model.parameters())
@@ -268,7 +268,7 @@ def test_a_class_that_is_none_is_refused(random_classifier, random_images, targe
 def test_features_come_from_the_pass_of_the_maps_and_are_those_of_the_classifier(
     random_classifier, random_images, layers, method
 ):
-    model, images = random_classifier("resnet18"), random_images(seed=3)
+    model, images = random_classifier("resnet18"), random_images(1, seed=3)
     cams, logits = CamExtractor(model, method, layers)(images, 1)
     extractor = CamExtractor(model, method, layers, taps=True)
     features, deepest, tapped, of_pass = extractor.with_features(images, 1)

@@ -51,7 +51,7 @@ def count_known(bar: "tqdm | ProgressLines", count: int) -> None:
     """Count units that an earlier run has done: they count in the bar, not in the rate."""
     if isinstance(bar, ProgressLines):
         bar.first, bar.done = bar.first + count, bar.done + count
-    elif not bar.disable:
+    elif not bar.disable:  # One that shows nothing has no count.
         bar.initial, bar.n = bar.initial + count, bar.n + count
         bar.refresh()
 

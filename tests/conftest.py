@@ -12,7 +12,9 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -55,13 +57,18 @@ LONG_FILES = (
     "tests/test_realdata.py",
     "tests/stages/test_train_survival.py",
     "tests/test_types.py",
-    "tests/building/test_jobs.py",
-    "tests/stages/test_backbones.py",
-    "tests/stages/test_build_survival.py",
-    "tests/cache/test_survival.py",
     "tests/stages/test_train_ranks.py",
-    "tests/stages/test_search.py",
+    "tests/stages/test_evaluate.py",
+    "tests/cams/test_extractor.py",
+    "tests/cams/test_inner_modules.py",
     "tests/stages/test_train.py",
+    "tests/cli/test_cli_build.py",
+    "tests/building/test_jobs.py",
+    "tests/stages/test_predict.py",
+    "tests/stages/test_backbones.py",
+    "tests/models/test_timm_backbone.py",
+    "tests/stages/test_locate.py",
+    "tests/stages/test_build_survival.py",
 )
 
 
@@ -337,17 +344,17 @@ def _as_rank(rank, port, call, pipe):
     pipe.send(result)
 
 
-@pytest.fixture(scope="module")
-def command():
-    """Return a function that runs `tcam-cache ARGS` in its own process, which a signal ends in time."""
+@pytest.fixture(scope="session")
+def commands():
+    """Return a function that runs `tcam-cache ARGS` of each list at once, in processes that a signal ends."""
     script = Path(__file__).parent / "stages" / "cli_zygote.py"
     process = subprocess.Popen(
         [sys.executable, "-W", "error", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
 
-    def run(*args, kill_after=None, number=signal.SIGKILL):
-        order = {"args": [str(arg) for arg in args], "kill_after": kill_after, "number": number}
-        process.stdin.write(json.dumps(order) + "\n")
+    def run(*runs, kill_after=None, number=signal.SIGKILL):
+        order = {"runs": [[str(arg) for arg in args] for args in runs]}
+        process.stdin.write(json.dumps({**order, "kill_after": kill_after, "number": number}) + "\n")
         process.stdin.flush()
         return json.loads(process.stdout.readline())
 
@@ -355,6 +362,12 @@ def command():
     process.stdin.close()
     process.stdout.close()
     process.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def command(commands):
+    """Return a function that runs one `tcam-cache ARGS` as `commands` does."""
+    return lambda *args, **how: commands(args, **how)[0]
 
 
 @pytest.fixture
@@ -471,7 +484,13 @@ CLASSES = ("bird", "boat", "cat", "dog")
 
 
 def random_classifier(arch, output_stride=16, seed=0):
-    """Return a frozen classifier in float64 whose head and batch norms have seen something."""
+    """Return a frozen classifier in float64 whose head and batch norms have seen something, to be changed."""
+    return deepcopy(_drawn_classifier(arch, output_stride, seed))
+
+
+# Drawing the values of a network and tracing it takes ten times as long as copying it.
+@lru_cache(maxsize=8)
+def _drawn_classifier(arch, output_stride, seed):
     torch.manual_seed(seed)
     model = Classifier(arch, CLASSES, output_stride).double()
     nn.init.normal_(model.head.weight)

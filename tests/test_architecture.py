@@ -110,12 +110,10 @@ def test_an_import_is_found_however_it_is_written(line, found):
     assert imports_of(ast.parse(line), "tcam_cache.training") == found
 
 
-@pytest.mark.parametrize(
-    "path", [path for room in sorted(ROOMS) for path in sources(f"tcam_cache/{room}")], ids=name_of
-)
-def test_a_room_uses_words_and_lower_floors_alone(path):
-    room = path.relative_to(LIBRARY).parts[0]
-    assert parts_of_the_house(path) <= WORDS | {room} | rooms_below(room)
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_a_room_uses_words_and_lower_floors_alone(room):
+    for path in sources(f"tcam_cache/{room}"):
+        assert parts_of_the_house(path) <= WORDS | {room} | rooms_below(room), name_of(path)
 
 
 @pytest.mark.parametrize("word", sorted(WORDS))
@@ -202,9 +200,8 @@ WITHOUT_TORCH = [
 ]
 
 
-@pytest.mark.parametrize("path", WITHOUT_TORCH, ids=name_of)
-def test_what_reads_and_scores_never_names_torch(path):
-    assert not packages(path) & {"torch", "torchvision"}
+def test_what_reads_and_scores_never_names_torch():
+    assert not [name_of(path) for path in WITHOUT_TORCH if packages(path) & {"torch", "torchvision"}]
 
 
 @pytest.mark.parametrize(
@@ -222,49 +219,63 @@ def test_in_a_fresh_process_it_loads_no_torch(statement):
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 
-@pytest.mark.parametrize("path", sources("tcam_cache") + sources("cli"), ids=name_of)
-def test_the_library_neither_asserts_nor_prints(path):
-    tree = tree_of(path)
-    found = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Assert) or _is_print(node)]
+# A second and more together, of which most commands need none.
+SLOW = {"matplotlib", "scipy.optimize", "scipy.stats", "sklearn", "timm", "torchvision"}
+
+
+def test_what_is_slow_to_import_is_imported_where_it_is_used():
+    for path in sources("tcam_cache") + sources("cli"):
+        at_once = [node for node in tree_of(path).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        found = imports_of(ast.Module(at_once, []), "tcam_cache")
+        assert not [slow for slow in SLOW if any(_names(name, slow) for name in found)], name_of(path)
+
+
+def test_the_library_neither_asserts_nor_prints():
+    found = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in sources("tcam_cache") + sources("cli")
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Assert) or _is_print(node)
+    ]
     assert not found
 
 
-@pytest.mark.parametrize("path", sources("tcam_cache") + sources("cli"), ids=name_of)
-def test_functions_and_modules_stay_small(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LARGEST_MODULE
-    long = {
-        node.name: node.end_lineno - node.lineno + 1
-        for node in _functions(tree_of(path))
-        if node.end_lineno - node.lineno + 1 > LARGEST_FUNCTION
-    }
-    assert not long
+def test_functions_and_modules_stay_small():
+    for path in sources("tcam_cache") + sources("cli"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= LARGEST_MODULE, name_of(path)
+        long = {
+            node.name: node.end_lineno - node.lineno + 1
+            for node in _functions(tree_of(path))
+            if node.end_lineno - node.lineno + 1 > LARGEST_FUNCTION
+        }
+        assert not long, name_of(path)
 
 
-@pytest.mark.parametrize("path", sources("tcam_cache"), ids=name_of)
-def test_everything_public_says_what_it_does_in_a_line(path):
-    tree = tree_of(path)
-    public = [tree] if path.read_text(encoding="utf-8").strip() else []
-    public += list(_public(tree))
-    silent = [getattr(node, "name", "module") for node in public if not ast.get_docstring(node)]
-    assert not silent
-    open_ended = [
-        getattr(node, "name", "module")
-        for node in public
-        if not _first_sentence_ends(ast.get_docstring(node))
-    ]
-    assert not open_ended
+def test_everything_public_says_what_it_does_in_a_line():
+    for path in sources("tcam_cache"):
+        tree = tree_of(path)
+        public = [tree] if path.read_text(encoding="utf-8").strip() else []
+        public += list(_public(tree))
+        silent = [getattr(node, "name", "module") for node in public if not ast.get_docstring(node)]
+        assert not silent, name_of(path)
+        open_ended = [
+            getattr(node, "name", "module")
+            for node in public
+            if not _first_sentence_ends(ast.get_docstring(node))
+        ]
+        assert not open_ended, name_of(path)
 
 
-@pytest.mark.parametrize("path", sources("tcam_cache"), ids=name_of)
-def test_every_function_says_the_types_it_takes_and_gives(path):
-    untyped = []
-    for node in _functions(tree_of(path)):
-        taken = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-        taken += [one for one in (node.args.vararg, node.args.kwarg) if one]
-        silent = [one.arg for one in taken if one.annotation is None and one.arg not in ("self", "cls")]
-        untyped += [f"{node.name}({name})" for name in silent]
-        untyped += [f"{node.name} -> ?"] if node.returns is None else []
-    assert not untyped
+def test_every_function_says_the_types_it_takes_and_gives():
+    for path in sources("tcam_cache"):
+        untyped = []
+        for node in _functions(tree_of(path)):
+            taken = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            taken += [one for one in (node.args.vararg, node.args.kwarg) if one]
+            silent = [one.arg for one in taken if one.annotation is None and one.arg not in ("self", "cls")]
+            untyped += [f"{node.name}({name})" for name in silent]
+            untyped += [f"{node.name} -> ?"] if node.returns is None else []
+        assert not untyped, name_of(path)
 
 
 # Forked where torch is loaded and nothing of the library is: each room is the first that is imported.

@@ -111,7 +111,7 @@ def test_what_was_done_before_counts_in_the_bar_and_not_in_the_rate():
     assert (lines.first, lines.done) == (4, 5)
 
 
-def test_where_nothing_is_shown_what_was_done_before_is_not_counted():
+def test_what_was_done_before_is_no_matter_where_nothing_is_shown():
     token = QUIET.set(True)
     try:
         with progress_bar(10, "boxes", "frame") as bar:

@@ -15,8 +15,14 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from tcam_cache.config import DataConfig
 from tcam_cache.datasets.manifest import Manifest, is_upright
 from tcam_cache.datasets.manifest_file import read_manifest
-from tcam_cache.datasets.picture_files import as_rgb, file_and_frame, opened, require_whole
-from tcam_cache.datasets.video import VideoFrames, resampling
+from tcam_cache.datasets.picture_files import (
+    as_rgb,
+    file_and_frame,
+    opened,
+    require_whole,
+    resampling,
+)
+from tcam_cache.datasets.video import VideoFrames
 from tcam_cache.errors import FrameError
 from tcam_cache.records import Frame, FrameSource, Shot
 

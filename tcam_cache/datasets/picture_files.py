@@ -140,6 +140,11 @@ def as_rgb(image: Image.Image, depth: int | None = None) -> Image.Image:
     return Image.fromarray(np.rint(upper.clip(0, top) * (255 / top)).astype(np.uint8))
 
 
+def resampling(interpolation: str) -> Image.Resampling:
+    """Return Pillow's filter for "bilinear", "bicubic", "lanczos" or "nearest"."""
+    return Image.Resampling[interpolation.upper()]
+
+
 def used_bits(image: Image.Image) -> int:
     """Return how many bits the values of an image use: 8, or 10, 12, 14 or 16 of 16 stored bits."""
     if image.mode == "F" or image.mode.startswith("I"):

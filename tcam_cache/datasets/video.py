@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tcam_cache.datasets.picture_files import AnimatedPicture, frame_count, is_picture
+from tcam_cache.datasets.picture_files import AnimatedPicture, frame_count, is_picture, resampling
 from tcam_cache.datasets.video_damage import demuxer_errors, require_whole
 from tcam_cache.datasets.video_file import VideoFile, is_video, picture, video_errors
 from tcam_cache.records import Frame, Shot
@@ -22,11 +22,6 @@ _LEFT_TO_THE_PARENT: list[Any] = []
 # PyAV's frames own FFmpeg threads, which a fork does not copy: freeing such a frame in the child would block.
 # Freezing exempts all objects of the parent from the child's garbage collection.
 os.register_at_fork(after_in_child=gc.freeze)
-
-
-def resampling(interpolation: str) -> Image.Resampling:
-    """Return Pillow's filter for "bilinear", "bicubic", "lanczos" or "nearest"."""
-    return Image.Resampling[interpolation.upper()]
 
 
 class VideoFrames:

@@ -3,7 +3,8 @@
 import importlib
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from math import prod
 from types import ModuleType
 
@@ -20,6 +21,7 @@ SCHEMAS = (
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
 _declared: list[torch.library.Library] = []
+COMPILER = "torch._dynamo.utils"
 
 
 def torchvision_models() -> ModuleType:
@@ -30,7 +32,8 @@ def torchvision_models() -> ModuleType:
     where the real library loads).
     """
     try:
-        return importlib.import_module("torchvision.models")
+        with _compiler_on_demand():
+            return importlib.import_module("torchvision.models")
     except RuntimeError as error:
         if "torchvision::" not in str(error):
             raise
@@ -40,7 +43,28 @@ def torchvision_models() -> ModuleType:
     _declared.append(library)
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
         del sys.modules[name]
-    return importlib.import_module("torchvision.models")
+    with _compiler_on_demand():
+        return importlib.import_module("torchvision.models")
+
+
+@contextmanager
+def _compiler_on_demand() -> Iterator[None]:
+    """Let torchvision import torch's compiler, which takes a second, when its RoI align first asks for it.
+
+    That operator alone names it, and no network here has one.
+    """
+    if COMPILER in sys.modules:
+        yield
+        return
+    stand_in = ModuleType(COMPILER)
+    stand_in.is_compile_supported = lambda device: (  # pyright: ignore[reportAttributeAccessIssue]
+        importlib.import_module(COMPILER).is_compile_supported(device)
+    )
+    sys.modules[COMPILER] = stand_in
+    try:
+        yield
+    finally:
+        del sys.modules[COMPILER]
 
 
 TIMM = "timm:"

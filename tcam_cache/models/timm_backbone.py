@@ -157,7 +157,7 @@ class TimmBackbone(nn.Module):
 
     def trace(self) -> Trace:
         """Trace a forward pass to the deepest features, which keep the network's own layout."""
-        return traced(_Trunk(self.network), self.side)
+        return traced(_Trunk(self.network), self.side, on_meta=True)
 
     def before(self, deep: int) -> frozenset[str]:
         """Return the names of all that runs before the last `deep` of timm's stages or blocks."""
@@ -233,7 +233,7 @@ class TimmBackbone(nn.Module):
         self.fixed_size: int | None = None
         try:
             sides: tuple[int, ...] = SIDES
-            runs = [traced(self, side).output for side in sides]
+            runs = [traced(self, side, on_meta=True).output for side in sides]
         except Exception:  # A network of a fixed size raises any error for another.
             self.fixed_size = self.preprocessing.size
             sides = (self.fixed_size,)
@@ -246,7 +246,7 @@ class TimmBackbone(nn.Module):
 
     def _run_once(self, side: int) -> tuple[list[Tensor], Tensor]:
         try:
-            return traced(self, side).output
+            return traced(self, side, on_meta=True).output
         except Exception as error:
             raise _cannot_serve(self.arch, str(error).split("\n")[0]) from error
 

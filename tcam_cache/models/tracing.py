@@ -40,10 +40,16 @@ class Trace(NamedTuple):
     output: Any
 
 
-def traced(network: nn.Module, side: int) -> Trace:
-    """Run a network in evaluation mode on one frame (1, 3, side, side), and record every call.
+def traced(network: nn.Module, side: int, on_meta: bool = False) -> Trace:
+    """Run a network in evaluation mode on a batch without frames (0, 3, side, side), and record every call.
 
-    It runs on the meta device: only shapes are computed, and no weight is copied. No hook is left behind.
+    Only shapes are computed, and no weight is copied. No hook is left behind.
+
+    Args:
+        network: of convolutions.
+        side: of the frames in pixels.
+        on_meta: run one frame on the meta device instead, for networks that cannot reshape an empty batch,
+            such as those with attention. It loads torch's compiler, which takes a second.
     """
     calls: list[Call] = []
     # An identity is unique only as long as its tensor is not freed.
@@ -67,16 +73,13 @@ def traced(network: nn.Module, side: int) -> Trace:
         """Keep the state of a module's input, which it may then change in place."""
         before_calls.append(_state(taken[0]) if taken else None)
 
-    values = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    empty = {name: torch.empty_like(value, device="meta") for name, value in values.items()}
-    frame = torch.zeros(1, 3, side, side, device="meta", dtype=_dtype(network))
     handles = []
     for name, module in network.named_modules():
         handles.append(module.register_forward_pre_hook(enter))
         handles.append(module.register_forward_hook(recorder(name)))
     try:
         with torch.no_grad(), evaluating(network):
-            output = functional_call(network, empty, (frame,))
+            output = _on_meta(network, side) if on_meta else network(_frames(network, 0, side))
     finally:
         for handle in handles:
             handle.remove()
@@ -116,5 +119,12 @@ def _state(value: Any) -> State | None:
     return (id(value), value._version) if isinstance(value, Tensor) else None
 
 
-def _dtype(network: nn.Module) -> torch.dtype:
-    return next((value.dtype for value in network.parameters()), torch.float32)
+def _on_meta(network: nn.Module, side: int) -> Any:
+    values = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    empty = {name: torch.empty_like(value, device="meta") for name, value in values.items()}
+    return functional_call(network, empty, (_frames(network, 1, side).to("meta"),))
+
+
+def _frames(network: nn.Module, count: int, side: int) -> Tensor:
+    like = next(network.parameters(), torch.zeros(()))
+    return torch.zeros(count, 3, side, side, dtype=like.dtype, device=like.device)

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 
 from tcam_cache.models.presence import Concepts, Presence, margins
 from tcam_cache.training.probe import frame_weights, video_folds
@@ -140,6 +139,8 @@ def calibrated(left: LeftOut) -> tuple[float, float]:
     >>> round(slope, 3), abs(round(offset, 3))
     (0.693, 0.0)
     """
+    from scipy.optimize import minimize  # Slow to import.
+
     counts = left.own.sum(0), (~left.own).sum(0)
     # As Platt: one more frame of either kind, so that frames that are all right stay finite.
     targets = np.where(left.own, (counts[0] + 1) / (counts[0] + 2), 1 / (counts[1] + 2))

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import logsumexp
 
 from tcam_cache.errors import ManifestError, WeightsError
 
@@ -205,6 +203,10 @@ def _calibrated(
         each: (N,) weights of the frames.
         loss: "cross-entropy" or "one-vs-rest".
     """
+    # Slow to import: half a second that only a fit needs.
+    from scipy.optimize import minimize
+    from scipy.special import logsumexp
+
     spread = float(logits.std()) or 1.0
 
     def moved(point: np.ndarray) -> tuple[float, float]:

@@ -98,19 +98,13 @@ def test_workers_of_a_cluster_that_are_killed_are_a_named_error():
 
 
 def test_three_writers_at_once_on_either_backend_agree_with_one(
-    build_config, cluster, small_manifest, small_classifier, small_cache, same_arrays, one_scale
+    build_config, cluster, commands, small_manifest, small_classifier, small_cache, same_arrays, one_scale
 ):
     given = ["--classifier", small_classifier, "--image-size", 64, "--workers", 0, "--quiet", *one_scale]
-    writers = []
     backends = [["--jobs", 2], ["--backend", "dask", "--scheduler", cluster], []]
-    for part, backend in enumerate(backends):
-        share = ["--out", build_config().out, "--shard", f"{part}/3", *backend]
-        command = [sys.executable, "-c", "from tcam_cache_cli.main import main; main()", "build"]
-        command += [str(word) for word in (small_manifest, *given, *share)]
-        writers.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
-    for writer in writers:
-        _, errors = writer.communicate(timeout=600)
-        assert writer.returncode == 0, errors
+    shares = [["--shard", f"{part}/3", *backend] for part, backend in enumerate(backends)]
+    out = build_config().out
+    assert commands(*(["build", small_manifest, *given, "--out", out, *share] for share in shares)) == [0] * 3
     same_arrays(build_config().out, small_cache)
     assert CamCache.open(build_config().out).verify() == ()
 

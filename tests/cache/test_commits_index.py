@@ -1,7 +1,11 @@
-"""Tests of the index of shots."""
+"""Tests of the index of shots, and of the digest in their commit records."""
 
+import hashlib
+
+import numpy as np
 import pytest
 
+from tcam_cache.cache.commits import content_digest
 from tcam_cache.errors import CacheError
 
 
@@ -28,3 +32,11 @@ def test_differences_name_the_shots_that_changed_length_tag_or_place(plan_of):
 def test_every_entry_changes_the_digest(plan_of):
     assert plan_of((5, 1)).index.digest != plan_of((5, 2)).index.digest
     assert plan_of((5, 1)).index.digest == plan_of((5, 1), method="cam").index.digest
+
+
+def test_the_digest_of_a_shot_is_of_its_maps_and_of_its_statistics():
+    maps, stats = np.zeros((2, 3, 3), np.float16), np.zeros((2, 4), np.float32)
+    digest = content_digest(maps, stats)
+    assert digest == hashlib.sha256(bytes(2 * 9 * 2 + 2 * 4 * 4)).hexdigest()
+    assert digest != content_digest(maps + np.float16(1), stats)
+    assert digest != content_digest(maps, stats + np.float32(1))

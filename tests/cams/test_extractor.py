@@ -39,7 +39,7 @@ def test_at_any_other_layer_each_method_is_its_published_definition(
 ):
     name = EARLIER[model.arch][place]
     assert not CamExtractor(model, method, [name]).is_closed
-    assert_is_the_definition(model, name, method, random_images(seed=5), TAGS)
+    assert_is_the_definition(model, name, method, random_images(2, seed=5), TAGS[:2])
 
 
 @pytest.mark.parametrize("method", GRADIENT_FORMS)
@@ -144,22 +144,22 @@ def test_several_layers_are_fused_by_their_maximum_at_the_finest_resolution(
         torch.testing.assert_close(cams.maps[row], expected.maps[0], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 @pytest.mark.parametrize("layers", [["last"], ["layer2", "layer3"]])
 @pytest.mark.parametrize("method", ["layercam", "smooth-gradcam++", ACTIVATION])
 def test_it_works_in_any_gradient_mode_and_leaves_the_model_as_it_was(
-    random_classifier, random_images, context, layers, method
+    random_classifier, random_images, layers, method
 ):
     model = random_classifier("resnet18")
     model.stages[0].requires_grad_(True)
     flags = [value.requires_grad for value in model.parameters()]
     before = {name: value.clone() for name, value in model.state_dict().items()}
     extractor = CamExtractor(model, method, layers)
-    expected, _ = extractor(random_images(), TAGS)
-    with context():
-        cams, logits = extractor(random_images(), TAGS)
-    assert torch.equal(cams.maps, expected.maps)
-    assert not cams.maps.requires_grad and not logits.requires_grad
+    expected, _ = extractor(random_images(1), 2)
+    for context in (torch.no_grad, torch.inference_mode, torch.enable_grad):
+        with context():
+            cams, logits = extractor(random_images(1), 2)
+        assert torch.equal(cams.maps, expected.maps), context
+        assert not cams.maps.requires_grad and not logits.requires_grad
     assert all(value.grad is None for value in model.parameters())
     assert flags == [value.requires_grad for value in model.parameters()]
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -268,7 +268,7 @@ def test_a_class_that_is_none_is_refused(random_classifier, random_images, targe
 def test_features_come_from_the_pass_of_the_maps_and_are_those_of_the_classifier(
     random_classifier, random_images, layers, method
 ):
-    model, images = random_classifier("resnet18"), random_images(seed=3)
+    model, images = random_classifier("resnet18"), random_images(1, seed=3)
     cams, logits = CamExtractor(model, method, layers)(images, 1)
     extractor = CamExtractor(model, method, layers, taps=True)
     features, deepest, tapped, of_pass = extractor.with_features(images, torch.tensor([1] * len(images)))

@@ -21,37 +21,25 @@ PLACES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def network(random_classifier):
-    """Return a function that makes a frozen network in float64 once."""
-    made = {}
-
-    def make(arch):
-        if arch not in made:
-            made[arch] = random_classifier(arch)
-        return made[arch]
-
-    return make
-
-
 @pytest.mark.parametrize("method", [*GRADIENT_FORMS, ACTIVATION])
 @pytest.mark.parametrize(("arch", "name"), PLACES)
 def test_at_an_inner_module_each_method_is_its_published_definition(
-    network, random_images, assert_is_the_definition, arch, name, method
+    random_classifier, random_images, assert_is_the_definition, arch, name, method
 ):
-    extractor = CamExtractor(network(arch), method, [name])
+    model = random_classifier(arch)
+    extractor = CamExtractor(model, method, [name])
     assert extractor.layers == (name,) and not extractor.is_closed
-    assert_is_the_definition(network(arch), name, method, random_images(height=64, width=96), TAGS)
+    assert_is_the_definition(model, name, method, random_images(2, 64, 96), TAGS[:2])
 
 
-@pytest.mark.parametrize("method", [*GRADIENT_FORMS, ACTIVATION])
 @pytest.mark.parametrize(("arch", "name"), PLACES)
-def test_folding_changes_no_map_of_an_inner_module(network, random_images, arch, name, method):
-    model, images = network(arch), random_images(height=64, width=96)
+def test_folding_changes_no_map_of_an_inner_module(random_classifier, random_images, arch, name):
+    model, images = random_classifier(arch), random_images(1, 64, 96)
     folded = fold_batch_norm(model, [name])
-    plain, _ = CamExtractor(model, method, [name])(images, TAGS)
-    ours, _ = CamExtractor(folded, method, [name])(images, TAGS)
-    torch.testing.assert_close(ours.maps, plain.maps, rtol=1e-5, atol=1e-6)
+    for method in (*GRADIENT_FORMS, ACTIVATION):
+        plain, _ = CamExtractor(model, method, [name])(images, 2)
+        ours, _ = CamExtractor(folded, method, [name])(images, 2)
+        torch.testing.assert_close(ours.maps, plain.maps, rtol=1e-5, atol=1e-6)
 
 
 @TIMM
@@ -60,15 +48,15 @@ def test_folding_changes_no_map_of_an_inner_module(network, random_images, arch,
 def test_the_last_module_of_timm_s_has_the_closed_form_that_autograd_gives(
     random_classifier, random_images, arch, last, method
 ):
-    model, images = random_classifier(arch), random_images(height=160, width=160)
+    model, images = random_classifier(arch), random_images(2, 160, 160)
     closed = CamExtractor(model, method)
     assert closed.is_closed and closed.layers == (last,)
     assert CamExtractor(model, method, [last]).is_closed
-    ours, _ = closed(images, TAGS)
+    ours, _ = closed(images, TAGS[:2])
     model.head = nn.Sequential(model.head)  # To the extractor, no linear layer: it differentiates.
     differentiated = CamExtractor(model, method)
     assert not differentiated.is_closed
-    theirs, _ = differentiated(images, TAGS)
+    theirs, _ = differentiated(images, TAGS[:2])
     torch.testing.assert_close(ours.maps, theirs.maps, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(ours.raw_max, theirs.raw_max, rtol=1e-5, atol=1e-9)
 
@@ -90,9 +78,8 @@ def test_tokens_make_maps_at_the_places_of_their_patches(random_classifier, rand
 
 
 @pytest.mark.parametrize(("arch", "name"), PLACES)
-@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 def test_no_hook_or_gradient_or_mode_stays_behind_even_after_a_failure(
-    random_classifier, random_images, arch, name, context
+    random_classifier, random_images, arch, name
 ):
     model, images = random_classifier(arch), random_images(height=64, width=64)
     model.stages.requires_grad_(True)
@@ -102,16 +89,17 @@ def test_no_hook_or_gradient_or_mode_stays_behind_even_after_a_failure(
     def fail(*_given):
         raise RuntimeError("out of memory")
 
-    broken = model.head.register_forward_pre_hook(fail)
-    with context():
-        before = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
-        with pytest.raises(RuntimeError, match="out of memory"):
-            extractor(images, TAGS)
-        assert before == (torch.is_grad_enabled(), torch.is_inference_mode_enabled())
-        broken.remove()
-        again, logits = extractor(images.clone(), TAGS)
-    assert torch.equal(again.maps, expected.maps)
-    assert not again.maps.requires_grad and not logits.requires_grad
+    for context in (torch.no_grad, torch.inference_mode, torch.enable_grad):
+        broken = model.head.register_forward_pre_hook(fail)
+        with context():
+            before = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+            with pytest.raises(RuntimeError, match="out of memory"):
+                extractor(images, TAGS)
+            assert before == (torch.is_grad_enabled(), torch.is_inference_mode_enabled())
+            broken.remove()
+            again, logits = extractor(images.clone(), TAGS)
+        assert torch.equal(again.maps, expected.maps), context
+        assert not again.maps.requires_grad and not logits.requires_grad
     assert all(value.grad is None and value.requires_grad for value in model.stages.parameters())
     assert not any(part._forward_hooks or part._backward_hooks for part in model.modules())
 
@@ -159,9 +147,9 @@ def test_inner_modules_and_layers_are_fused_at_the_finest_resolution(random_clas
         pytest.param("timm:test_efficientnet", "global_pool", "does not run before pooling", marks=TIMM),
     ],
 )
-def test_a_module_that_no_cam_can_be_taken_of_is_named_with_why(network, arch, name, said):
+def test_a_module_that_no_cam_can_be_taken_of_is_named_with_why(random_classifier, arch, name, said):
     with pytest.raises(ConfigError, match="no CAM can be taken of") as caught:
-        CamExtractor(network(arch), "layercam", [name])
+        CamExtractor(random_classifier(arch), "layercam", [name])
     (offender,) = caught.value.offenders
     assert offender.startswith(f"{name}: {said}")
 

@@ -10,7 +10,7 @@ from skimage.filters import gaussian, threshold_otsu
 from skimage.measure import label
 
 from tcam_cache.errors import ConfigError, EvaluationError
-from tcam_cache.evaluation import GRID, boxes_at, iou, otsu_box
+from tcam_cache.evaluation import GRID, boxes_at, hits, iou, otsu_box
 from tcam_cache.evaluation.boxes import largest_and_all
 
 NOTHING = [np.nan] * 4
@@ -256,6 +256,11 @@ def test_an_unknown_mode_is_refused_with_the_known_ones():
 def test_iou_by_hand(box, truth, exclusive, inclusive):
     assert iou(np.array([box]), np.array([truth])).item() == pytest.approx(exclusive)
     assert iou(np.array([box]), np.array([truth]), inclusive=True).item() == pytest.approx(inclusive)
+
+
+@pytest.mark.parametrize(("mode", "found"), [("components", False), ("wsol", True)])
+def test_an_overlap_of_exactly_one_half_is_found_by_the_protocol_alone(mode, found):
+    assert hits([0.4, 0.5, 0.6], mode).tolist() == [False, found, True]
 
 
 def test_iou_compares_every_box_with_every_true_box():

@@ -1,18 +1,21 @@
 import importlib
 import subprocess
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from tcam_cache.models import backbone as torchvision_import
-from tcam_cache.models.backbone import torchvision_models
+from tcam_cache.models.backbone import COMPILER, torchvision_models
 
 SCRIPT = """
 import sys
 from tcam_cache.models.backbone import torchvision_models
 models = torchvision_models()
 assert torchvision_models() is models is sys.modules["torchvision.models"]
+from tcam_cache.models import Classifier
+Classifier("squeezenet1_1", ("bird", "cat"))
+assert not {"torch._dynamo", "sympy"} & set(sys.modules)
 import torch
 with torch.device("meta"):
     print(sum(p.numel() for p in models.get_model("resnet18", weights=None).parameters()))
@@ -73,6 +76,22 @@ def test_beside_a_torch_without_its_operators_the_two_schemas_are_declared_and_i
     assert {args for args, _ in declared} == {("torchvision", "FRAGMENT")}
     assert "torchvision.half" not in sys.modules
     assert imports.asked == ["torchvision.models"] * 2
+
+
+def test_the_compiler_is_loaded_once_an_operator_asks_for_it(monkeypatch, declared):
+    sys.modules.pop(COMPILER, None)
+    kept = []
+
+    def load(name):
+        if name == COMPILER:
+            assert COMPILER not in sys.modules
+            return SimpleNamespace(is_compile_supported=lambda device: device == "cpu")
+        kept.append(sys.modules[COMPILER].is_compile_supported)
+        return ModuleType(name)
+
+    monkeypatch.setattr(importlib, "import_module", load)
+    torchvision_models()
+    assert [kept[0](device) for device in ("cpu", "abacus")] == [True, False]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("out of memory"), ImportError("no module")])

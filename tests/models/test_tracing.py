@@ -19,31 +19,37 @@ class Small(nn.Module):
         return self.active(values + self.second(values))
 
 
-def test_calls_are_noted_in_the_order_they_end_with_what_goes_from_one_to_the_next():
-    calls = traced(Small(), 16).calls
+either_way = pytest.mark.parametrize("on_meta", [False, True])
+
+
+@either_way
+def test_calls_are_noted_in_the_order_they_end_with_what_goes_from_one_to_the_next(on_meta):
+    calls = traced(Small(), 16, on_meta).calls
     assert [call.name for call in calls] == ["first", "norm", "active", "second", "active", ""]
     first, norm, active, second, _, whole = calls
     assert norm.taken == first.given and active.taken == norm.given and second.taken == active.given
     assert active.given != norm.given, "in-place work gives the same tensor in another state"
-    assert whole.shape == (1, 4, 8, 8) and whole.given == calls[-2].given
+    assert whole.shape == (int(on_meta), 4, 8, 8) and whole.given == calls[-2].given
 
 
-def test_nothing_of_the_network_is_changed_and_no_hook_stays():
+@either_way
+def test_nothing_of_the_network_is_changed_and_no_hook_stays(on_meta):
     network = Small().train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    result = traced(network, 16)
-    assert result.output.device.type == "meta"
+    result = traced(network, 16, on_meta)
+    assert result.output.device.type == ("meta" if on_meta else "cpu")
     assert network.training and network.norm.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(value.device.type == "cpu" for value in network.state_dict().values())
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in network.modules())
 
 
-def test_hooks_are_gone_and_modes_are_back_after_a_failure():
+@either_way
+def test_hooks_are_gone_and_modes_are_back_after_a_failure(on_meta):
     network = Small()
     network.second = nn.Conv2d(5, 4, 3)
     with pytest.raises(RuntimeError):
-        traced(network, 16)
+        traced(network, 16, on_meta)
     assert network.training
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in network.modules())
 

@@ -9,7 +9,7 @@ from .options import stage_command
 
 @stage_command(ExportConfig, "cache", "shot")
 def command(config: ExportConfig) -> Any:
-    """Write CACHE, one SHOT of it, or the networks of RUN in another form.
+    """Write CACHE, one SHOT of it, or a run in another format.
 
     \b
     tcam-cache export cache --format h5 --out cache.h5

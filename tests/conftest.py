@@ -110,7 +110,7 @@ WIDTH, HEIGHT = 64, 48
 QUICK = {"workers": 0, "image_size": 64}
 # Networks from random weights learn by steps, and see little at other scales of so small a frame.
 BY_STEPS = {"preset": "paper"}
-ONE_SCALE = {"preset": "paper", "layers": "auto"}
+ONE_SCALE = {"preset": "paper"}
 MANY_SEEDS = {"preset": "paper", "fg_top": 0.1, "pixels": 100, "cross_entropy": "batch-mean"}
 
 

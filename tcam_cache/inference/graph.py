@@ -82,8 +82,10 @@ class RunGraph:
         """The graph, for any number of frames. The trace goes through autograd: only operators remain.
 
         Raises:
-            ConfigError: its CAMs are made with noise, which is drawn anew in every runtime.
+            ConfigError: torch is too old, or its CAMs are made with noise, drawn anew in every runtime.
         """
+        if not hasattr(Dim, "DYNAMIC"):
+            raise ConfigError(f"got torch {torch.__version__}; a graph of a run takes torch 2.6 or newer.")
         extractor = self.localizer.extractor
         if "tags" in self.inputs and extractor.method == SMOOTH and not extractor.is_closed:
             raise ConfigError(

@@ -18,9 +18,9 @@ KILLS = int(os.environ.get("TCAM_CACHE_KILLS", "8"))
 
 
 @pytest.fixture
-def build(command, small_manifest, small_classifier):
+def build(command, small_manifest, small_classifier, one_scale):
     """Return a function that builds the small cache into a folder by the command line."""
-    given = ["--classifier", small_classifier, "--image-size", 64, "--workers", 0, "--quiet"]
+    given = ["--classifier", small_classifier, "--image-size", 64, "--workers", 0, "--quiet", *one_scale]
     return lambda out, **how: command("build", small_manifest, *given, "--out", out, **how)
 
 

@@ -30,7 +30,7 @@ def odd_data(small_data, tmp_path_factory):
 
 
 @pytest.fixture
-def odd_cache(tcam, odd_data, small_classifier, tmp_path):
+def odd_cache(tcam, odd_data, small_classifier, tmp_path, one_scale):
     """Return the manifest and the cache of the odd data set, all frames boxed."""
     manifest, cache = tmp_path / "m.jsonl", tmp_path / "cache"
     indexed = tcam("manifest", odd_data, "--layout", "folders", "--out", manifest, "--workers", 0)
@@ -40,7 +40,7 @@ def odd_cache(tcam, odd_data, small_classifier, tmp_path):
     for shot in shots:
         shot["boxes"] = {str(t): [[1, 1, 20, 20]] for t in range(len(shot["frames"]))}
     manifest.write_text("\n".join([lines[0], *map(json.dumps, shots)]) + "\n")
-    given = ["--classifier", small_classifier, "--out", cache, "--workers", "0", "--image-size", "64"]
+    given = ["--classifier", small_classifier, "--out", cache, "--workers", 0, "--image-size", 64, *one_scale]
     done = tcam("build", manifest, *given)
     assert done.exit_code == 0, done.output
     return manifest, cache

@@ -53,7 +53,7 @@ class ClassifierConfig(FitConfig):
     )
     middle: float = middle_setting(default=by_preset(recommended=1.0, published=1.0, colocam=0.6))
     probe_frames: int = setting(
-        default=64, help="evenly spaced frames of each shot that --fit probe takes, at most", minimum=1
+        default=16, help="evenly spaced frames of each shot that --fit probe takes, at most", minimum=1
     )
     dilated: bool = setting(
         default=False, help="dilate kernels where strides are removed; for a frozen backbone"

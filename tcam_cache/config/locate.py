@@ -24,7 +24,7 @@ _TRAIN: Mapping[str, Any] = {"fg_top": 0.1}
 # What differs from the preset `recommended` in each stage.
 EFFORTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "quick": {
-        "classifier": {"probe_frames": 16, "image_size": 160},
+        "classifier": {"image_size": 160},
         "build": {"scales": "1,1.4", "image_size": 160},
         "train": {**_TRAIN, "steps": 150, "image_size": 160},
     },

@@ -154,13 +154,8 @@ def show(found, base):
         )
 
 
-def main():
-    """Run the protocol and print its table."""
-    data, out, *given = sys.argv[1:]
-    data, out = Path(data), Path(out)
-    values = dict(one.split("=", 1) for one in given)
-    thin, seeds = int(values.pop("thin", 6)), range(int(values.pop("seeds", 3)))
-    wanted = values.pop("folds", ",".join(map(str, range(FOLDS)))).split(",")
+def options_of(values):
+    """Return the options of each stage, of KEY=VALUE and STAGE.KEY=VALUE, under the preset."""
     preset = values.pop("preset", "recommended")
     options = {stage: {"preset": preset} for stage in ("classifier", "build", "train")}
     for key, text in values.items():
@@ -169,6 +164,17 @@ def main():
             options[stage or "train"][name] = json.loads(text)
         except ValueError:
             options[stage or "train"][name] = text
+    return options
+
+
+def main():
+    """Run the protocol and print its table."""
+    data, out, *given = sys.argv[1:]
+    data, out = Path(data), Path(out)
+    values = dict(one.split("=", 1) for one in given)
+    thin, seeds = int(values.pop("thin", 6)), range(int(values.pop("seeds", 3)))
+    wanted = values.pop("folds", ",".join(map(str, range(FOLDS)))).split(",")
+    options = options_of(values)
     if not (out / "data/annotations.csv").exists():
         unite(data, out / "data", thin)
     folds = folds_of(out / "data")

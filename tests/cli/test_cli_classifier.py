@@ -54,9 +54,9 @@ def test_a_classifier_is_fitted_and_its_epochs_said(tcam, small_manifest, tmp_pa
 
 
 def test_a_probe_is_asked_for_by_its_options(config_of):
-    asked = ["--fit", "probe", "--probe-frames", 16, "--loss", "one-vs-rest"]
+    asked = ["--fit", "probe", "--probe-frames", 24, "--loss", "one-vs-rest"]
     assert config_of("classifier", "m", "--out", "g.pt", *asked) == ClassifierConfig(
-        **PLACES, fit="probe", probe_frames=16, loss="one-vs-rest"
+        **PLACES, fit="probe", probe_frames=24, loss="one-vs-rest"
     )
 
 

@@ -31,8 +31,9 @@ EFFORTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "standard": {"train": _TRAIN},
     "full": {"build": {"flip": True}, "train": {**_TRAIN, "steps": 600}},
 }
-# Frames that are cached where there are more: as many as training draws, about; and of each shot at least.
-CACHED = {"quick": 600, "standard": 2400, "full": 9600}
+# Frames that are cached where there are more, about, and of each shot at least: training draws each several
+# times, and neighbours say the same.
+CACHED = {"quick": 400, "standard": 1000, "full": 4000}
 LEAST_OF_A_SHOT = 8
 
 
@@ -87,6 +88,7 @@ class LocateConfig(BoxFilesConfig, SharesConfig, StagesConfig):
         """Return K, of every K-th frame that is learned from, for the lengths of the shots in frames.
 
         >>> LocateConfig(source="videos", out="out").cached_every([6000, 6000])
-        5
+        12
         """
-        return self.every or max(1, sum(lengths) // max(CACHED[self.effort], LEAST_OF_A_SHOT * len(lengths)))
+        wanted = max(CACHED[self.effort], LEAST_OF_A_SHOT * len(lengths))
+        return self.every or max(1, round(sum(lengths) / wanted))

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tcam_cache.evaluation.report.pictures import contact_sheet, encoded_jpeg, label, scale_to_width
+from tcam_cache.evaluation.report.pictures import contact_sheet, encoded_jpeg, label, scale
 from tcam_cache.evaluation.report.style import STYLE
 from tcam_cache.files import make_folder, storage_errors, write_bytes, write_text
 
 STRIPS = "strips"
-TILE_WIDTH = 240
+TILE_HEIGHT = 200
 CURVE_WIDTH, CURVE_HEIGHT = 600, 56
 SURE, UNSURE = 0.7, 0.4
 
@@ -90,8 +90,11 @@ def write_footage_report(
 
 
 def _strip(clip: ReportedClip) -> np.ndarray:
-    tiles = [label(scale_to_width(pixels, TILE_WIDTH), caption) for caption, pixels in clip.strip()]
-    return contact_sheet(tiles, len(tiles)) if tiles else np.full((24, TILE_WIDTH, 3), 255, np.uint8)
+    tiles = []
+    for caption, pixels in clip.strip():
+        width = max(1, round(pixels.shape[1] * TILE_HEIGHT / pixels.shape[0]))
+        tiles.append(label(scale(pixels, width, TILE_HEIGHT), caption))
+    return contact_sheet(tiles, len(tiles)) if tiles else np.full((24, TILE_HEIGHT, 3), 255, np.uint8)
 
 
 def _page(clips: Sequence[ReportedClip], figures: Sequence[str], title: str, lines: Sequence[str]) -> str:

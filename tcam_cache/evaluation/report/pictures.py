@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ INK = (28, 32, 38)
 PAPER = (255, 255, 255)
 OPACITY = 0.75
 JPEG_QUALITY = 88
+_FONT = "mpl-data/fonts/ttf/DejaVuSans.ttf"
 _KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
@@ -86,9 +88,16 @@ def draw_boxes(
     return np.asarray(image)
 
 
+def text_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return a font with the letters of most European languages; Pillow's own has ASCII alone."""
+    matplotlib = find_spec("matplotlib")  # its import takes a third of a second
+    path = Path(matplotlib.origin if matplotlib and matplotlib.origin else "").parent / _FONT
+    return ImageFont.truetype(path, size) if path.is_file() else ImageFont.load_default(size)
+
+
 def label(pixels: np.ndarray, text: str, size: int = 14) -> np.ndarray:
     """Add a strip with a line of text above an image; too long text ends in an ellipsis."""
-    font = ImageFont.load_default(size)
+    font = text_font(size)
     text = "".join(letter if letter.isprintable() else " " for letter in text)
     strip = Image.new("RGB", (pixels.shape[1], size + 8), PAPER)
     draw = ImageDraw.Draw(strip)

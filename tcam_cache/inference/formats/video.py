@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from tcam_cache.datasets.boxes_table import FoundBox
 from tcam_cache.datasets.video_file import is_video, open_video
@@ -20,6 +20,7 @@ from tcam_cache.evaluation.report.pictures import (
     draw_boxes,
     overlay_cam,
     scale,
+    text_font,
 )
 from tcam_cache.extras import optional
 from tcam_cache.files import atomic_file
@@ -155,7 +156,7 @@ def _fitted(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
 def _with_tag(pixels: np.ndarray, tag: str, box: Box) -> np.ndarray:
     """Write a tag on a plate above a box, or inside it where there is no room above."""
     image = Image.fromarray(pixels)
-    font = ImageFont.load_default(max(_LEAST, round(_LETTERS * image.height)))
+    font = text_font(max(_LEAST, round(_LETTERS * image.height)))
     draw = ImageDraw.Draw(image)
     text = "".join(letter if letter.isprintable() else " " for letter in tag)
     _, _, right, bottom = draw.textbbox((0, 0), text, font)

@@ -155,3 +155,9 @@ def test_a_picture_is_scaled_to_any_shape():
 def test_a_faded_picture_is_pale_and_grey_and_keeps_what_is_brighter():
     pixels = np.array([[[0, 0, 0], [255, 0, 0], [255, 255, 255]]], np.uint8)
     assert faded(pixels).tolist() == [[[127] * 3, [170] * 3, [254] * 3]]
+
+
+@pytest.mark.parametrize("letter", ["Ü", "é", "Ж", "λ"])
+def test_letters_beyond_ascii_are_drawn_and_not_the_box_of_an_unknown_one(letter):
+    blank = np.full((10, 60, 3), 255, np.uint8)
+    assert not np.array_equal(label(blank, letter), label(blank, chr(0x10FFFD)))

@@ -71,8 +71,8 @@ def test_a_report_has_every_promised_file_key_and_column(evaluate_config, subjec
     assert report.to_json()["corloc"] == metrics["corloc"] and str(out) in report.to_text()
 
 
-# What the policies are applied to is one code's sweeps, of a cache that are cheap: of a run, its own threshold
-# and one that is another value for each frame.
+# The policies work on sweeps, which are made by one code of all maps, most quickly of a cache's; a run brings
+# a threshold of its own.
 @pytest.mark.parametrize(
     ("subject", "threshold", "boxes"),
     [

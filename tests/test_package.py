@@ -48,36 +48,39 @@ def test_a_twin_runs(small_cache):
     assert verify_cache(VerifyConfig(cache=small_cache)).shots == 11
 
 
-def test_what_shares_its_name_with_a_module_is_the_function_whatever_was_imported_before():
-    script = (
-        "import tcam_cache.stages.evaluate, tcam_cache.stages.search, tcam_cache.stages.predict, tcam_cache\n"
-        "from tcam_cache import evaluate, predict, search\n"
-        "print([callable(one) for one in (evaluate, predict, search, tcam_cache.search)])"
-    )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("[True, True, True, True]\n", "")
+FRESH = """
+import sys, tcam_cache
+print("predict" in dir(tcam_cache) and "predict" in tcam_cache.__all__)
+print([name for name in sys.modules if name.split(".")[0] in ("torch", "numpy", "zarr")])
+print([name for name in sys.modules if name.startswith("tcam_cache.")])
+import tcam_cache_cli.main
+import tcam_cache.stages.build, tcam_cache.stages.predict, tcam_cache.stages.train
+print(sorted({"torch", "torch._dynamo", "matplotlib", "timm", "torchvision"} & set(sys.modules)))
+import tcam_cache.stages.evaluate, tcam_cache.stages.search
+from tcam_cache import evaluate, predict, search
+print([callable(one) for one in (evaluate, predict, search, tcam_cache.search)])
+"""
 
 
-def test_importing_the_package_and_listing_what_it_offers_loads_nothing():
-    script = (
-        "import sys, tcam_cache; names = dir(tcam_cache); listed = tcam_cache.__all__\n"
-        "print('predict' in names and 'predict' in listed)\n"
-        "print([name for name in sys.modules if name.split('.')[0] in ('torch', 'numpy', 'zarr')])\n"
-        "print([name for name in sys.modules if name.startswith('tcam_cache.')])"
-    )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("True\n[]\n['tcam_cache.version']\n", "")
+@pytest.fixture(scope="module")
+def fresh():
+    """What a new process says of the package, of the commands, and of names after their modules."""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", FRESH], capture_output=True, text=True)
+    assert done.stderr == ""
+    return done.stdout.splitlines()
 
 
-def test_commands_load_neither_the_compiler_nor_the_plotting_library_before_they_need_them():
+def test_importing_the_package_and_listing_what_it_offers_loads_nothing(fresh):
+    assert fresh[:3] == ["True", "[]", "['tcam_cache.version']"]
+
+
+def test_commands_load_neither_the_compiler_nor_the_plotting_library_before_they_need_them(fresh):
     """`torch._dynamo` takes a second to import and matplotlib half of one."""
-    script = (
-        "import sys, tcam_cache_cli.main\n"
-        "import tcam_cache.stages.build, tcam_cache.stages.predict, tcam_cache.stages.train\n"
-        "print(sorted({'torch', 'torch._dynamo', 'matplotlib', 'timm', 'torchvision'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("['torch']\n", "")
+    assert fresh[3] == "['torch']"
+
+
+def test_what_shares_its_name_with_a_module_is_the_function_whatever_was_imported_before(fresh):
+    assert fresh[4:] == ["[True, True, True, True]"]
 
 
 def test_what_it_has_not_is_an_attribute_error():

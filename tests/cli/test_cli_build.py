@@ -122,8 +122,8 @@ def _hear_ctrl_c():
 
 @pytest.mark.parametrize("how", [["--workers", 1], ["--workers", 2, "--jobs", 2]])
 def test_ctrl_c_keeps_the_work_so_far_and_ends_with_130(small_build, tmp_path, how):
-    # Large frames one by one: slow enough to be interrupted between two shots.
-    command = [*small_build, "--image-size", 640, "--batch-size", 1, *how]
+    # Larger frames one by one: slow enough to be interrupted between two shots.
+    command = [*small_build, "--image-size", 320, "--batch-size", 1, *how]
     process = subprocess.Popen(
         [Path(sys.executable).with_name("tcam-cache"), *map(str, command)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,

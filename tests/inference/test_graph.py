@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -59,16 +60,29 @@ def test_the_function_of_the_graph_is_the_localizers(run, batches):
     assert (other["cam"][0] - found["cam"][0]).abs().max() > 0.01
 
 
-def test_a_loaded_program_computes_what_the_run_does(run, batches, tmp_path):
+CALL = """
+import sys, torch
+extra = {"facts.json": ""}
+program = torch.export.load("run.pt2", extra_files=extra).module()
+torch.save([dict(program(*given)) for given in torch.load("batches.pt")], "found.pt")
+print(extra["facts.json"])
+print("tcam_cache" in sys.modules)
+"""
+
+
+def test_a_program_computes_what_the_run_does_and_needs_no_part_of_this_package(run, batches, tmp_path):
     write_torch_export(run, tmp_path / "run.pt2")
-    extra = {"facts.json": ""}
-    program = torch.export.load(tmp_path / "run.pt2", extra_files=extra).module()
-    for given in batches:
-        assert_same(program(*given), run(*given))
-    assert json.loads(extra["facts.json"]) == {
+    torch.save(batches, tmp_path / "batches.pt")
+    command = [sys.executable, "-W", "ignore", "-c", CALL]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    facts, loaded = said.splitlines()
+    for given, found in zip(batches, torch.load(tmp_path / "found.pt"), strict=True):
+        assert_same(found, run(*given))
+    assert json.loads(facts) == {
         "classes": ["bird", "car", "dog"], "image_size": 64, "interpolation": "bilinear",
         "tau": run.localizer.tau,
     }  # fmt: skip
+    assert loaded == "False"
 
 
 def test_onnx_runtime_computes_what_the_run_does(run, batches, tmp_path):

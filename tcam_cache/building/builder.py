@@ -26,6 +26,8 @@ from tcam_cache.records import FrameSource, Shot, ShotCams
 
 # Shots queued for writing: enough to hide a slow disk, few enough to limit memory.
 WAITING_SHOTS = 4
+# Activations of more are taken from the system anew in every layer, a third of the time at large scales.
+FRAMES_ON_CPU = 4
 
 Part = tuple[Cams, torch.Tensor]
 
@@ -103,6 +105,15 @@ def store_cams(
         return sum((future.result() for future in waiting), counts)
 
 
+def frames_at_once(batch_size: int, device: torch.device) -> int:
+    """Return how many frames of a batch pass the network together; few do on a CPU.
+
+    >>> frames_at_once(32, torch.device("cpu"))
+    4
+    """
+    return min(batch_size, FRAMES_ON_CPU) if device.type == "cpu" else batch_size
+
+
 def _computed(
     maps: MapNetwork,
     batches: Iterable[FrameBatch],
@@ -120,7 +131,9 @@ def _computed(
         # After an unreadable frame the remaining ones are only decoded, to report all errors.
         if not faults:
             with torch.inference_mode():
-                parts.append(maps(as_images(batch.rgb, device), target))
+                passes = -(-len(batch.rgb) // frames_at_once(len(batch.rgb), device))
+                for rgb in batch.rgb.tensor_split(passes):
+                    parts.append(maps(as_images(rgb, device), target))
         on_frames(len(batch.frames))
     shapes = {tuple(cams.maps.shape[-2:]) for cams, _ in parts}
     if len(shapes) > 1:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 
+from tcam_cache.building.builder import frames_at_once
 from tcam_cache.config import BuildConfig, ClassifierConfig, PredictConfig, TrainConfig
 from tcam_cache.config.build import parse_scales
 from tcam_cache.config.sharing import parse_shard
@@ -17,7 +18,7 @@ from tcam_cache.training.schedule import planned
 TRIAL_FRAMES = 8
 # Time of each stage's work on a frame, in forward passes of the backbone at its size (measured on a CPU):
 # forward and partial backward at scale 1; encoder, decoder both ways and CRF; forward, CAM, box and picture.
-BUILD, TRAIN, PREDICT = 2.4, 2.5, 2.0
+BUILD, TRAIN, PREDICT = 1.6, 2.5, 2.0
 # Reading, cutting and writing a frame, in seconds; and what the program needs before it has read any.
 READ, START = 0.012, 15.0
 # Megabytes of a frame: its map, its picture in the cache, its rows.
@@ -136,7 +137,7 @@ def _memory(trial: "Trial", build: BuildConfig, train: TrainConfig, predict: Pre
     """Return the megabytes of the program and of a batch in its networks, in the stage that needs most."""
     largest = max(parse_scales(build.scales)) ** 2
     frames = {
-        "build": BUILD_HELD * build.batch_size * largest,
+        "build": BUILD_HELD * frames_at_once(build.batch_size, find_device(build.device)) * largest,
         "train": TRAIN_HELD * train.batch_size,
         "predict": PREDICT_HELD * predict.batch_size,
     }

@@ -83,7 +83,7 @@ class BuildConfig(SharesConfig, DataConfig):
     every: int = setting(
         default=1, help="cache every K-th frame of a shot, and all annotated ones", minimum=1
     )
-    batch_size: int = setting(default=32, help="frames of one shot in a forward pass", minimum=1)
+    batch_size: int = setting(default=32, help="frames of one shot in a forward pass, on a CPU 4", minimum=1)
     image_size: int | None = setting(
         default=None,
         help="frames are squashed to this side; default: the backbone's, often 224",

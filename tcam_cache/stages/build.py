@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tcam_cache.building.builder import Builder, Counts
+from tcam_cache.building.builder import Builder, Counts, frames_at_once
 from tcam_cache.building.frames import store_frames
 from tcam_cache.building.jobs import build_in_jobs
 from tcam_cache.building.map_source import warn_of_flat_maps
@@ -138,7 +138,7 @@ def _dry_run(config: BuildConfig, builder: Builder) -> BuildReport:
     trial = frames[:TRIAL_FRAMES]
     began = time.perf_counter()
     maps, device = builder.map_source.maps, builder.map_source.maps.classifier.mean.device
-    batches = in_batches(trial, config.batch_size)
+    batches = in_batches(trial, frames_at_once(config.batch_size, device))
     for batch in load_batches(batches, builder.source, builder.map_source.image_size, 0):
         with torch.inference_mode():
             maps(as_images(batch.rgb, device), 0)

@@ -63,6 +63,23 @@ def test_each_batch_is_announced_before_its_frames_are_read(extractor):
     assert events == [2, ("bird/0", 0), ("bird/0", 1), 1, ("bird/0", 2)]
 
 
+def test_on_a_cpu_a_batch_passes_the_network_a_few_frames_at_a_time_and_gives_the_same_maps(extractor):
+    long = Shot("bird/9", "bird", "bird/9", "train", "bird/9", tuple(f"{t}.jpg" for t in range(10)))
+    seen = []
+
+    class Counting:
+        classifier = extractor.classifier
+
+        def __call__(self, images, targets):
+            seen.append(len(images))
+            return extractor(images, targets)
+
+    _, written = stored(Counting(), shots=[long], batch_size=9)
+    assert seen == [3, 2, 3, 2]
+    _, one_by_one = stored(extractor, shots=[long], batch_size=1)
+    np.testing.assert_allclose(written["bird/9"].cams, one_by_one["bird/9"].cams, atol=2e-3)
+
+
 def test_a_shot_whose_files_change_meanwhile_is_a_fault_and_the_others_are_stored(extractor):
     written = {}
 

@@ -3,9 +3,11 @@
 import pytest
 
 from tcam_cache.building import plan as plan_module
+from tcam_cache.building.builder import frames_at_once
 from tcam_cache.building.plan import Trial, plan_of
 from tcam_cache.config import BuildConfig, ClassifierConfig, PredictConfig, TrainConfig
 from tcam_cache.datasets import read_manifest
+from tcam_cache.devices import find_device
 
 
 @pytest.fixture
@@ -61,11 +63,11 @@ def test_a_share_takes_its_part_of_build_and_predict_and_all_of_the_rest(planned
 
 
 def test_memory_grows_with_batch_largest_scale_and_processes(planned_for):
-    program, held = plan_module.PROGRAM_MB, plan_module.BUILD_HELD * 2.0
-    one, large = planned_for(scales="1", batch_size=64), planned_for(scales="0.5,2", batch_size=64)
-    assert one.memory == pytest.approx(program + held * 64, abs=2)
-    assert large.memory == pytest.approx(program + held * 64 * 4, abs=2)
-    many = planned_for(shares={"jobs": 3}, scales="0.5,2", batch_size=64)
+    program, frames = plan_module.PROGRAM_MB, frames_at_once(64, find_device("auto"))
+    one, large = planned_for(scales="1", batch_size=2), planned_for(scales="0.5,10", batch_size=64)
+    assert one.memory == pytest.approx(program + plan_module.PREDICT_HELD * 2.0 * 8, abs=2)
+    assert large.memory == pytest.approx(program + plan_module.BUILD_HELD * 2.0 * frames * 100, abs=2)
+    many = planned_for(shares={"jobs": 3}, scales="0.5,10", batch_size=64)
     assert many.memory == pytest.approx(3 * large.memory, abs=2)
     assert f"{large.memory / 1000:.1f} GB of memory" in large.to_text()
 

@@ -42,6 +42,8 @@ FREE_ON_RESUME = frozenset(
 NOT_LEARNED = FREE_ON_RESUME - {"epochs"}
 # Upstream's permutohedral lattice returns about 0.6 of the exact Gaussian sum; lambda = 2e-9 was tuned to it.
 LATTICE_GAIN = 0.6
+# Presets by the names that runs of earlier versions have.
+RENAMED = {"footage": "recommended"}
 # What runs did before these settings existed: their config.json lacks them.
 BEFORE: Mapping[str, Any] = {
     "steps": 0,
@@ -264,7 +266,10 @@ class TrainConfig(FitConfig):
         """
         if "barrier_cap" in values:
             values = {**BEFORE, **values}
-        return super().from_json({**values, "preset": preset_of(values)} if "preset" in values else values)
+        if "preset" in values:
+            named = {**values, "preset": RENAMED.get(values["preset"], values["preset"])}
+            values = {**named, "preset": preset_of(named)}
+        return super().from_json(values)
 
 
 def preset_of(values: Mapping[str, Any]) -> Any:

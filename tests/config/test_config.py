@@ -278,6 +278,12 @@ def test_a_run_of_old_that_bears_the_wrong_name_opens_as_what_it_was():
     assert TrainConfig.from_json(stored) == TrainConfig(**PLACES)
 
 
+def test_a_run_of_the_preset_that_was_called_footage_opens_as_recommended():
+    for given in ({}, {"fg_top": 0.1}):
+        stored = {**TrainConfig(**PLACES, **given).to_json(), "preset": "footage"}
+        assert TrainConfig.from_json(stored) == TrainConfig(**PLACES, **given)
+
+
 def test_a_given_setting_wins_over_the_preset_and_leaves_its_others():
     settings = train_config("authors", **PLACES, pixels=7)
     assert (settings.pixels, settings.dilate, settings.fg_top) == (7, True, 0.6)

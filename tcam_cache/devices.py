@@ -14,6 +14,8 @@ from tcam_cache.errors import ConfigError, DeviceError
 from tcam_cache.processes import affordable
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
+# Activations of more are taken from the system anew in every layer, a third of the time at large scales.
+FRAMES_ON_CPU = 4
 
 
 def on_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -37,6 +39,15 @@ def as_images(rgb: torch.Tensor, device: torch.device) -> torch.Tensor:
     tensor([0.0000, 0.2000, 1.0000])
     """
     return on_device(rgb, device).to(torch.float32, memory_format=torch.channels_last) / 255
+
+
+def frames_at_once(batch_size: int, device: torch.device) -> int:
+    """Return how many frames of a batch pass a network together at several scales; few do on a CPU.
+
+    >>> frames_at_once(32, torch.device("cpu"))
+    4
+    """
+    return min(batch_size, FRAMES_ON_CPU) if device.type == "cpu" else batch_size
 
 
 def resize_maps(maps: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:

@@ -19,15 +19,13 @@ from tcam_cache.config import BuildConfig
 from tcam_cache.datasets import Manifest
 from tcam_cache.datasets.batches import FrameBatch, ShotBatches, ShotFrame, load_batches
 from tcam_cache.datasets.frames import open_data
-from tcam_cache.devices import as_images
+from tcam_cache.devices import as_images, frames_at_once
 from tcam_cache.errors import FrameError, MapError
 from tcam_cache.provenance import provenance
 from tcam_cache.records import FrameSource, Shot, ShotCams
 
 # Shots queued for writing: enough to hide a slow disk, few enough to limit memory.
 WAITING_SHOTS = 4
-# Activations of more are taken from the system anew in every layer, a third of the time at large scales.
-FRAMES_ON_CPU = 4
 
 Part = tuple[Cams, torch.Tensor]
 
@@ -103,15 +101,6 @@ def store_cams(
             while len(waiting) > WAITING_SHOTS:
                 counts += waiting.popleft().result()
         return sum((future.result() for future in waiting), counts)
-
-
-def frames_at_once(batch_size: int, device: torch.device) -> int:
-    """Return how many frames of a batch pass the network together; few do on a CPU.
-
-    >>> frames_at_once(32, torch.device("cpu"))
-    4
-    """
-    return min(batch_size, FRAMES_ON_CPU) if device.type == "cpu" else batch_size
 
 
 def _computed(

@@ -6,12 +6,11 @@ from typing import NamedTuple
 
 import torch
 
-from tcam_cache.building.builder import frames_at_once
 from tcam_cache.config import BuildConfig, ClassifierConfig, PredictConfig, TrainConfig
 from tcam_cache.config.build import parse_scales
 from tcam_cache.config.sharing import parse_shard
 from tcam_cache.datasets import Manifest
-from tcam_cache.devices import as_images, find_device, to_device
+from tcam_cache.devices import as_images, find_device, frames_at_once, to_device
 from tcam_cache.models import fold_batch_norm, pretrained_network, seeded_classifier
 from tcam_cache.training.schedule import planned
 
@@ -116,14 +115,15 @@ def plan_of(
     steps = chosen.epochs * -(-drawn // chosen.batch_size)
     probed = sum(min(len(shot), classifier.probe_frames) for shot in manifest.shots)
     frames, cached = manifest.frame_count, sum(lengths)
-    passes = sum(scale**2 for scale in parse_scales(build.scales)) * (2 if build.flip else 1)
+    passes = _passes(build.scales) * (2 if build.flip else 1)
     trial, (_, machines) = forward_trial(classifier), parse_shard(predict.shard)
     one = trial.seconds
     seconds = {
         "classifier": START + probed * (one + READ),
         "build": cached * (BUILD * one * passes + READ) / machines,
         "train": steps * chosen.batch_size * (TRAIN * one + READ),
-        "predict": START + frames * (PREDICT * one + READ) / machines,
+        "predict": START
+        + frames * ((PREDICT + BUILD * (_passes(predict.scales) - 1)) * one + READ) / machines,
     }
     minutes = {name: round(value / 60, 2) for name, value in seconds.items()}
     megabytes = COPIES * trial.megabytes + cached * (MAP_MB + FRAME_MB) + frames * ROW_MB
@@ -133,13 +133,21 @@ def plan_of(
     return Plan(effort, *counts, minutes, round(megabytes, 1), round(memory), machines)
 
 
+def _passes(scales: str) -> float:
+    """Return how many passes at a scale of 1 those of all scales cost."""
+    return sum(scale**2 for scale in parse_scales(scales))
+
+
 def _memory(trial: "Trial", build: BuildConfig, train: TrainConfig, predict: PredictConfig) -> float:
     """Return the megabytes of the program and of a batch in its networks, in the stage that needs most."""
-    largest = max(parse_scales(build.scales)) ** 2
+    built, mixed = (max(parse_scales(one.scales)) ** 2 for one in (build, predict))
+    at_once = (
+        frames_at_once(predict.batch_size, find_device(predict.device)) if mixed > 1 else predict.batch_size
+    )
     frames = {
-        "build": BUILD_HELD * frames_at_once(build.batch_size, find_device(build.device)) * largest,
+        "build": BUILD_HELD * frames_at_once(build.batch_size, find_device(build.device)) * built,
         "train": TRAIN_HELD * train.batch_size,
-        "predict": PREDICT_HELD * predict.batch_size,
+        "predict": PREDICT_HELD * at_once * mixed,
     }
     jobs = {"build": predict.jobs or 1, "train": 1, "predict": predict.jobs or 1}
     return max(jobs[name] * (PROGRAM_MB + held * trial.activations) for name, held in frames.items())

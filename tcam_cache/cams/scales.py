@@ -109,20 +109,42 @@ class ScaledCams:
             images: (B, 3, S, S) RGB in [0, 1], S the largest of `sides`.
             targets: as `CamExtractor` takes them; flat maps count as zeros in the mean.
         """
-        maps = []
         # The base comes first: the class that it predicts is that of every size.
+        cams, logits = self.extractor(self.at_base(images), targets)
+        return self._averaged(images, cams, logits, targets), logits
+
+    def with_features(
+        self, images: torch.Tensor, targets: str | torch.Tensor
+    ) -> tuple[list[torch.Tensor], torch.Tensor, Cams, torch.Tensor]:
+        """Return what `CamExtractor.with_features` does of frames at the base, but for CAMs, averaged.
+
+        Args:
+            images: (B, 3, S, S) RGB in [0, 1], S the largest of `sides`.
+            targets: as `CamExtractor.with_features` takes them.
+
+        Raises:
+            ConfigError: the extractor was made without `taps`.
+        """
+        features, deepest, cams, logits = self.extractor.with_features(self.at_base(images), targets)
+        return features, deepest, self._averaged(images, cams, logits, targets), logits
+
+    def at_base(self, images: torch.Tensor) -> torch.Tensor:
+        """Return frames (B, 3, S, S) of the largest size at the base, (B, 3, base, base), in [0, 1]."""
+        return self._at(images, self.base)
+
+    def _averaged(self, images: torch.Tensor, cams: Cams, logits: torch.Tensor, targets: Targets) -> Cams:
+        """Return the mean of the CAMs of every size and mirror image; those of the base are made already."""
+        if isinstance(targets, str) and targets == PREDICTION:
+            targets = logits.argmax(1)
+        maps = [cams.maps] if self.base in self.sides else []
         for side in sorted(self.sides, key=lambda side: side != self.base):
             frames = self._at(images, side)
-            for mirrored in (False, True) if self.flip else (False,):
-                cams, found = self.extractor(frames.flip(-1) if mirrored else frames, targets)
-                if not maps:
-                    logits = found
-                    targets = (
-                        found.argmax(1) if isinstance(targets, str) and targets == PREDICTION else targets
-                    )
-                maps.append(cams.maps.flip(-1) if mirrored else cams.maps)
+            if side != self.base:
+                maps.append(self.extractor(frames, targets)[0].maps)
+            if self.flip:
+                maps.append(self.extractor(frames.flip(-1), targets)[0].maps.flip(-1))
         finest = max((one.shape[-2:] for one in maps), key=lambda shape: shape[0] * shape[1])
-        return normalise(torch.stack([resized(one, finest) for one in maps]).mean(0)), logits
+        return normalise(torch.stack([resized(one, finest) for one in maps]).mean(0))
 
     def _at(self, images: torch.Tensor, side: int) -> torch.Tensor:
         """Return frames (B, 3, S, S) resized to (B, 3, side, side), in [0, 1]."""

@@ -176,6 +176,15 @@ def parse_scales(text: str) -> tuple[float, ...]:
     )
 
 
+def mixed_scales_setting() -> Any:
+    """Return the setting of sizes whose CAMs are mixed into a decoder's maps."""
+    return setting(
+        default="1",
+        help="the CAM that is mixed in is the mean over these sizes of a frame, times the run's, such as "
+        "0.7,1,1.4,1.9: slower, and better on videos that nothing was learned from",
+    )
+
+
 @config
 class CacheConfig(Settings):
     """The setting shared by all stages that read a cache alone."""

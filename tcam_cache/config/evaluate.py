@@ -1,6 +1,7 @@
 """Settings of stage 3: which maps are scored, by which boxes and thresholds."""
 
-from tcam_cache.config.base import OptionalPathSetting, PathSetting, config, setting
+from tcam_cache.config.base import OptionalPathSetting, PathSetting, config, refuse_idle, setting
+from tcam_cache.config.build import mixed_scales_setting, parse_scales
 from tcam_cache.config.data import SPLIT_CHOICES, DataConfig
 from tcam_cache.config.train import MIXES
 from tcam_cache.errors import ConfigError
@@ -30,6 +31,7 @@ class EvaluateConfig(DataConfig):
         help="for --run: the decoder's maps alone, or their mean with CAMs; default: as it was trained",
         choices=MIXES,
     )
+    scales: str = mixed_scales_setting()
     threshold: str = setting(default="val", help="val, oracle, oracle-per-class, otsu, or a number in [0, 1)")
     boxes: str = setting(
         default="components",
@@ -47,6 +49,9 @@ class EvaluateConfig(DataConfig):
             raise ConfigError("give exactly one of --run and --cache.")
         if self.mix and self.run is None:
             raise ConfigError("--mix is of a decoder's maps: leave it out, or give --run.")
+        if self.run is None:
+            refuse_idle(self, ("scales",), "--cache")
+        parse_scales(self.scales)
         if self.threshold not in THRESHOLDS:
             fixed_threshold(self.threshold)
 

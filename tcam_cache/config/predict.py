@@ -1,6 +1,7 @@
 """Settings of boxes for new frames, and of the files that they are written to."""
 
 from tcam_cache.config.base import Config, PathSetting, PathsSetting, Settings, config, setting
+from tcam_cache.config.build import mixed_scales_setting, parse_scales
 from tcam_cache.config.sharing import SharesConfig
 from tcam_cache.config.train import MIXES
 from tcam_cache.errors import ConfigError
@@ -55,6 +56,7 @@ class PredictConfig(BoxFilesConfig, SharesConfig, Config):
         help="the decoder's maps alone, or their mean with CAMs; default: as the run was trained",
         choices=MIXES,
     )
+    scales: str = mixed_scales_setting()
     batch_size: int = setting(default=32, help="frames in a forward pass", minimum=1)
     presence: float | None = setting(
         default=None,
@@ -83,6 +85,7 @@ class PredictConfig(BoxFilesConfig, SharesConfig, Config):
         super().__post_init__()
         if not self.source:
             raise ConfigError("there is no INPUT. Give pictures, videos, folders or manifests.")
+        parse_scales(self.scales)
         object.__setattr__(self, "threshold", _tau_or_otsu(self.threshold))
         if self.embed and not self.report:
             raise ConfigError("--embed is of the page: give --report, too.")

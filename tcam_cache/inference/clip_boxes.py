@@ -90,10 +90,13 @@ class Predictor:
             ConfigError: the run does not know the tag.
             RunError: there is no run, or none with a finished epoch.
         """
-        localizer = Localizer.open(config.run, config.device).mixing(config.mix)
+        localizer = Localizer.open(config.run, config.device).mixing(config.mix, config.scales)
         require_tags(localizer, [config.tag] if config.tag else [])
         tau = localizer.tau if config.threshold is None else config.threshold
+        # Absent where it is not used: boxes of earlier versions are gone on with.
+        averaged = {} if config.scales == "1" else {"scales": config.scales}
         settings = {
+            **averaged,
             "decoder": weights_hash(localizer.decoder.state_dict()),
             "encoder": localizer.classifier_file.hashes()["best_classification"],
             "threshold": tau,
@@ -196,12 +199,13 @@ class Predictor:
         self, clip: Clip, whole: bool, faults: list[str], skip: Container[str] = ()
     ) -> Iterator[MappedFrame]:
         """Yield frames with their maps; the next batch is decoded while one is computed."""
-        size, how = self.localizer.config.image_size, self.localizer.classifier.preprocessing.interpolation
+        size, how = self.localizer.side, self.localizer.classifier.preprocessing.interpolation
         source = squashing(clip.source, how)
         frames = clip_frames(
             source, clip.shot, size, skip=skip, whole=whole, threads=self.threads, faults=faults
         )
-        for batch in in_advance(_in_batches(frames, self.config.batch_size), self.threads):
+        at_once = self.localizer.at_once(self.config.batch_size)
+        for batch in in_advance(_in_batches(frames, at_once), self.threads):
             places = tuple((clip.shot, frame.number) for frame in batch)
             rgb = torch.from_numpy(np.stack([frame.squashed for frame in batch])).permute(0, 3, 1, 2)
             sizes = torch.tensor([[frame.width, frame.height] for frame in batch])

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from tcam_cache.cams import ScaledCams
 from tcam_cache.cams.extractor import PREDICTION, SMOOTH
 from tcam_cache.devices import as_images
 from tcam_cache.errors import ConfigError
@@ -54,7 +55,7 @@ class RunGraph:
         return json.dumps(
             {
                 "classes": classifier.classes,
-                "image_size": self.localizer.config.image_size,
+                "image_size": self.localizer.side,
                 "interpolation": classifier.preprocessing.interpolation,
                 "tau": self.localizer.tau,
             }
@@ -62,7 +63,7 @@ class RunGraph:
 
     def examples(self, batch: int = _EXAMPLES) -> tuple[Tensor, ...]:
         """Return inputs of the right shapes and types: black frames, and no tags."""
-        side = self.localizer.config.image_size
+        side = self.localizer.side
         frames = torch.zeros(batch, 3, side, side, dtype=torch.uint8, device=self.localizer.device)
         return (frames, torch.full((batch,), PREDICTED, device=frames.device))[: len(self.inputs)]
 
@@ -87,6 +88,8 @@ class RunGraph:
         if not hasattr(Dim, "DYNAMIC"):
             raise ConfigError(f"got torch {torch.__version__}; a graph of a run takes torch 2.6 or newer.")
         extractor = self.localizer.extractor
+        if isinstance(extractor, ScaledCams):
+            extractor = extractor.extractor
         if "tags" in self.inputs and extractor.method == SMOOTH and not extractor.is_closed:
             raise ConfigError(
                 f"the run mixes in CAMs by {SMOOTH}, which are made with noise: got no graph of it. Export a "

@@ -1,8 +1,7 @@
 """Inference with a trained run: frozen classifier and decoder turn frames into maps and boxes."""
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self, overload
@@ -10,10 +9,10 @@ from typing import Any, NamedTuple, Self, overload
 import numpy as np
 import torch
 
-from tcam_cache.cams import AUTO, CamExtractor, find_layers
+from tcam_cache.cams import CamExtractor, ScaledCams, require_cells, sides_of
 from tcam_cache.cams.extractor import PREDICTION, Targets, checked_targets
 from tcam_cache.config import TrainConfig
-from tcam_cache.config.build import METHODS
+from tcam_cache.config.build import parse_scales
 from tcam_cache.config.evaluate import MAP_SIZE, fixed_threshold
 from tcam_cache.datasets.batches import (
     FrameBatch,
@@ -25,15 +24,15 @@ from tcam_cache.datasets.batches import (
 )
 from tcam_cache.datasets.frames import squashed
 from tcam_cache.datasets.manifest_file import CLASSIFIER_NAME
-from tcam_cache.devices import as_images, find_device, resize_maps, to_device
+from tcam_cache.devices import as_images, find_device, frames_at_once, resize_maps
 from tcam_cache.errors import ConfigError, FrameError, RunError
 from tcam_cache.inference.maps import FrameMap, box_of, frame_maps, mixed_maps
+from tcam_cache.inference.networks import moved_with, new_networks
 from tcam_cache.models import (
     Classifier,
     ClassifierFile,
     Decoder,
     Presence,
-    fold_batch_norm,
     read_classifier_file,
 )
 from tcam_cache.records import Box, FrameSource
@@ -49,7 +48,7 @@ class Located(NamedTuple):
     Attributes:
         scores: (B, h, w) float32 in [0, 1], the map that boxes are taken from, as `mix` says.
         decoder: (B, h, w) float32 in [0, 1], the decoder's foreground probability S1.
-        cam: (B, h, w) float32 in [0, 1], the CAM of the same pass; None where nothing is mixed.
+        cam: (B, h, w) float32 in [0, 1], the CAM that is mixed in; None where nothing is mixed.
         logits: (B, C) float32.
         presence: (B, C) float32 in [0, 1], whether the object of each class is there; None where the
             classifier was fitted without.
@@ -99,7 +98,7 @@ class Localizer:
 
     classifier: Classifier
     decoder: Decoder
-    extractor: CamExtractor
+    extractor: CamExtractor | ScaledCams
     config: TrainConfig
     classifier_file: ClassifierFile
     threshold: dict[str, Any] | None = None
@@ -147,11 +146,38 @@ class Localizer:
         """The threshold for boxes: the run's own, or 0.5 if it has none."""
         return float(self.threshold["value"]) if self.threshold else 0.5
 
-    def mixing(self, mix: str | None) -> Self:
-        """Return the run with its maps mixed in another way, without a tau; None changes nothing."""
-        if mix in (None, self.config.mix):
-            return self
-        return replace(self, config=replace(self.config, mix=mix), threshold=None)
+    @property
+    def side(self) -> int:
+        """The side in pixels of the frames that `locate` takes."""
+        return self.extractor.sides[-1] if isinstance(self.extractor, ScaledCams) else self.config.image_size
+
+    def at_once(self, batch_size: int) -> int:
+        """Return how many frames of a batch pass the networks together."""
+        is_scaled = isinstance(self.extractor, ScaledCams)
+        return frames_at_once(batch_size, self.device) if is_scaled else batch_size
+
+    def mixing(self, mix: str | None = None, scales: str = "1") -> Self:
+        """Return the run with its maps mixed in another way, without a tau; None and "1" change nothing.
+
+        Args:
+            mix: "none", "mean" or "geometric"; None: as it was trained.
+            scales: the CAM is the mean over these sizes of a frame, by commas, times the run's.
+
+        Raises:
+            ConfigError: the scales make no maps, or nothing is mixed in.
+        """
+        sides = sides_of(parse_scales(scales), self.config.image_size)
+        base, mix = self.config.image_size, mix or self.config.mix
+        changed = self
+        if mix != self.config.mix:
+            changed = replace(self, config=replace(self.config, mix=mix), threshold=None)
+        if sides == (base,):
+            return changed
+        if mix == "none":
+            raise ConfigError(f"--scales {scales} is of a CAM that is mixed in. Give --mix geometric, too.")
+        require_cells(self.extractor, sides, base)
+        averaged = ScaledCams(self.extractor, sides, False, base)
+        return replace(changed, extractor=averaged, threshold=None)
 
     def foreground(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the decoder's foreground probability S1 (B, h, w) of images, and the (B, C) logits.
@@ -172,7 +198,7 @@ class Localizer:
         """Return the maps of images and what they are made of, as the run's `mix` says.
 
         Args:
-            images: as `foreground` takes them.
+            images: (B, 3, S, S) RGB in [0, 1], S the run's `side`.
             targets: the classes whose CAMs are mixed in, as `CamExtractor` takes them.
         """
         return self.located(images, checked_targets(targets, len(images), self.classifier.classes))
@@ -184,6 +210,8 @@ class Localizer:
             decoded = self._decoded(features, images)
             return Located(decoded, decoded, None, self.classifier.logits(deepest), self._present(deepest))
         features, deepest, cams, logits = self.extractor.with_features(images, targets)
+        if isinstance(self.extractor, ScaledCams):
+            images = self.extractor.at_base(images)
         decoded = self._decoded(features, images)
         cam = resize_maps(cams.maps, (decoded.shape[-2], decoded.shape[-1]))
         how = self.config
@@ -217,7 +245,7 @@ class Localizer:
         Raises:
             FrameError: frames cannot be read; all are named, after the last of those that can.
         """
-        batches = load_batches(in_batches(frames, batch_size), source, self.config.image_size, workers)
+        batches = load_batches(in_batches(frames, self.at_once(batch_size)), source, self.side, workers)
         for batch in only_readable(batches) if faults is None else readable_parts(batches, faults):
             yield from self.batch_maps(batch, map_size, tagged)
 
@@ -264,7 +292,7 @@ class Localizer:
             raise FrameError(f"got {_described(frame)}; expected (H, W, 3) uint8 RGB. Convert it.")
         height, width = frame.shape[:2]
         how = self.classifier.preprocessing.interpolation
-        pixels = torch.from_numpy(squashed(frame, self.config.image_size, how)).permute(2, 0, 1)[None]
+        pixels = torch.from_numpy(squashed(frame, self.side, how)).permute(2, 0, 1)[None]
         with torch.inference_mode():
             located = self.locate(as_images(pixels, self.device))
             scores = resize_maps(located.scores, MAP_SIZE).cpu().numpy()[0]
@@ -274,48 +302,6 @@ class Localizer:
         best = int(known.argmax())
         presence = None if located.presence is None else float(located.presence[0, best])
         return Localization(full, box, self.classifier.classes[best], known, presence)
-
-
-def moved_with(run: Path, config: TrainConfig) -> TrainConfig:
-    """Return a run's settings with the present path of its cache.
-
-    Earlier versions stored paths relative to the working directory of the training, and a run may have been
-    moved together with its cache. In both cases the path of the cache relative to the run is unchanged. If no
-    cache is there, the settings stay.
-    """
-    cache = config.cache
-    if isinstance(cache, str):
-        return config
-    beside = Path(os.path.normpath(run.absolute() / os.path.relpath(cache, config.out)))
-    places = [cache, beside] if cache.is_absolute() else [beside, cache]
-    return replace(config, cache=next((place for place in places if place.exists()), places[0]))
-
-
-def new_networks(
-    file: ClassifierFile, config: TrainConfig, cache: Mapping[str, Any], device: torch.device
-) -> tuple[Classifier, Decoder, CamExtractor]:
-    """Return the frozen encoder of a classifier file, a new decoder for it, and its CAMs, on a device.
-
-    Args:
-        file: g.pt.
-        config: the run's settings; its seed alone decides the decoder's weights.
-        cache: settings of the run's cache, whose layers are those of the CAMs; of a cache of other maps than
-            a classifier's CAMs they are the known good ones.
-        device: of the networks.
-    """
-    classifier = file.classifier("best_classification")
-    known = cache.get("method") in METHODS and "layers" in cache
-    method, layers = (cache["method"], cache["layers"]) if known else ("layercam", [AUTO])
-    layers = find_layers(classifier, layers)
-    classifier = to_device(fold_batch_norm(classifier, spared=layers), device)
-    fuse = cache.get("fuse", "max") if known else "geometric"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        decoder = Decoder(
-            classifier.channels, config.decoder_width, classifier.strides, config.decoder_stride
-        )
-    extractor = CamExtractor(classifier, method, layers, fuse=fuse, taps=True)
-    return classifier, to_device(decoder, device), extractor
 
 
 def _threshold(path: Path, epoch: int | None) -> dict[str, Any] | None:

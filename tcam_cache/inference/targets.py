@@ -182,7 +182,7 @@ def _classifier_settings(cache: CamCache) -> dict[str, Any]:
 def _run_target(
     config: EvaluateConfig, manifest: Manifest, source: FrameSource, workers: int
 ) -> tuple[EvaluationTarget, Manifest]:
-    localizer = Localizer.open(cast(Path, config.run), config.device).mixing(config.mix)
+    localizer = Localizer.open(cast(Path, config.run), config.device).mixing(config.mix, config.scales)
     source = squashing(source, localizer.classifier.preprocessing.interpolation)
     trained, carried = localizer.config, localizer.threshold or {}
     fits = (carried.get("boxes"), carried.get("map_size")) == (config.boxes, config.map_size)

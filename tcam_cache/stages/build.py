@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tcam_cache.building.builder import Builder, Counts, frames_at_once
+from tcam_cache.building.builder import Builder, Counts
 from tcam_cache.building.frames import store_frames
 from tcam_cache.building.jobs import build_in_jobs
 from tcam_cache.building.map_source import warn_of_flat_maps
@@ -17,7 +17,7 @@ from tcam_cache.config.sharing import parse_shard
 from tcam_cache.datasets import manifest_text
 from tcam_cache.datasets.batches import in_batches, load_batches
 from tcam_cache.datasets.manifest_file import CLASSIFIER_NAME, MANIFEST_NAME
-from tcam_cache.devices import as_images, computing_threads, worker_count
+from tcam_cache.devices import as_images, computing_threads, frames_at_once, worker_count
 from tcam_cache.errors import FrameError
 from tcam_cache.progress import progress_bar
 

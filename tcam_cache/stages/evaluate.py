@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 PANEL_WIDTH = 480
 # What a report calls the maps that a run's own are mixed from.
-PARTS = {"decoder": "decoder alone", "CAM": "CAM of the same pass"}
+PARTS = {"decoder": "decoder alone", "CAM": "CAM alone"}
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from tcam_cache.devices import find_device, worker_count
 from tcam_cache.errors import ConfigError, ManifestError
 from tcam_cache.evaluation import GRID, FrameSweep, choose_tau, corloc_curve
 from tcam_cache.files import write_json
-from tcam_cache.inference.localizer import BEST, THRESHOLD_NAME, Localizer, new_networks
+from tcam_cache.inference.localizer import BEST, THRESHOLD_NAME, Localizer
 from tcam_cache.inference.maps import FrameMap, annotated_frames
+from tcam_cache.inference.networks import new_networks
 from tcam_cache.inference.scoring import Validation
 from tcam_cache.inference.targets import pseudo_annotated, sampled_as
 from tcam_cache.models import parse_classifier_file

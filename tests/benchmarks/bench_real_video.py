@@ -7,8 +7,8 @@ united (horse, cow, sheep, elephant: hoofed), every `thin`-th frame taken, and s
 For each fold and seed the four commands run on the other folds' videos, under a preset, and score the
 fold's; tags with one video are learned from, never scored. `folds=all` learns from every video, and scores
 them all. Printed are means over videos, with 95 % intervals by bootstrap over videos. Options:
-`preset=recommended seeds=3 thin=6 folds=0,1`; any other key is an option of `train` or, as classifier.KEY and
-build.KEY, of those. Run again, it goes on.
+`preset=recommended seeds=3 thin=6 folds=0,1`; any other key is an option of `train` or, as classifier.KEY,
+build.KEY and evaluate.KEY, of those; `evaluate.scales` is of what runs find. Run again, it goes on.
 """
 
 import csv
@@ -89,7 +89,9 @@ def run_fold(out, fold, folds, seeds, options):
         run = here / f"run{seed}"
         if not (run / "best.pt").exists():
             train_decoder(TrainConfig(manifest=manifest, cache=cache, out=run, seed=seed, **options["train"]))
-        rows = rows_of(here / f"report{seed}", manifest, scored, run=run)
+        how = options["evaluate"]
+        named = "".join(f"-{name}-{value}" for name, value in how.items())
+        rows = rows_of(here / f"report{seed}{named}", manifest, scored, run=run, **how)
         found |= {(kind, seed): of_kind for kind, of_kind in rows.items()}
         (run / "last.pt").unlink(missing_ok=True)
     return found
@@ -157,7 +159,7 @@ def show(found, base):
 def options_of(values):
     """Return the options of each stage, of KEY=VALUE and STAGE.KEY=VALUE, under the preset."""
     preset = values.pop("preset", "recommended")
-    options = {stage: {"preset": preset} for stage in ("classifier", "build", "train")}
+    options = {stage: {"preset": preset} for stage in ("classifier", "build", "train")} | {"evaluate": {}}
     for key, text in values.items():
         stage, _, name = key.rpartition(".")
         try:

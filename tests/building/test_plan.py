@@ -3,11 +3,10 @@
 import pytest
 
 from tcam_cache.building import plan as plan_module
-from tcam_cache.building.builder import frames_at_once
 from tcam_cache.building.plan import Trial, plan_of
 from tcam_cache.config import BuildConfig, ClassifierConfig, PredictConfig, TrainConfig
 from tcam_cache.datasets import read_manifest
-from tcam_cache.devices import find_device
+from tcam_cache.devices import find_device, frames_at_once
 
 
 @pytest.fixture

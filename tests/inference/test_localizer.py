@@ -11,9 +11,10 @@ from PIL import Image
 from torch.nn import functional
 
 from tcam_cache import CamExtractor, Localizer, predict
+from tcam_cache.cams import ScaledCams
 from tcam_cache.config import PredictConfig
 from tcam_cache.devices import resize_maps
-from tcam_cache.errors import FrameError
+from tcam_cache.errors import ConfigError, FrameError
 from tcam_cache.models import Presence
 
 
@@ -132,3 +133,31 @@ def test_where_the_cam_is_flat_the_decoder_s_map_stands_alone(localizer, frames)
     flat.classifier.head.weight.zero_()
     found = flat.predict(frames[0])
     np.testing.assert_allclose(found.map, flat.mixing("none").predict(frames[0]).map, atol=1e-6)
+
+
+def test_with_scales_the_mean_of_their_cams_is_mixed_in_and_the_rest_is_of_the_run_s_own_size(
+    localizer, frames
+):
+    plain, scaled = localizer.mixing("geometric"), localizer.mixing("geometric", "1,2,3")
+    assert (plain.side, scaled.side, scaled.threshold) == (64, 192, None)
+    images = torch.from_numpy(np.stack(frames[:2])).permute(0, 3, 1, 2).float() / 255
+    large = functional.interpolate(images, (192, 192))
+    small = functional.interpolate(large, (64, 64), mode="bilinear", antialias=True).clamp(0, 1)
+    found, own = scaled.locate(large, [1, 0]), plain.locate(small, [1, 0])
+    for name in ("decoder", "logits"):
+        torch.testing.assert_close(getattr(found, name), getattr(own, name), rtol=1e-4, atol=1e-5)
+    averaged = ScaledCams(plain.extractor, (64, 128, 192), False, base=64)
+    expected = resize_maps(averaged(large, [1, 0])[0].maps, 64)
+    torch.testing.assert_close(found.cam, expected, rtol=1e-4, atol=1e-5)
+    assert (found.cam - own.cam).abs().max() > 0.01
+    assert scaled.predict(frames[0]).map.shape == frames[0].shape[:2]
+    # The class of every size is the one that the run's own size predicts.
+    predicted = scaled.locate(large)
+    again = scaled.locate(large, own.logits.argmax(1).tolist())
+    torch.testing.assert_close(predicted.scores, again.scores)
+
+
+def test_scales_of_what_is_not_mixed_in_are_refused(localizer):
+    with pytest.raises(ConfigError, match="--scales 1,2 is of a CAM that is mixed in"):
+        localizer.mixing("none", "1,2")
+    assert localizer.mixing("none", "1").side == 64

@@ -228,7 +228,7 @@ def test_a_run_is_scored_without_the_cache_it_came_from(evaluate_config, small_r
 def test_a_mix_is_scored_beside_what_it_is_mixed_from(evaluate_config, small_run):
     config = evaluate_config(run=small_run, mix="mean", split="val", threshold="0.5")
     report = evaluate(config)
-    assert list(report.parts) == ["decoder alone", "CAM of the same pass"]
+    assert list(report.parts) == ["decoder alone", "CAM alone"]
     assert all(name in (config.out / "index.html").read_text() for name in report.parts)
     alone = evaluate(evaluate_config(run=small_run, split="val", threshold="0.5"))
     assert alone.parts == {}
@@ -236,8 +236,24 @@ def test_a_mix_is_scored_beside_what_it_is_mixed_from(evaluate_config, small_run
     assert decoder.corloc == alone.metrics.corloc and decoder.mean_iou == pytest.approx(
         alone.metrics.mean_iou
     )
-    assert "CAM of the same pass: CorLoc" in report.to_text()
+    assert "CAM alone: CorLoc" in report.to_text()
     assert set(report.to_json()["parts"]) == set(report.parts)
+
+
+def test_scales_change_the_cams_that_are_mixed_in_and_not_the_decoder(evaluate_config, small_run):
+    given = {"run": small_run, "mix": "mean", "split": "val", "threshold": "0.5"}
+    one, averaged = (evaluate(evaluate_config(**given, scales=scales)).parts for scales in ("1", "1,2,3"))
+    ious = {name: [[row.iou for row in parts[name].rows] for parts in (one, averaged)] for name in one}
+    assert ious["CAM alone"][0] != ious["CAM alone"][1]
+    # Frames come at the largest size here, and are made smaller from there.
+    assert ious["decoder alone"][0] == pytest.approx(ious["decoder alone"][1], abs=0.25)
+
+
+def test_scales_that_are_none_or_of_a_cache_are_refused(evaluate_config, small_run, small_cache):
+    with pytest.raises(ConfigError, match="got scales '1,x'"):
+        evaluate_config(run=small_run, scales="1,x")
+    with pytest.raises(ConfigError, match="--cache"):
+        evaluate_config(cache=small_cache, scales="1,2")
 
 
 def test_a_mix_of_a_cache_is_refused(evaluate_config, small_cache):

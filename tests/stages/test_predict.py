@@ -251,6 +251,19 @@ def test_boxes_of_another_input_are_refused_or_cleared_on_request(config, small_
     assert not (config().out / "overlays/0001/frame0004.jpg").exists()
 
 
+def test_scales_are_a_setting_of_the_boxes(config):
+    given = {"mix": "geometric", "threshold": 0.5, "overlays": False}
+    predict(config(**given, out=config().out / "one"))
+    averaged = config(**given, scales="1,2,3")
+    predict(averaged)
+    own = rows_of(config(**given, out=config().out / "one"))
+    assert [row["path"] for row in rows_of(averaged)] == [row["path"] for row in own]
+    assert rows_of(averaged) != own
+    assert predict(averaged).frames == 7
+    with pytest.raises(RunError, match="scales"):
+        predict(config(**given))
+
+
 def test_boxes_of_before_that_say_nothing_of_their_input_are_not_overwritten(config):
     config().out.mkdir()
     (config().out / "boxes.csv").write_text("frame,predicted_class\nmine.jpg,bird\n")

@@ -87,11 +87,13 @@ def merge_forest(scores: np.ndarray, levels: np.ndarray, diagonals: bool = True)
     rank = bits << index_bits | np.arange(scores.size).reshape(scores.shape)
     peak = _peaks(rank, index_bits, diagonals)
     inside = levels.ravel() > 0
-    peaks, labels = np.unique(peak[inside], return_inverse=True)
+    is_peak = np.zeros(scores.size, bool)
+    is_peak[peak[inside]] = True
     basin = np.full(scores.size, -1, np.int64)
-    basin[inside] = labels
-    merges = _kruskal(*_saddles(basin.reshape(levels.shape), levels, diagonals), count=len(peaks))
-    return MergeForest(levels.shape[1], levels.ravel(), rank, index_bits, basin, len(peaks), merges)
+    basin[inside] = (np.cumsum(is_peak) - 1)[peak[inside]]
+    count = int(is_peak.sum())
+    merges = _kruskal(*_saddles(basin.reshape(levels.shape), levels, diagonals), count)
+    return MergeForest(levels.shape[1], levels.ravel(), rank, index_bits, basin, count, merges)
 
 
 def _peaks(rank: np.ndarray, index_bits: int, diagonals: bool) -> np.ndarray:

@@ -407,8 +407,10 @@ def decoder_config(small_manifest, small_cache, tmp_path, quick, blank_curves):
 
 @pytest.fixture
 def evaluate_config(small_manifest, tmp_path):
-    """Return a maker of configs that score into a new folder, without pictures."""
+    """Return a maker of configs that score small maps into a new folder, without pictures."""
     defaults = {"manifest": small_manifest, "out": tmp_path / "report", "workers": 0, "overlays": 0}
+    # Every threshold of a map of the default side takes ten times as long.
+    defaults["map_size"] = 64
     return lambda **given: EvaluateConfig(**{**defaults, **given})
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tcam_cache.cache import CamCache
 from tcam_cache.config import train_config
+from tcam_cache.config.evaluate import MAP_SIZE
 from tcam_cache.datasets import frame_source, read_manifest, write_manifest
 from tcam_cache.inference.maps import FrameMap
 from tcam_cache.inference.targets import PSEUDO_FRAMES, open_target, pseudo_annotated
@@ -160,7 +161,7 @@ def test_boxes_of_cams_are_what_an_evaluation_of_them_at_otsu_s_threshold_finds(
     assert sum(len(shot.boxes) for shot in shots) > len(shots)
     write_manifest(replace(manifest, shots=tuple(shots)), tmp_path / "m.jsonl")
     given = {"manifest": tmp_path / "m.jsonl", "cache": small_cache, "split": "all", "threshold": "otsu"}
-    report = evaluate(evaluate_config(**given, root=manifest.root))
+    report = evaluate(evaluate_config(**given, root=manifest.root, map_size=MAP_SIZE))
     assert report.metrics.policies["otsu"]["mean_iou"] == pytest.approx(1, abs=1e-3)
 
 

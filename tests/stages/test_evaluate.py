@@ -12,7 +12,7 @@ import torch
 from skimage.measure import label, regionprops
 
 from tcam_cache.cache import CamCache
-from tcam_cache.config.evaluate import THRESHOLDS
+from tcam_cache.config.evaluate import MAP_SIZE, THRESHOLDS
 from tcam_cache.datasets import read_manifest, write_manifest
 from tcam_cache.errors import CacheError, ConfigError, EvaluationError, FrameError, RunError
 from tcam_cache.stages import evaluate as stage
@@ -117,7 +117,7 @@ def test_ious_are_those_of_the_boxes_beside_them(evaluate_config, small_run, sma
 
 
 def test_boxes_of_a_cache_are_those_of_its_upsampled_maps(evaluate_config, small_cache, small_manifest):
-    config = evaluate_config(cache=small_cache, threshold="0.3", split="all")
+    config = evaluate_config(cache=small_cache, threshold="0.3", split="all", map_size=MAP_SIZE)
     evaluate(config)
     cache, manifest = CamCache.open(small_cache), read_manifest(small_manifest)
     cams = {shot.path(t): cache.cams(shot.id)[t] for shot in manifest.shots for t in range(len(shot))}
@@ -138,7 +138,8 @@ def test_boxes_of_a_cache_are_those_of_its_upsampled_maps(evaluate_config, small
 
 def test_the_threshold_of_a_run_is_the_one_it_carries(evaluate_config, small_run):
     carried = json.loads((small_run / "threshold.json").read_text())["value"]
-    assert evaluate(evaluate_config(run=small_run)).metrics.threshold["value"] == pytest.approx(carried)
+    metrics = evaluate(evaluate_config(run=small_run, map_size=MAP_SIZE)).metrics
+    assert metrics.threshold["value"] == pytest.approx(carried)
 
 
 def test_the_threshold_of_a_cache_is_the_best_one_on_val(evaluate_config, small_cache):

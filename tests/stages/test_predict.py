@@ -14,6 +14,7 @@ from PIL import Image
 from skimage.filters import threshold_otsu
 
 from tcam_cache.config import EvaluateConfig, ManifestConfig, PredictConfig
+from tcam_cache.config.evaluate import MAP_SIZE
 from tcam_cache.datasets import read_manifest
 from tcam_cache.errors import ConfigError, FrameError, RunError
 from tcam_cache.inference import Localizer, clip_boxes
@@ -140,7 +141,7 @@ def test_a_threshold_of_an_earlier_checkpoint_is_not_that_of_a_later_one(
     chosen = json.loads((run / "threshold.json").read_text())
     (run / "threshold.json").write_text(json.dumps({**chosen, "epoch": chosen["epoch"] + 1, "value": 0.999}))
     assert predict(config(run=run)).threshold == 0.5
-    again = evaluate(evaluate_config(run=run)).metrics.threshold
+    again = evaluate(evaluate_config(run=run, map_size=MAP_SIZE)).metrics.threshold
     assert again == {"policy": "val", "value": pytest.approx(chosen["value"])}
 
 

@@ -1,6 +1,6 @@
 """Tests of what a training survives: kill -9 and Ctrl-C of the real command at any moment.
 
-TCAM_CACHE_KILLS sets how many kills each test survives (default 3).
+TCAM_CACHE_KILLS sets how many kills each test survives (default 2).
 """
 
 import json
@@ -12,7 +12,7 @@ import time
 import pytest
 import torch
 
-KILLS = int(os.environ.get("TCAM_CACHE_KILLS", "3"))
+KILLS = int(os.environ.get("TCAM_CACHE_KILLS", "2"))
 
 
 @pytest.fixture(scope="module")

@@ -175,8 +175,9 @@ class Localizer:
             return changed
         if mix == "none":
             raise ConfigError(f"--scales {scales} is of a CAM that is mixed in. Give --mix geometric, too.")
-        require_cells(self.extractor, sides, base)
-        averaged = ScaledCams(self.extractor, sides, False, base)
+        one = self.extractor.extractor if isinstance(self.extractor, ScaledCams) else self.extractor
+        require_cells(one, sides, base)
+        averaged = ScaledCams(one, sides, False, base)
         return replace(changed, extractor=averaged, threshold=None)
 
     def foreground(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -228,7 +228,7 @@ class TrainConfig(FitConfig):
         default=0.35, help="the decoder's share of that mean; the CAM has the rest", minimum=0, maximum=1
     )
     mix_agreement: float = setting(
-        default=by_preset(recommended=0.55, published=0.0),
+        default=by_preset(recommended=0.45, published=0.0),
         help="where the cosine of decoder map and CAM is less, the CAM stands alone; 0: nowhere",
         minimum=0,
         maximum=1,

@@ -29,12 +29,12 @@ def test_at_an_inner_module_each_method_is_its_published_definition(
     model = random_classifier(arch)
     extractor = CamExtractor(model, method, [name])
     assert extractor.layers == (name,) and not extractor.is_closed
-    assert_is_the_definition(model, name, method, random_images(2, 64, 96), TAGS[:2])
+    assert_is_the_definition(model, name, method, random_images(2, 48, 64), TAGS[:2])
 
 
 @pytest.mark.parametrize(("arch", "name"), PLACES)
 def test_folding_changes_no_map_of_an_inner_module(random_classifier, random_images, arch, name):
-    model, images = random_classifier(arch), random_images(1, 64, 96)
+    model, images = random_classifier(arch), random_images(1, 48, 64)
     folded = fold_batch_norm(model, [name])
     for method in (*GRADIENT_FORMS, ACTIVATION):
         plain, _ = CamExtractor(model, method, [name])(images, 2)

@@ -37,20 +37,20 @@ def test_the_map_is_the_mean_of_each_size_s_own_maps_at_the_finest(
     random_classifier, random_images, layers, flip
 ):
     extractor = CamExtractor(random_classifier("resnet18"), "layercam", layers)
-    images = random_images(height=96, width=96)
-    cams, logits = ScaledCams(extractor, (32, 64, 96), flip, base=64)(images, TAGS)
-    finest = extractor(images, TAGS)[0].maps.shape[-2:]
+    images, tags = random_images(batch=2, height=96, width=96), TAGS[:2]
+    cams, logits = ScaledCams(extractor, (32, 64, 96), flip, base=64)(images, tags)
+    finest = extractor(images, tags)[0].maps.shape[-2:]
     maps = []
     for side in (32, 64, 96):
         frames = images if side == 96 else shrunk(images, side)
         for mirrored in (False, True) if flip else (False,):
-            one = extractor(frames.flip(-1) if mirrored else frames, TAGS)[0].maps
+            one = extractor(frames.flip(-1) if mirrored else frames, tags)[0].maps
             one = one.flip(-1) if mirrored else one
             maps.append(interpolate(one[:, None], finest, mode="bilinear", align_corners=False)[:, 0])
     expected = normalise(torch.stack(maps).mean(0))
     torch.testing.assert_close(cams.maps, expected.maps, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(cams.raw_max, expected.raw_max, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(logits, extractor(shrunk(images, 64), TAGS)[1])
+    torch.testing.assert_close(logits, extractor(shrunk(images, 64), tags)[1])
 
 
 def test_a_mirrored_frame_has_the_mirrored_map(random_classifier, random_images):

@@ -52,7 +52,6 @@ BEFORE: Mapping[str, Any] = {
     "dropout": 0.0,
     "mix": "none",
     "mix_share": 0.35,
-    "mix_agreement": 0.0,
     "middle": 1.0,
     "crops": "shot",
     "fg_region": "blob",
@@ -226,12 +225,6 @@ class TrainConfig(FitConfig):
     )
     mix_share: float = setting(
         default=0.35, help="the decoder's share of that mean; the CAM has the rest", minimum=0, maximum=1
-    )
-    mix_agreement: float = setting(
-        default=by_preset(recommended=0.45, published=0.0),
-        help="where the cosine of decoder map and CAM is less, the CAM stands alone; 0: nowhere",
-        minimum=0,
-        maximum=1,
     )
     amp: str = setting(
         default="auto",

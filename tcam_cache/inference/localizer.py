@@ -215,8 +215,7 @@ class Localizer:
             images = self.extractor.at_base(images)
         decoded = self._decoded(features, images)
         cam = resize_maps(cams.maps, (decoded.shape[-2], decoded.shape[-1]))
-        how = self.config
-        mixed = mixed_maps(decoded, cam, how.mix, how.mix_share, how.mix_agreement)
+        mixed = mixed_maps(decoded, cam, self.config.mix, self.config.mix_share)
         # A flat CAM says nothing of where the object is: the decoder's map stands alone.
         scores = torch.where(cams.flat[:, None, None], decoded, mixed)
         return Located(scores, decoded, cam, logits, self._present(deepest))

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from tcam_cache.cache import CamCache
 from tcam_cache.cams import CamExtractor
@@ -102,29 +101,23 @@ def frame_maps(
         yield FrameMap(shot, t, maps[""][row], logits[row], width, height, parts, present)
 
 
-def mixed_maps(
-    decoded: torch.Tensor, cam: torch.Tensor, mix: str, share: float, agreement: float = 0.0
-) -> torch.Tensor:
+def mixed_maps(decoded: torch.Tensor, cam: torch.Tensor, mix: str, share: float) -> torch.Tensor:
     """Return the weighted mean of the decoder's maps, each in units of its maximum, and CAMs.
-
-    A decoder that looks elsewhere than the CAM of a known tag has met what it did not learn from: there the
-    CAM stands alone.
 
     Args:
         decoded: (B, h, w) foreground probability S1 in [0, 1].
         cam: (B, h, w) in [0, 1].
         mix: "mean" or "geometric".
         share: the decoder's weight in [0, 1]; the CAM's is the rest.
-        agreement: the least cosine of both maps of a frame, as vectors of h x w, at which they are mixed.
 
     >>> maps = torch.tensor([[[0.2, 0.4]]]), torch.tensor([[[1.0, 0.25]]])
     >>> mixed_maps(*maps, "mean", 0.5).tolist(), mixed_maps(*maps, "geometric", 0.5)[0, 0, 1].item()
     ([[[0.75, 0.625]]], 0.5)
     """
     unit = decoded / decoded.amax((-2, -1), keepdim=True).clamp(min=torch.finfo(decoded.dtype).tiny)
-    mixed = share * unit + (1 - share) * cam if mix == "mean" else unit**share * cam ** (1 - share)
-    cosine = functional.cosine_similarity(unit.flatten(1), cam.flatten(1))
-    return torch.where((cosine < agreement)[:, None, None], cam, mixed)
+    if mix == "mean":
+        return share * unit + (1 - share) * cam
+    return unit**share * cam ** (1 - share)
 
 
 def box_of(scores: np.ndarray, size: tuple[int, int], tau: float | None) -> Box | None:

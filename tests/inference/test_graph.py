@@ -26,7 +26,6 @@ from tcam_cache.models import Presence
 def run(small_run):
     """A run that mixes in LayerCAMs of two layers with a pooling between them, and tells presence."""
     plain = Localizer.open(small_run, "cpu").mixing("geometric")
-    plain = dataclasses.replace(plain, config=dataclasses.replace(plain.config, mix_agreement=0.55))
     layers = ["features.7", "features.12"]
     extractor = CamExtractor(plain.classifier, "layercam", layers, fuse="geometric", taps=True)
     generator = torch.Generator().manual_seed(0)

@@ -129,7 +129,6 @@ def test_presence_of_one_frame_is_that_of_its_tag(localizer, frames):
 
 def test_where_the_cam_is_flat_the_decoder_s_map_stands_alone(localizer, frames):
     flat = copy.deepcopy(localizer.mixing("geometric"))
-    flat = dataclasses.replace(flat, config=dataclasses.replace(flat.config, mix_agreement=0.5))
     flat.classifier.head.weight.zero_()
     found = flat.predict(frames[0])
     np.testing.assert_allclose(found.map, flat.mixing("none").predict(frames[0]).map, atol=1e-6)

@@ -115,15 +115,16 @@ def plan_of(
     steps = chosen.epochs * -(-drawn // chosen.batch_size)
     probed = sum(min(len(shot), classifier.probe_frames) for shot in manifest.shots)
     frames, cached = manifest.frame_count, sum(lengths)
-    passes = _passes(build.scales) * (2 if build.flip else 1)
+    passes = sum(scale**2 for scale in parse_scales(build.scales)) * (2 if build.flip else 1)
+    # A prediction has a pass at the frame's own size whatever the scales.
+    more = sum(scale**2 for scale in parse_scales(predict.scales) if scale != 1)
     trial, (_, machines) = forward_trial(classifier), parse_shard(predict.shard)
     one = trial.seconds
     seconds = {
         "classifier": START + probed * (one + READ),
         "build": cached * (BUILD * one * passes + READ) / machines,
         "train": steps * chosen.batch_size * (TRAIN * one + READ),
-        "predict": START
-        + frames * ((PREDICT + BUILD * (_passes(predict.scales) - 1)) * one + READ) / machines,
+        "predict": START + frames * ((PREDICT + BUILD * more) * one + READ) / machines,
     }
     minutes = {name: round(value / 60, 2) for name, value in seconds.items()}
     megabytes = COPIES * trial.megabytes + cached * (MAP_MB + FRAME_MB) + frames * ROW_MB
@@ -133,17 +134,11 @@ def plan_of(
     return Plan(effort, *counts, minutes, round(megabytes, 1), round(memory), machines)
 
 
-def _passes(scales: str) -> float:
-    """Return how many passes at a scale of 1 those of all scales cost."""
-    return sum(scale**2 for scale in parse_scales(scales))
-
-
 def _memory(trial: "Trial", build: BuildConfig, train: TrainConfig, predict: PredictConfig) -> float:
     """Return the megabytes of the program and of a batch in its networks, in the stage that needs most."""
-    built, mixed = (max(parse_scales(one.scales)) ** 2 for one in (build, predict))
-    at_once = (
-        frames_at_once(predict.batch_size, find_device(predict.device)) if mixed > 1 else predict.batch_size
-    )
+    built, mixed = (max(1, *parse_scales(one.scales)) ** 2 for one in (build, predict))
+    device, batch = find_device(predict.device), predict.batch_size
+    at_once = batch if parse_scales(predict.scales) == (1,) else frames_at_once(batch, device)
     frames = {
         "build": BUILD_HELD * frames_at_once(build.batch_size, find_device(build.device)) * built,
         "train": TRAIN_HELD * train.batch_size,

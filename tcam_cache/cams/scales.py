@@ -119,7 +119,7 @@ class ScaledCams:
         """Return what `CamExtractor.with_features` does of frames at the base, but for CAMs, averaged.
 
         Args:
-            images: (B, 3, S, S) RGB in [0, 1], S the largest of `sides`.
+            images: (B, 3, S, S) RGB in [0, 1], S the largest of `sides` and the base.
             targets: as `CamExtractor.with_features` takes them.
 
         Raises:
@@ -129,7 +129,7 @@ class ScaledCams:
         return features, deepest, self._averaged(images, cams, logits, targets), logits
 
     def at_base(self, images: torch.Tensor) -> torch.Tensor:
-        """Return frames (B, 3, S, S) of the largest size at the base, (B, 3, base, base), in [0, 1]."""
+        """Return frames (B, 3, S, S) at the base, (B, 3, base, base), in [0, 1]."""
         return self._at(images, self.base)
 
     def _averaged(self, images: torch.Tensor, cams: Cams, logits: torch.Tensor, targets: Targets) -> Cams:

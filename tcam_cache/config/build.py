@@ -181,7 +181,7 @@ def mixed_scales_setting() -> Any:
     return setting(
         default="1",
         help="the CAM that is mixed in is the mean over these sizes of a frame, times the run's, such as "
-        "0.7,1,1.4,1.9: slower, and better on videos that nothing was learned from",
+        "0.7,1,1.4,1.9: slower, a little better on videos that nothing was learned from",
     )
 
 

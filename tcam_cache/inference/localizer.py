@@ -149,7 +149,8 @@ class Localizer:
     @property
     def side(self) -> int:
         """The side in pixels of the frames that `locate` takes."""
-        return self.extractor.sides[-1] if isinstance(self.extractor, ScaledCams) else self.config.image_size
+        own = self.config.image_size
+        return max(own, *self.extractor.sides) if isinstance(self.extractor, ScaledCams) else own
 
     def at_once(self, batch_size: int) -> int:
         """Return how many frames of a batch pass the networks together."""

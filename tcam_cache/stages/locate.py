@@ -327,8 +327,10 @@ def _scored(config: LocateConfig) -> EvaluateReport:
     _log_step("boxes against true ones")
     places: Mapping[str, Any] = {"manifest": config.out / ANNOTATED, "run": config.out / RUN}
     shared = {"seed": config.seed, "device": config.device, "workers": config.workers}
-    tau = f"{config.threshold:g}"
-    return evaluate(EvaluateConfig(split="all", threshold=tau, out=config.out / SCORES, **shared, **places))
+    # Maps are scored as they were mixed for the boxes.
+    mixed = {name: value for name, value in config.stage("predict").items() if name in ("mix", "scales")}
+    given = {"threshold": f"{config.threshold:g}", "out": config.out / SCORES, **mixed, **shared, **places}
+    return evaluate(EvaluateConfig(split="all", **given))
 
 
 def _begun(folder: Path) -> bool:

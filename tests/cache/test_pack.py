@@ -161,8 +161,8 @@ def test_a_pack_with_a_damaged_header_is_made_anew(path, plan, build_all):
     cache = CamCache.open(path)
     pack = cache.pack().path
     sound = pack.read_bytes()
-    # A third of the text's bytes, and the first and the last of the spaces and the line's end after it.
-    for at in (*range(10, sound.index(b"}"), 3), sound.index(b"}"), sound.index(b"}") + 1, 126, 127):
+    # Every byte of the text, and the first and the last of the spaces and the line's end that follow it.
+    for at in (*range(10, sound.index(b"}") + 2), 126, 127):
         pack.write_bytes(sound[:at] + bytes([sound[at] ^ 8]) + sound[at + 1 :])
         problems = cache.verify()
         assert problems == () or "is cut short" in problems[0] or "differs" in problems[0], at

@@ -13,8 +13,8 @@ from tcam_cache.config.build import METHODS
 from tcam_cache.errors import ConfigError
 
 TAGS = (2, 0, 3)
-EARLIER = {"resnet18": ("conv1", "layer2.1", "layer4.0"),
-           "squeezenet1_1": ("features.0", "features.7", "features.11")}  # fmt: skip
+EARLIER = {"resnet18": ("conv1", "layer1.0", "layer2.1", "layer4.0"),
+           "squeezenet1_1": ("features.0", "features.1", "features.7", "features.11")}  # fmt: skip
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
 
 
@@ -33,7 +33,7 @@ def test_at_the_last_layer_each_method_is_its_published_definition(
 
 
 @pytest.mark.parametrize("method", [*GRADIENT_FORMS, ACTIVATION])
-@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("place", range(4))
 def test_at_any_other_layer_each_method_is_its_published_definition(
     model, method, place, random_images, assert_is_the_definition
 ):

@@ -156,6 +156,19 @@ def test_with_scales_the_mean_of_their_cams_is_mixed_in_and_the_rest_is_of_the_r
     torch.testing.assert_close(predicted.scores, again.scores)
 
 
+@pytest.mark.parametrize("scales", ["0.5", "2", "0.5,2"])
+def test_whatever_the_scales_the_decoder_sees_the_frame_at_the_run_s_own_size(localizer, scales, monkeypatch):
+    monkeypatch.setattr("tcam_cache.inference.localizer.require_cells", lambda *given: None)
+    scaled = localizer.mixing("geometric", scales)
+    assert scaled.side == (64 if scales == "0.5" else 128)
+    images = torch.rand(1, 3, scaled.side, scaled.side, generator=torch.Generator().manual_seed(0))
+    own = functional.interpolate(images, (64, 64), mode="bilinear", antialias=True).clamp(0, 1)
+    decoded, logits = localizer.foreground(own)
+    found = scaled.locate(images, 0)
+    torch.testing.assert_close(found.decoder, decoded, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.logits, logits, rtol=1e-4, atol=1e-5)
+
+
 def test_scales_of_what_is_not_mixed_in_are_refused(localizer):
     with pytest.raises(ConfigError, match="--scales 1,2 is of a CAM that is mixed in"):
         localizer.mixing("none", "1,2")

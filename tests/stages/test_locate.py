@@ -10,7 +10,7 @@ import pytest
 from tcam_cache.config import LocateConfig
 from tcam_cache.datasets.listing import state_of
 from tcam_cache.errors import AnnotationError, ConfigError, ManifestError, RunError
-from tcam_cache.stages.locate import locate
+from tcam_cache.stages.locate import _scored, locate
 
 TINY = {
     "classifier": "arch=squeezenet1_1 weights=none image-size=64 probe-frames=2",
@@ -199,3 +199,15 @@ def test_two_jobs_find_the_boxes_of_one_process(found, tmp_path):
         shutil.rmtree(out / name)
     locate(replace(config, out=out, jobs=2))
     assert (out / "boxes/boxes.csv").read_bytes() == (config.out / "boxes/boxes.csv").read_bytes()
+
+
+def test_boxes_are_scored_with_their_maps_mixed_as_for_the_boxes(monkeypatch, tmp_path):
+    scored = []
+    monkeypatch.setattr("tcam_cache.stages.locate.evaluate", scored.append)
+    given = {"source": tmp_path / "m.jsonl", "out": tmp_path / "out", "threshold": 0.4}
+    _scored(LocateConfig(**given, predict="mix=mean scales=1,2 batch-size=4"))
+    _scored(LocateConfig(**given))
+    assert [(one.mix, one.scales, one.threshold) for one in scored] == [
+        ("mean", "1,2", "0.4"),
+        (None, "1", "0.4"),
+    ]

@@ -103,7 +103,7 @@ def test_kill_9_at_any_moment_and_resume_ends_with_the_same_bits(train, tmp_path
 def test_ctrl_c_at_any_moment_saves_and_resume_ends_with_the_same_bits(train, tmp_path, whole):
     theirs, seconds = whole
     moments, interrupts, within = random.Random(0), 0, False
-    while interrupts < KILLS - 1 or not within:
+    while interrupts < KILLS or not within:
         assert interrupts < 10 * KILLS, "no Ctrl-C fell within an epoch: the test has shown nothing"
         run = tmp_path / f"run{interrupts}"
         interrupts += 1

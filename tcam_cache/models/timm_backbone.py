@@ -157,7 +157,7 @@ class TimmBackbone(nn.Module):
 
     def trace(self) -> Trace:
         """Trace a forward pass to the deepest features, which keep the network's own layout."""
-        return traced(_Trunk(self.network), self.side, on_meta=True)
+        return traced(_Trunk(self.network), self.side)
 
     def before(self, deep: int) -> frozenset[str]:
         """Return the names of all that runs before the last `deep` of timm's stages or blocks."""
@@ -233,20 +233,22 @@ class TimmBackbone(nn.Module):
         self.fixed_size: int | None = None
         try:
             sides: tuple[int, ...] = SIDES
-            runs = [traced(self, side, on_meta=True).output for side in sides]
+            runs = [traced(self, side).output for side in sides]
         except Exception:  # A network of a fixed size raises any error for another.
             self.fixed_size = self.preprocessing.size
             sides = (self.fixed_size,)
             runs = [self._run_once(self.fixed_size)]
         shapes = [[tuple(one.shape) for one in (*taps, deepest)] for taps, deepest in runs]
         if any(len(shape) != 4 or shape[-1] != shape[-2] or shape[-1] < 2 for shape in shapes[0]):
-            raise _cannot_serve(self.arch, f"its features have the shapes {shapes[0]}")
+            raise _cannot_serve(
+                self.arch, f"its features have the shapes {[shape[1:] for shape in shapes[0]]}"
+            )
         *self.channels, self.depth = [shape[1] for shape in shapes[0]]
         *self.strides, self.output_stride = strides(shapes, sides)
 
     def _run_once(self, side: int) -> tuple[list[Tensor], Tensor]:
         try:
-            return traced(self, side, on_meta=True).output
+            return traced(self, side).output
         except Exception as error:
             raise _cannot_serve(self.arch, str(error).split("\n")[0]) from error
 

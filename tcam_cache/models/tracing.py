@@ -40,17 +40,25 @@ class Trace(NamedTuple):
     output: Any
 
 
-def traced(network: nn.Module, side: int, on_meta: bool = False) -> Trace:
+def traced(network: nn.Module, side: int) -> Trace:
     """Run a network in evaluation mode on a batch without frames (0, 3, side, side), and record every call.
 
-    Only shapes are computed, and no weight is copied. No hook is left behind.
+    Only shapes are computed, and no weight is copied. No hook is left behind. A network that cannot reshape
+    an empty batch, such as one with attention, runs one frame on the meta device instead, which loads torch's
+    compiler and takes a second.
 
     Args:
-        network: of convolutions.
+        network: of convolutions or attention.
         side: of the frames in pixels.
-        on_meta: run one frame on the meta device instead, for networks that cannot reshape an empty batch,
-            such as those with attention. It loads torch's compiler, which takes a second.
     """
+    try:
+        return _recorded(network, lambda: network(_frames(network, 0, side)))
+    except RuntimeError:
+        return _recorded(network, lambda: _on_meta(network, side))
+
+
+def _recorded(network: nn.Module, run: Callable[[], Any]) -> Trace:
+    """Return what `run` makes the network return, and every call of a module on the way."""
     calls: list[Call] = []
     # An identity is unique only as long as its tensor is not freed.
     alive: list[Any] = []
@@ -79,7 +87,7 @@ def traced(network: nn.Module, side: int, on_meta: bool = False) -> Trace:
         handles.append(module.register_forward_hook(recorder(name)))
     try:
         with torch.no_grad(), evaluating(network):
-            output = _on_meta(network, side) if on_meta else network(_frames(network, 0, side))
+            output = run()
     finally:
         for handle in handles:
             handle.remove()

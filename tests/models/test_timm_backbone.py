@@ -143,7 +143,7 @@ def test_preprocessing_is_what_timm_says():
         ("tf_efficientnet_lite9", "timm .* has none of that name. Did you mean .*tf_efficientnet_lite0"),
         ("", "timm .* has none of that name"),
         ("resnet18.none_such", "Invalid pretrained tag .*Correct its name"),
-        ("pit_ti_224", r"cannot serve as a backbone here: its features have the shapes .*\(1, 256, 1, 1\)"),
+        ("pit_ti_224", r"cannot serve as a backbone here: its features have the shapes .*\(256, 1, 1\)"),
     ],
 )
 def test_a_network_that_cannot_serve_is_a_named_error(name, said):

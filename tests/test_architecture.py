@@ -121,22 +121,48 @@ def test_a_word_uses_only_words(word):
     assert parts_of_the_house(LIBRARY / f"{word}.py") <= WORDS
 
 
-@pytest.mark.parametrize("room", ["", *sorted(ROOMS)])
-def test_the_modules_of_a_room_import_each_other_without_a_circle(room):
-    """A package's own __init__ gathers names for other rooms; inside its room nobody imports it."""
+def circle_of(uses):
+    """Return those of {name: names it uses} that use each other in a circle, or use one that does."""
+    left = dict(uses)
+    while free := [name for name, needs in left.items() if not needs & set(left)]:
+        for name in free:
+            del left[name]
+    return sorted(left)
+
+
+def uses_of(room):
+    """Return {module: the modules of the same room that it uses}.
+
+    A package's own __init__ gathers names for other rooms; inside its room nobody imports it.
+    """
     folder = LIBRARY / room
     found = folder.rglob("*.py") if room else folder.glob("*.py")
     modules = {dotted(path): path for path in found if path.stem != "__init__"}
-    left = {
+    return {
         name: {
             other for other in modules if other != name and any(_names(used, other) for used in imports(path))
         }
         for name, path in modules.items()
     }
-    while free := [name for name, needs in left.items() if not needs & set(left)]:
-        for name in free:
-            del left[name]
-    assert not left, f"circle among {sorted(left)}"
+
+
+@pytest.mark.parametrize("room", ["", *sorted(ROOMS)])
+def test_the_modules_of_a_room_import_each_other_without_a_circle(room):
+    assert not circle_of(uses_of(room))
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_a_folder_in_a_room_stands_above_or_below_each_file_beside_it(room):
+    depth, floors = len(dotted(LIBRARY / room).split(".")) + 1, {}
+    for name, used in uses_of(room).items():
+        place, *places = (".".join(one.split(".")[:depth]) for one in (name, *used))
+        floors.setdefault(place, set()).update(set(places) - {place})
+    assert not circle_of(floors)
+
+
+def test_a_circle_is_found():
+    assert circle_of({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
+    assert not circle_of({"a": {"b", "c"}, "b": {"c"}, "c": set()})
 
 
 def dotted(path):

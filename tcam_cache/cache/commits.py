@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from tcam_cache.cache.storage.objects import Objects, WritableObjects
+from tcam_cache.cache.objects import Objects, WritableObjects
 from tcam_cache.errors import CacheError
 from tcam_cache.provenance import sha256_of
 

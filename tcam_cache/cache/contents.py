@@ -11,9 +11,9 @@ import numpy as np
 from tcam_cache.cache.commits import Commit, CommitLog, ShotIndex, content_digest
 from tcam_cache.cache.format import ARRAYS, CAM, DTYPES, NAME, STATS, CachePlan, Marker
 from tcam_cache.cache.frames import FrameFolder
+from tcam_cache.cache.objects import Objects
 from tcam_cache.cache.storage.arrays import Arrays, Columns
 from tcam_cache.cache.storage.hdf5 import H5Arrays, H5Objects
-from tcam_cache.cache.storage.objects import Objects
 from tcam_cache.cache.storage.places import objects_at
 from tcam_cache.errors import CacheError
 from tcam_cache.files import Place

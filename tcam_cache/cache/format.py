@@ -15,7 +15,7 @@ from zarr.errors import ZarrUserWarning
 from zarr.storage import MemoryStore
 
 from tcam_cache.cache.commits import ShotIndex
-from tcam_cache.cache.storage.objects import Objects, WritableObjects
+from tcam_cache.cache.objects import Objects, WritableObjects
 from tcam_cache.errors import CacheError
 from tcam_cache.provenance import sha256_of
 from tcam_cache.records import Shot

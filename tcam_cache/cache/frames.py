@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from tcam_cache.cache.commits import ShotIndex
-from tcam_cache.cache.storage.objects import Objects, WritableObjects
+from tcam_cache.cache.objects import Objects, WritableObjects
 from tcam_cache.errors import CacheError
 from tcam_cache.provenance import sha256_of
 from tcam_cache.records import Frame, FrameSource, Shot

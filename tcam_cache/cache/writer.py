@@ -16,9 +16,9 @@ from tcam_cache.cache.format import ARRAYS, CachePlan, Marker, empty_arrays, is_
 from tcam_cache.cache.format import NAME as MARKER
 from tcam_cache.cache.frames import FOLDER as FRAMES
 from tcam_cache.cache.frames import ShotFrames, WritableFrameFolder
+from tcam_cache.cache.objects import WritableObjects
 from tcam_cache.cache.source_files import content_of, source_changes, stamp_of
 from tcam_cache.cache.storage.arrays import Arrays
-from tcam_cache.cache.storage.objects import WritableObjects
 from tcam_cache.cache.storage.places import writable_objects_at
 from tcam_cache.errors import CacheError, ConfigError, FrameError
 from tcam_cache.files import Place

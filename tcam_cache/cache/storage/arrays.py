@@ -11,7 +11,7 @@ import zarr
 
 from tcam_cache.cache.commits import ShotIndex
 from tcam_cache.cache.format import ARRAYS, CAM, STATS
-from tcam_cache.cache.storage.objects import WritableObjects
+from tcam_cache.cache.objects import WritableObjects
 from tcam_cache.errors import CacheError, StorageError
 
 

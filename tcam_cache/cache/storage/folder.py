@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from zarr.storage import LocalStore
 
 from tcam_cache import files
-from tcam_cache.cache.storage.objects import WritableObjects
+from tcam_cache.cache.objects import WritableObjects
 from tcam_cache.errors import CacheError
 from tcam_cache.names import left_behind
 

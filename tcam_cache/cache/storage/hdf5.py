@@ -23,8 +23,8 @@ import numpy as np
 from tcam_cache.cache.commits import FOLDER as COMMITS
 from tcam_cache.cache.commits import Commit, CommitLog
 from tcam_cache.cache.format import FORMAT, Marker
+from tcam_cache.cache.objects import Objects
 from tcam_cache.cache.storage.arrays import Columns
-from tcam_cache.cache.storage.objects import Objects
 from tcam_cache.errors import CacheError
 
 if TYPE_CHECKING:

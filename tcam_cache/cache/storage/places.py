@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from tcam_cache.cache.objects import WritableObjects
 from tcam_cache.cache.storage.folder import FolderObjects
 from tcam_cache.cache.storage.hdf5 import H5File, H5Objects
-from tcam_cache.cache.storage.objects import WritableObjects
 from tcam_cache.cache.storage.remote import RemoteObjects
 from tcam_cache.files import Place, parse_place
 

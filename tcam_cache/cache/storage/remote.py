@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from zarr.storage import FsspecStore
 
-from tcam_cache.cache.storage.objects import WritableObjects
+from tcam_cache.cache.objects import WritableObjects
 from tcam_cache.errors import CacheError, StorageError, TcamCacheError
 from tcam_cache.names import left_behind
 

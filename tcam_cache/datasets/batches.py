@@ -201,16 +201,6 @@ def only_readable(batches: Iterable[FrameBatch]) -> Iterator[FrameBatch]:
         raise unreadable(faults)
 
 
-def readable_parts(batches: Iterable[FrameBatch], faults: list[str]) -> Iterator[FrameBatch]:
-    """Yield the readable part of each batch, and add unreadable frames to `faults`."""
-    for batch in batches:
-        faults += batch.faults
-        kept = [row for row in range(len(batch.frames)) if row not in batch.unread]
-        if kept:
-            frames = tuple(batch.frames[row] for row in kept)
-            yield FrameBatch(frames, batch.rgb[kept], batch.sizes[kept], ())
-
-
 def unreadable(faults: Sequence[str]) -> FrameError:
     """Return the error that lists unreadable frames, one text each."""
     return FrameError(f"{len(faults)} frame(s) cannot be read. Replace or remove them.", faults)

@@ -20,7 +20,6 @@ from tcam_cache.datasets.batches import (
     in_batches,
     load_batches,
     only_readable,
-    readable_parts,
 )
 from tcam_cache.datasets.frames import squashed
 from tcam_cache.datasets.manifest_file import CLASSIFIER_NAME
@@ -229,7 +228,6 @@ class Localizer:
         map_size: int = MAP_SIZE,
         batch_size: int,
         workers: int,
-        faults: list[str] | None = None,
         tagged: bool = False,
     ) -> Iterator[FrameMap]:
         """Yield the map of each frame, in order: the foreground probability S1 (paper, Sec. 3), or a mix.
@@ -240,14 +238,13 @@ class Localizer:
             map_size: side of the maps.
             batch_size: frames per forward pass.
             workers: processes that decode; 0 decodes in this one.
-            faults: frames that cannot be read are added to it, one text each; None raises an error instead.
             tagged: mix the CAM of each shot's tag in, which is known, not that of the predicted class.
 
         Raises:
             FrameError: frames cannot be read; all are named, after the last of those that can.
         """
         batches = load_batches(in_batches(frames, self.at_once(batch_size)), source, self.side, workers)
-        for batch in only_readable(batches) if faults is None else readable_parts(batches, faults):
+        for batch in only_readable(batches):
             yield from self.batch_maps(batch, map_size, tagged)
 
     def batch_maps(

@@ -134,23 +134,6 @@ def gaussian_filter(features: Tensor, values: Tensor, landmarks: Tensor) -> Tens
     )
 
 
-def gaussian_filter_exact(features: Tensor, values: Tensor) -> Tensor:
-    """Return W values by summing over every pair of pixels: the reference, too slow for training.
-
-    Args:
-        features: (B, D, N) float32 or float64.
-        values: (B, C, N), of the same kind.
-
-    Returns:
-        (B, C, N).
-
-    >>> gaussian_filter_exact(torch.tensor([[[0.0, 2.0]]]), torch.ones(1, 1, 2)).round(decimals=4).tolist()
-    [[[1.1353000402450562, 1.1353000402450562]]]
-    """
-    some = _columns(features, features.shape[2])
-    return torch.cat([values @ _affinity(features, features[:, :, part]) for part in some], 2)
-
-
 class _PairSums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, softmax: Tensor, features: Tensor, landmarks: Tensor) -> Tensor:

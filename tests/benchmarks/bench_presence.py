@@ -25,7 +25,7 @@ from tcam_cache.datasets.frames import frame_source
 from tcam_cache.devices import as_images, resize_maps
 from tcam_cache.evaluation import boxes_at
 from tcam_cache.inference import Localizer
-from tcam_cache.inference.confidence import mass_inside, neighbour_agreement, overlaps
+from tcam_cache.inference.confidence import overlaps
 from tcam_cache.inference.presence import presence_over
 from tcam_cache.inference.tracks import jitter, smoothed_boxes
 
@@ -76,6 +76,25 @@ def signals_of(frames):
         "mass inside": mass_inside(mixed, boxes["mix"] * MAP_SIZE),
     }
     return boxes["mix"], parts
+
+
+def neighbour_agreement(boxes):
+    """Return the mean IoU of each frame's box (T, 4) with those beside it in time; 1 if alone."""
+    if len(boxes) < 2:
+        return np.ones(len(boxes))
+    pairs = overlaps(boxes[1:], boxes[:-1])
+    return (np.append(pairs, pairs[-1]) + np.append(pairs[0], pairs)) / 2
+
+
+def mass_inside(maps, boxes):
+    """Return the share of the sum of each map (T, H, W) that lies inside its box (T, 4); 0 without one."""
+    covered = []
+    for size, low, high in zip(maps.shape[:0:-1], boxes[:, :2].T, boxes[:, 2:].T, strict=True):
+        pixels = np.arange(size)
+        ends = np.minimum(high[:, None], pixels + 1) - np.maximum(low[:, None], pixels)
+        covered.append(np.clip(np.nan_to_num(ends), 0, 1))
+    inside, total = np.einsum("tyx,tx,ty->t", maps, *covered), maps.sum((1, 2))
+    return np.divide(inside, total, out=np.zeros(len(maps)), where=total > 0)
 
 
 def auroc(values, own):

@@ -12,7 +12,6 @@ from skimage.transform import resize
 from tcam_cache.training.crf import (
     crf_loss,
     gaussian_filter,
-    gaussian_filter_exact,
     jittered_grid,
     pixel_features,
 )
@@ -48,6 +47,12 @@ def loss_of(softmax, rgb, seed=0, **options):
     return crf_loss(softmax, rgb, generator=torch.Generator().manual_seed(seed), **options)
 
 
+def exact_filter(features, values):
+    """Return W values (B, C, N) by all pairs of pixels; features are (B, D, N)."""
+    points = features.mT.double()
+    return values @ torch.cdist(points, points).square().div(-2).exp().to(values)
+
+
 def affinity_by_hand(rgb, p, q, sigma_rgb, sigma_xy):
     """W_pq from the definition, for pixels given as (y, x)."""
     place = sum((a - b) ** 2 for a, b in zip(p, q, strict=True)) / sigma_xy**2
@@ -59,7 +64,7 @@ def affinity_by_hand(rgb, p, q, sigma_rgb, sigma_xy):
 def test_the_exact_filter_is_the_double_loop_over_pixels(width):
     softmax, rgb = (one[..., :width] for one in frames(1, 4))
     values = softmax.flatten(2)
-    got = gaussian_filter_exact(pixel_features(rgb, 60.0, 2.0), values)[0]
+    got = exact_filter(pixel_features(rgb, 60.0, 2.0), values)[0]
     pixels = [(y, x) for y in range(4) for x in range(width)]
     for row, p in enumerate(pixels):
         expected = sum(
@@ -76,7 +81,7 @@ def test_with_all_pixels_as_landmarks_value_and_gradient_are_exact():
     (slope,) = torch.autograd.grad(loss, softmax)
     features = pixel_features(soft_rgb(rgb, 0.3), 15.0, 100 * 16 / 224)
     values = softmax.detach().flatten(2)
-    filtered = gaussian_filter_exact(features, values)
+    filtered = exact_filter(features, values)
     strength = 1e-6 * (224 / 16) ** 4 / 2
     torch.testing.assert_close(loss, -strength * (values * filtered).sum(), rtol=1e-7, atol=0)
     expected = (-2 * strength * filtered).view_as(softmax)
@@ -157,7 +162,7 @@ def test_on_a_flat_image_the_filter_has_a_gain_of_one():
     features = pixel_features(torch.full((1, 3, 48, 48), 200.0), 15.0, 100 * 48 / 224)
     ones = torch.ones(1, 1, 48 * 48)
     got = gaussian_filter(features, ones, jittered_grid(48, 48, 144, torch.Generator().manual_seed(0)))
-    torch.testing.assert_close(got, gaussian_filter_exact(features, ones), rtol=1e-3, atol=0)
+    torch.testing.assert_close(got, exact_filter(features, ones), rtol=1e-3, atol=0)
 
 
 def test_black_beside_white_does_not_mix():
@@ -205,9 +210,9 @@ def test_the_gradient_is_the_derivative_even_where_the_maps_do_not_add_up_to_one
 
 def test_the_exact_filter_follows_a_flip():
     softmax, rgb = frames(1, 8)
-    plain = gaussian_filter_exact(pixel_features(rgb, 60.0, 3.0), softmax.flatten(2)).view(2, 8, 8)
+    plain = exact_filter(pixel_features(rgb, 60.0, 3.0), softmax.flatten(2)).view(2, 8, 8)
     mirrored = softmax.flip(3).flatten(2)
-    flipped = gaussian_filter_exact(pixel_features(rgb.flip(3), 60.0, 3.0), mirrored).view(2, 8, 8)
+    flipped = exact_filter(pixel_features(rgb.flip(3), 60.0, 3.0), mirrored).view(2, 8, 8)
     torch.testing.assert_close(flipped.flip(2), plain)
 
 

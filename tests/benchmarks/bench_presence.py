@@ -1,12 +1,14 @@
 """What presence, confidence and smoothing are worth, from the folds that bench_real_video.py left in OUT.
 
-python tests/benchmarks/bench_presence.py OUT [folds=0,1]
+python tests/benchmarks/bench_presence.py OUT [folds=0,1 run=run0]
 
 Each fold's run localizes the videos that it has not learned from, their tags known. Printed are, over the
 folds given: AUROC of presence (mean over tags, frames of other tags as negatives; of frames, and of whole
-shots), Spearman's correlation of each part of confidence with the true IoU (of frames, and of means of
-videos), and CorLoc and jitter as found and smoothed. A g.pt that was fitted without presence has none. Frames
-are those of the protocol: neighbours are `thin` frames apart; for true ones, thin=1 of bench_real_video.py.
+shots); how it follows an object that comes and goes (each shot between two of other tags of its fold, no cut
+in between, frame by frame as `predict` has it); Spearman's correlation of each part of confidence with the
+true IoU (of frames, and of means of videos); and CorLoc and jitter as found and smoothed. A g.pt that was
+fitted without presence has none. Frames are those of the protocol: neighbours are `thin` frames apart; for
+true ones, thin=1 of bench_real_video.py.
 """
 
 import sys
@@ -25,6 +27,7 @@ from tcam_cache.datasets.frames import frame_source
 from tcam_cache.devices import as_images, resize_maps
 from tcam_cache.evaluation import boxes_at
 from tcam_cache.inference import Localizer
+from tcam_cache.inference.completion import PRESENCE_RADIUS
 from tcam_cache.inference.confidence import overlaps
 from tcam_cache.inference.presence import presence_over
 from tcam_cache.inference.tracks import jitter, smoothed_boxes
@@ -34,10 +37,10 @@ HALF = np.array([0.5])
 AS_BUILT = ("decoder and CAM", "tau 0.35 and 0.65")
 
 
-def frames_of(fold):
+def frames_of(fold, run):
     """Yield (shot, t, maps by kind, size, presence by tag or None) of a fold's own videos."""
     manifest = read_manifest(fold / "m.jsonl")
-    localizer = Localizer.open(fold / "run0", "cpu")
+    localizer = Localizer.open(fold / run, "cpu")
     classes = localizer.classifier.classes
     source = frame_source(manifest, localizer.classifier.preprocessing.interpolation)
     frames = [(shot, t) for shot in manifest.split("test") for t in range(len(shot))]
@@ -119,6 +122,30 @@ def show_presence(shots):
         print(f"presence of {name}: AUROC {np.mean(areas):.3f}, lowest {min(areas):.3f}")
 
 
+def show_spliced(folds):
+    """Print AUROC, precision and recall of presence, means over tags, of shots between two of other tags."""
+    generator, clips = np.random.default_rng(0), defaultdict(list)
+    for shots in folds:
+        for frames in shots:
+            tag, known = frames[0][0].tag, frames[0][4]
+            others = [one for one in shots if one[0][0].tag != tag]
+            if known is None or len(others) < 2:
+                continue
+            before, after = (others[place] for place in generator.choice(len(others), 2, replace=False))
+            values = np.array([presence[tag] for *_, presence in (*before, *frames, *after)])
+            own = np.arange(len(values))
+            own = (own >= len(before)) & (own < len(before) + len(frames))
+            clips[tag].append((presence_over(values, PRESENCE_RADIUS), own))
+    rows = []
+    for of_tag in clips.values():
+        values, own = (np.concatenate(column) for column in zip(*of_tag, strict=True))
+        kept = values >= 0.5
+        rows.append((auroc(values, own), (kept & own).sum() / max(1, kept.sum()), kept[own].mean()))
+    if rows:
+        area, precision, recall = np.mean(rows, 0)
+        print(f"spliced clips: AUROC {area:.3f}, at 0.5 precision {precision:.3f}, recall {recall:.3f}")
+
+
 def show_boxes(shots):
     """Print correlations with the true IoU, and what smoothing gives."""
     rows, scores = [], {"as found": [], "radius 1": [], "radius 2": []}
@@ -156,13 +183,18 @@ def show_boxes(shots):
 def main():
     """Measure the folds and print the tables."""
     out, *given = sys.argv[1:]
-    folds = dict(one.split("=", 1) for one in given).get("folds", "0,1,2,3,4").split(",")
-    shots = [
-        list(group)
-        for fold in folds
-        for _, group in groupby(frames_of(Path(out) / f"fold{fold}"), key=lambda one: one[0].id)
+    values = dict(one.split("=", 1) for one in given)
+    run = values.get("run", "run0")
+    folds = [
+        [
+            list(group)
+            for _, group in groupby(frames_of(Path(out) / f"fold{fold}", run), lambda one: one[0].id)
+        ]
+        for fold in values.get("folds", "0,1,2,3,4").split(",")
     ]
+    shots = [frames for of_fold in folds for frames in of_fold]
     show_presence(shots)
+    show_spliced(folds)
     show_boxes(shots)
 
 

@@ -26,6 +26,11 @@ def test_sizes_add_up_and_are_about_sixty_twenty_twenty(videos):
         assert abs(train / videos - 0.6) <= 0.15
 
 
+def test_a_fifth_of_the_videos_is_rounded_to_the_nearest_number():
+    # A fifth of 7, 8, 9 and 13 is 1.4, 1.6, 1.8 and 2.6.
+    assert [split_sizes(videos) for videos in (7, 8, 9, 13)] == [(5, 1, 1), (4, 2, 2), (5, 2, 2), (7, 3, 3)]
+
+
 def test_every_class_gets_its_own_sizes():
     splits = seeded_splits(shots_of(bird=6, car=1, cat=2), seed=0)
     words = {

@@ -14,7 +14,7 @@ from tcam_cache.config.evaluate import BOX_MODES, EvaluateConfig
 from tcam_cache.config.grid import point_name
 from tcam_cache.config.presets import preset_settings
 from tcam_cache.config.stages import StagesConfig
-from tcam_cache.config.tables import LEARNED, TABLES, VARIED, WHOLE_LOSS, Row
+from tcam_cache.config.tables import CAM, LEARNED, TABLES, VARIED, WHOLE_LOSS, Row
 from tcam_cache.config.train import TrainConfig
 
 # Longer than any shot: only annotated frames, and the first of each shot, are cached.
@@ -111,7 +111,7 @@ def runs_of(config: ReproduceConfig) -> Runs:
     build = {**config.recipe("build"), **shared, "classifier": file, "seed": config.seed}
     builds = {
         method: BuildConfig(
-            **{**build, **_frames_of(method), "method": method, "out": config.out / "caches" / method}
+            **{**build, **_decided(method), "method": method, "out": config.out / "caches" / method}
         )
         for method in dict.fromkeys(row.method for row in rows)
     }
@@ -121,8 +121,10 @@ def runs_of(config: ReproduceConfig) -> Runs:
     return Runs(classifier, builds, tuple(points))
 
 
-def _frames_of(method: str) -> dict[str, int]:
-    return {} if method == LEARNED else {"every": ANNOTATED_ALONE}
+def _decided(method: str) -> dict[str, Any]:
+    """Return the settings of a cache that its method decides: CAM is of the last layer alone."""
+    layers = {"layers": "last"} if method == CAM else {}
+    return layers if method == LEARNED else {"every": ANNOTATED_ALONE, **layers}
 
 
 def _points(

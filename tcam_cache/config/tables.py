@@ -6,9 +6,10 @@ from typing import Any
 
 # The CAMs that the paper's decoder learns from; of all others only annotated frames are needed.
 LEARNED = "layercam"
+CAM = "cam"
 # The CAM methods of Table 1 by their published names.
 CAM_METHODS: Mapping[str, str] = {
-    "CAM": "cam",
+    "CAM": CAM,
     "Grad-CAM": "gradcam",
     "Grad-CAM++": "gradcam++",
     "Smooth Grad-CAM++": "smooth-gradcam++",

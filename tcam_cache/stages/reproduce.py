@@ -16,7 +16,7 @@ from tcam_cache.config.presets import PRESET_STAGES
 from tcam_cache.config.reproduce import Point, Runs, runs_of
 from tcam_cache.config.tables import TABLES
 from tcam_cache.datasets import Manifest, read_manifest
-from tcam_cache.errors import CacheError, EvaluationError, ManifestError
+from tcam_cache.errors import CacheError, ConfigError, EvaluationError, ManifestError
 from tcam_cache.evaluation import Comparison, Table, tables_beside, to_latex, to_markdown, to_text
 from tcam_cache.files import write_json, write_text
 from tcam_cache.inference.maps import annotated_frames
@@ -100,10 +100,12 @@ def reproduce(config: ReproduceConfig) -> ReproduceReport:
         return ReproduceReport(str(config.out), plan, (), None, {}, time.perf_counter() - began)
     logger.info("%s", plan.to_text())
     left = [point for point in runs.points if not _is_reported(point)]
+    unbuilt: dict[str, str] = {}
     if left:
         _fit(runs)
-        _build(runs.builds[method] for method in dict.fromkeys(point.method for point in left))
-    failed = _report(left, config.jobs)
+        unbuilt = _build(runs.builds[method] for method in dict.fromkeys(point.method for point in left))
+    failed = {point.system: unbuilt[point.method] for point in left if point.method in unbuilt}
+    failed |= _report([point for point in left if point.system not in failed], config.jobs)
     comparison = _compared(config, runs, failed)
     tables = tables_beside(config.table, comparison, manifest.classes, manifest.layout)
     seconds = time.perf_counter() - began
@@ -171,11 +173,18 @@ def _fit(runs: Runs) -> None:
     fit_classifier(replace(config, resume=begun))
 
 
-def _build(builds: Iterator[BuildConfig]) -> None:
+def _build(builds: Iterator[BuildConfig]) -> dict[str, str]:
+    """Build the caches, and return by method why its CAMs cannot be made."""
+    unbuilt: dict[str, str] = {}
     for config in builds:
         if not _is_built(config):
             logger.info("\nCAMs by %s, into %s", config.method, config.out)
-            build_cache(config)
+            try:
+                build_cache(config)
+            except ConfigError as error:
+                logger.warning("%s", error)
+                unbuilt[config.method] = str(error)
+    return unbuilt
 
 
 def _report(points: Sequence[Point], jobs: int) -> dict[str, str]:

@@ -35,6 +35,11 @@ def test_of_cams_that_no_decoder_learns_from_only_annotated_frames_are_cached():
     assert every.pop(LEARNED) == 5 and set(every.values()) == {ANNOTATED_ALONE}
 
 
+def test_cam_is_of_the_last_layer_whatever_the_preset_takes_for_the_others():
+    layers = {method: build.layers for method, build in runs_of(config(preset="recommended")).builds.items()}
+    assert layers.pop("cam") == "last" and set(layers.values()) == {"auto"}
+
+
 def test_the_rows_of_table_3_are_the_parts_of_the_loss():
     layercam, *points = runs_of(config("table3")).points
     assert layercam.train is None

@@ -179,11 +179,29 @@ def test_points_go_to_processes_that_share_the_machine(config, monkeypatch):
 
 def test_where_no_row_can_be_made_all_reasons_are_named(config, monkeypatch):
     for name in ("_fit", "_build"):
-        monkeypatch.setattr(stage, name, lambda _: None)
+        monkeypatch.setattr(stage, name, lambda _: {})
     monkeypatch.setattr(stage, "train_point", only_n())
     with pytest.raises(EvaluationError, match="no row of fig3") as caught:
         reproduce(config(table="fig3"))
     assert caught.value.offenders[0] == "n 0: not trained" and len(caught.value.offenders) == 11
+
+
+@pytest.mark.usefixtures("quick_comparison")
+def test_a_row_whose_cams_cannot_be_made_says_why_and_the_others_are_made(config, monkeypatch):
+    def build(given):
+        if given.method == "xgradcam":
+            raise ConfigError("no such CAMs here")
+        return build_cache(given)
+
+    monkeypatch.setattr(stage, "build_cache", build)
+    monkeypatch.setattr(stage, "train_point", only_n())
+    report = reproduce(config(table="table1"))
+    assert report.failed == {
+        "XGrad-CAM": "no such CAMs here", "TCAM": "not trained", "CoLo-CAM": "not trained"
+    }  # fmt: skip
+    made = {one.name for one in report.comparison.systems}
+    assert made == {"CAM", "Grad-CAM", "Grad-CAM++", "Smooth Grad-CAM++", "LayerCAM"}
+    assert "no number of XGrad-CAM: no such CAMs here" in report.to_text()
 
 
 def test_a_preset_that_is_no_file_is_refused(config):

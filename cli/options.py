@@ -120,10 +120,10 @@ def stage_command(
 
         run = functools.wraps(stage)(run)
         specs = {spec.name: spec for spec in _in_order(config_class)}
-        found = [_argument(config_class, specs.pop(name)) for name in arguments]
+        parameters = [_argument(config_class, specs.pop(name)) for name in arguments]
         for spec in specs.values():
-            found += [_option(config_class, spec), *([_SHOW_PRESET] if spec.name == "preset" else [])]
-        for parameter in reversed([*found, _CONFIG, _QUIET, _JSON]):
+            parameters += [_option(config_class, spec), *([_SHOW_PRESET] if spec.name == "preset" else [])]
+        for parameter in reversed([*parameters, _CONFIG, _QUIET, _JSON]):
             run = parameter(run)
         name = stage.__module__.rpartition(".")[2]
         text = stage.__doc__
@@ -149,12 +149,12 @@ def _error_json(error: TcamCacheError) -> dict[str, Any]:
     return {"error": type(error).__name__, "message": error.message, "offenders": list(error.offenders)}
 
 
-def _config(make: Callable[..., Settings], given: dict[str, Any], table: str | None) -> Settings:
+def _config(make: Callable[..., Settings], settings: dict[str, Any], table: str | None) -> Settings:
     # Invalid settings are usage errors; errors that a stage finds in files are not.
     try:
-        if table and is_preset_file(given.get("preset", "")):
-            given = {**preset_settings(given.pop("preset"), table), **given}
-        return make(**given)
+        if table and is_preset_file(settings.get("preset", "")):
+            settings = {**preset_settings(settings.pop("preset"), table), **settings}
+        return make(**settings)
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
 
@@ -260,22 +260,22 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     if path.suffix == ".json":
         # A switch of an older version that was off changes nothing.
         values = {key: value for key, value in values.items() if key in known or value is not False}
-    given = {key: known[name] for key in values if (name := key.replace("-", "_")) in known}
-    unknown = mark_removed(sorted(values.keys() - given.keys()))
+    options = {key: known[name] for key in values if (name := key.replace("-", "_")) in known}
+    unknown = mark_removed(sorted(values.keys() - options.keys()))
     if unknown:
         raise click.BadParameter(f"{path} sets what this command has not: {', '.join(unknown)}", ctx, param)
     wrong = [
-        f"{given[key].opts[0]} = {value!r}"
+        f"{options[key].opts[0]} = {value!r}"
         for key, value in values.items()
-        if not _may_be_typed(value, given[key])
+        if not _may_be_typed(value, options[key])
     ]
     if wrong:
-        said = (
+        message = (
             f"{path} has values that no option takes: {', '.join(wrong)}. Give text, numbers, true or false"
         )
-        raise click.BadParameter(said, ctx, param)
+        raise click.BadParameter(message, ctx, param)
     # As text, as if typed: click would convert 1.5 epochs to 1, and true to 1.
-    ctx.default_map = {given[key].name: _as_typed(value, given[key]) for key, value in values.items()}
+    ctx.default_map = {options[key].name: _as_typed(value, options[key]) for key, value in values.items()}
 
 
 def _as_typed(value: Any, option: click.Parameter) -> str | list[str]:

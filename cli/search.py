@@ -8,11 +8,11 @@ from .options import stage_command
 from .train import SECTIONS
 
 
-def _with_grid(**given: Any) -> SearchConfig:
+def _with_grid(**settings: Any) -> SearchConfig:
     # A grid that cannot be read is wrong usage, as any other option's value is.
     from tcam_cache.config.grid import grid_runs
 
-    config = SearchConfig(**given)
+    config = SearchConfig(**settings)
     grid_runs(config)
     return config
 

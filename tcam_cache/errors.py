@@ -12,8 +12,8 @@ def near_names(name: str, known: Iterable[str]) -> str:
     >>> near_names("resnet51", ["resnet50", "vgg16"])
     'Did you mean resnet50? '
     """
-    found = get_close_matches(name, list(known), n=5)
-    return f"Did you mean {', '.join(found)}? " if found else ""
+    names = get_close_matches(name, list(known), n=5)
+    return f"Did you mean {', '.join(names)}? " if names else ""
 
 
 class TcamCacheError(Exception):

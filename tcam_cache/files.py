@@ -21,7 +21,7 @@ _FOLDER_URL = re.compile(r"(file|local)://", re.IGNORECASE)
 _CRUSHED_URL = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]", re.IGNORECASE)
 
 
-def parse_place(given: Place) -> Place:
+def parse_place(place: Place) -> Place:
     """Return a URL as text without a trailing slash; a path or a file:// URL as a `Path`.
 
     Raises:
@@ -32,15 +32,15 @@ def parse_place(given: Place) -> Place:
     >>> parse_place("file:///data/cams") == parse_place("/data/cams") == Path("/data/cams")
     True
     """
-    if isinstance(given, Path):
-        if was_url(given):
-            raise ConfigError(f"got the path {str(given)!r}. Give a URL as text, not as a Path.")
-        return given
-    if local := _FOLDER_URL.match(given):
-        return Path(given[local.end() :])
-    if not _URL.match(given):
-        return Path(given)
-    return given if given.endswith("://") else given.rstrip("/")
+    if isinstance(place, Path):
+        if was_url(place):
+            raise ConfigError(f"got the path {str(place)!r}. Give a URL as text, not as a Path.")
+        return place
+    if local := _FOLDER_URL.match(place):
+        return Path(place[local.end() :])
+    if not _URL.match(place):
+        return Path(place)
+    return place if place.endswith("://") else place.rstrip("/")
 
 
 def was_url(path: Path) -> bool:
@@ -52,13 +52,13 @@ def was_url(path: Path) -> bool:
     return bool(_CRUSHED_URL.match(str(path)))
 
 
-def local_path(given: Place) -> Path:
+def local_path(place: Place) -> Path:
     """Return a path or file:// URL as a `Path`, or raise `ConfigError` for any other URL.
 
     >>> local_path("file:///data/a.h5") == local_path("/data/a.h5") == Path("/data/a.h5")
     True
     """
-    place = parse_place(given)
+    place = parse_place(place)
     if isinstance(place, str):
         raise ConfigError(f"got the URL {place}; expected a path on this machine. Give one.")
     return place

@@ -72,8 +72,8 @@ def _build_share(
     workers = 0 if config.backend == "dask" else worker_count(config.workers) // jobs
     counts = builder.build(shots, writer, workers, lambda frames: None)
     if config.frames:
-        given = writer, config.frame_size, workers, lambda frames: None, counts.faults
-        counts += Counts(faults=store_frames(shots, builder.source, *given))
+        arguments = writer, config.frame_size, workers, lambda frames: None, counts.faults
+        counts += Counts(faults=store_frames(shots, builder.source, *arguments))
     return sum(map(len, shots)), counts
 
 

@@ -197,7 +197,7 @@ def _activations(network: torch.nn.Module) -> list[float]:
     """Return a list to which every pass adds the megabytes of each layer's activations."""
     held: list[float] = []
 
-    def note(layer: torch.nn.Module, given: object, result: object) -> None:
+    def note(layer: torch.nn.Module, inputs: object, result: object) -> None:
         """Note the size of what a layer returns."""
         if isinstance(result, torch.Tensor):
             held.append(result.nbytes / 1e6)

@@ -49,10 +49,10 @@ class PluginMaps:
         # As everywhere in Python, whatever the mode here: functions may differentiate.
         with torch.inference_mode(False), torch.enable_grad():
             try:
-                given = self.function(frames, [classes[index] for index in indices])
+                output = self.function(frames, [classes[index] for index in indices])
             except Exception as error:
                 raise _failed(self.name, error) from error
-        return normalise(_checked(self.name, given, len(images))), logits
+        return normalise(_checked(self.name, output, len(images))), logits
 
 
 def open_plugin(name: str, classifier: Classifier, layers: Sequence[str]) -> PluginMaps:
@@ -73,16 +73,18 @@ def open_plugin(name: str, classifier: Classifier, layers: Sequence[str]) -> Plu
         peer = PeerMaps.open(module, attribute, classifier, layers)
         return PluginMaps(name, peer, classifier, {"layers": list(peer.layers), "source": peer.version})
     imported = _imported(module)
-    found = getattr(imported, attribute, None)
-    if not callable(found):
+    member = getattr(imported, attribute, None)
+    if not callable(member):
         known = [key for key, value in vars(imported).items() if callable(value) and key[0] != "_"]
-        said = "has no" if found is None else f"has a {type(found).__name__}, no function or class, of name"
+        fault = (
+            "has no" if member is None else f"has a {type(member).__name__}, no function or class, of name"
+        )
         raise ConfigError(
-            f"the module {module} of --maps {said} {attribute}. {near_names(attribute, known)}"
+            f"the module {module} of --maps {fault} {attribute}. {near_names(attribute, known)}"
             f"Those that it has: {', '.join(known) or 'none'}."
         )
     try:
-        made = found(classifier) if isinstance(found, type) else found
+        made = member(classifier) if isinstance(member, type) else member
     except Exception as error:
         raise _failed(name, error) from error
     if not callable(made):
@@ -90,7 +92,7 @@ def open_plugin(name: str, classifier: Classifier, layers: Sequence[str]) -> Plu
             f"objects of --maps {name} cannot be called. Give the class a __call__(frames, tags)."
         )
     function = cast(MapFunction, made)
-    return PluginMaps(name, function, classifier, {"source": _source(name, function, imported, found)})
+    return PluginMaps(name, function, classifier, {"source": _source(name, function, imported, member)})
 
 
 def _imported(module: str) -> ModuleType:
@@ -106,7 +108,7 @@ def _imported(module: str) -> ModuleType:
         ) from error
 
 
-def _source(name: str, function: MapFunction, named_in: ModuleType, found: Any) -> str:
+def _source(name: str, function: MapFunction, named_in: ModuleType, member: Any) -> str:
     """Return what stands for the function's numbers in the fingerprint: its version, or a hash of its source.
 
     The source is the file of the module that names it, and of the one that defines it.
@@ -114,7 +116,7 @@ def _source(name: str, function: MapFunction, named_in: ModuleType, found: Any) 
     version = getattr(function, "version", None)
     if isinstance(version, str | int | float):
         return f"version {version}"
-    modules = dict.fromkeys([named_in, sys.modules.get(getattr(found, "__module__", ""), named_in)])
+    modules = dict.fromkeys([named_in, sys.modules.get(getattr(member, "__module__", ""), named_in)])
     try:
         content = [Path(str(one.__file__)).read_bytes() for one in modules]
     except (AttributeError, OSError) as error:
@@ -137,19 +139,19 @@ def _failed(name: str, error: Exception) -> TcamCacheError:
     )
 
 
-def _checked(name: str, given: Any, count: int) -> torch.Tensor:
+def _checked(name: str, output: Any, count: int) -> torch.Tensor:
     """Return what a map function gave as (B, h, w) floating point maps."""
     try:
-        maps = given if isinstance(given, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(given))
-        maps, said = maps.detach().cpu(), f"{maps.dtype} of shape {tuple(maps.shape)}"
+        maps = output if isinstance(output, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(output))
+        maps, description = maps.detach().cpu(), f"{maps.dtype} of shape {tuple(maps.shape)}"
     except (TypeError, ValueError):
-        maps, said = torch.empty(0), f"a {type(given).__name__} that is no array of numbers"
+        maps, description = torch.empty(0), f"a {type(output).__name__} that is no array of numbers"
     if maps.is_floating_point() and maps.ndim == 3 and len(maps) == count and maps[0].numel() > 1:
         broken = (~torch.isfinite(maps.float()).all((1, 2))).nonzero().flatten().tolist()
         if not broken:
             return maps
-        said = f"NaN or infinite values in map(s) {', '.join(map(str, broken))} of {count}"
+        description = f"NaN or infinite values in map(s) {', '.join(map(str, broken))} of {count}"
     raise MapError(
-        f"the map function {name} gave {said}; expected finite floating point maps of shape ({count}, h, w), "
-        "one a frame. Correct it and run build again; finished shots are kept."
+        f"the map function {name} gave {description}; expected finite floating point maps of shape "
+        f"({count}, h, w), one a frame. Correct it and run build again; finished shots are kept."
     )

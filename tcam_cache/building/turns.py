@@ -30,7 +30,7 @@ def wait_for(is_there: Callable[[], bool], what: str, shard: str | None, minutes
     Raises:
         RunError: it is not there in time.
     """
-    began, said = time.monotonic(), False
+    began, logged = time.monotonic(), False
     while True:
         looked = time.monotonic()
         if is_there():
@@ -43,9 +43,9 @@ def wait_for(is_there: Callable[[], bool], what: str, shard: str | None, minutes
                 f"shard {shard} has done what it can: {what} comes from {others}. Run the same command again "
                 "when it is there, or let it wait for it with --wait MINUTES."
             )
-        if not said:
+        if not logged:
             logger.info("waiting for %s, which other shards make", what)
-            said = True
+            logged = True
         time.sleep(max(LOOK, RESTS * (now - looked)))
 
 

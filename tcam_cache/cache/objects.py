@@ -55,8 +55,8 @@ class Objects(ABC):
 
     def present(self, folder: str, names: Iterable[str]) -> list[str]:
         """Return those of some names that lie directly in a folder; all where the store cannot list it."""
-        found = set(self.names(folder))
-        return [name for name in names if name in found]
+        entries = set(self.names(folder))
+        return [name for name in names if name in entries]
 
     @abstractmethod
     def size(self) -> tuple[int | None, int]:

@@ -53,8 +53,8 @@ def chosen_classes(targets: str | torch.Tensor, logits: torch.Tensor) -> torch.T
     An index below 0 stands for the predicted class.
     """
     if isinstance(targets, torch.Tensor):
-        given = targets.to(logits.device)[:, None]
-        return torch.where(given < 0, logits.argmax(1, keepdim=True), given)
+        indices = targets.to(logits.device)[:, None]
+        return torch.where(indices < 0, logits.argmax(1, keepdim=True), indices)
     if targets == PREDICTION:
         return logits.argmax(1, keepdim=True)
     return torch.arange(logits.shape[1], device=logits.device).expand(logits.shape[0], -1)
@@ -239,10 +239,10 @@ class CamExtractor:
         of_runs = []
         for layers, logits in runs:
             score = logits.gather(1, classes[:, None]).sum()
-            found = torch.autograd.grad(score, layers, retain_graph=again, allow_unused=True)
+            gradients = torch.autograd.grad(score, layers, retain_graph=again, allow_unused=True)
             filled = [
                 torch.zeros_like(one) if grad is None else grad
-                for one, grad in zip(layers, found, strict=True)
+                for one, grad in zip(layers, gradients, strict=True)
             ]
             of_runs.append(self._spatial(filled, values))
         return [torch.stack(of_layer) for of_layer in zip(*of_runs, strict=True)]
@@ -266,12 +266,12 @@ class CamExtractor:
         """Return the layers' outputs as maps (B, K, h, w)."""
         stages, size = self.classifier.stages, (values.shape[-2], values.shape[-1])
         named = stages.named()
-        found = []
+        layer_maps = []
         for name, one in zip(self.layers, kept, strict=True):
             maps = stages.as_map(one, named.get(name, stages), size)
             check_spatial(self.classifier, name, maps, values.shape[0])
-            found.append(maps)
-        return found
+            layer_maps.append(maps)
+        return layer_maps
 
     def _noisy(self, values: torch.Tensor) -> list[torch.Tensor]:
         """Return copies of standardised frames (B, 3, H, W), each with its own noise."""

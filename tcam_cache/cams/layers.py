@@ -33,33 +33,33 @@ def find_layers(classifier: Classifier, wanted: Sequence[str]) -> tuple[str, ...
     ('layer2.1', 'layer3.1.conv1', 'layer4.1')
     """
     layers, named = list(classifier.layers()), classifier.stages.named()
-    found: set[str] = set()
+    names: set[str] = set()
     faults = []
     for name in wanted:
         if name == LAST:
-            found.add(next(iter(classifier.stages.last()), LAST))
+            names.add(next(iter(classifier.stages.last()), LAST))
         elif name == AUTO:
-            found.update(auto_layers(classifier))
+            names.update(auto_layers(classifier))
         elif name in named:
-            found.add(name)
+            names.add(name)
         elif inside := [one for one in layers if name and one.startswith(f"{name}.")]:
-            found.add(inside[-1])
+            names.add(inside[-1])
         elif name.split(".")[0] in NOT_SPATIAL:
             faults.append(f"{name}: comes after pooling, its activation is not spatial")
         else:
             faults.append(f"{name or 'an empty name'}: no such layer. {near_names(name, named)}".rstrip())
-    runs = _runs(classifier) if found - set(layers) - {LAST} else {}
-    for name in sorted(found & set(runs)):
+    runs = _runs(classifier) if names - set(layers) - {LAST} else {}
+    for name in sorted(names & set(runs)):
         if runs[name] != 1:
             times = f"runs {runs[name]} times" if runs[name] else "does not run before pooling"
             faults.append(f"{name}: {times} in a forward pass, expected once")
-    if faults or not found:
+    if faults or not names:
         raise ConfigError(
             f"got {len(faults)} layer(s) of {classifier.arch} that no CAM can be taken of; expected some of: "
             f"{LAST}, {AUTO}, {', '.join(layers)}, or a module inside them.",
             faults,
         )
-    return tuple(name for name in [*(runs or layers), LAST] if name in found)
+    return tuple(name for name in [*(runs or layers), LAST] if name in names)
 
 
 def auto_layers(classifier: Classifier) -> tuple[str, ...]:
@@ -82,16 +82,16 @@ def auto_layers(classifier: Classifier) -> tuple[str, ...]:
         return usual
     names = {id(module): name for name, module in stages.named().items()}
     early, fine = stages.before(1), stages.side // stages.strides[-2]
-    found = [
+    blocks = [
         (names[id(call.module)], call.shape[-1], channels)
         for call, channels in _inverted_residuals(stages.trace().calls)
     ]
-    last = max((place for place, (name, *_) in enumerate(found) if name in early), default=-1)
-    if last < 0 or found[last][1] != fine:
+    last = max((place for place, (name, *_) in enumerate(blocks) if name in early), default=-1)
+    if last < 0 or blocks[last][1] != fine:
         return usual
-    behind = found[last + 1 :]
+    behind = blocks[last + 1 :]
     stage = [name for name, _, channels in behind if channels == behind[0][2]]
-    return (found[last][0], *stage[-1:])
+    return (blocks[last][0], *stage[-1:])
 
 
 def check_spatial(classifier: Classifier, name: str, activations: torch.Tensor | None, batch: int) -> None:
@@ -102,9 +102,9 @@ def check_spatial(classifier: Classifier, name: str, activations: torch.Tensor |
     """
     shape = () if activations is None else tuple(activations.shape)
     if len(shape) != 4 or shape[0] != batch or shape[-2] * shape[-1] < 2:
-        said = f"activations of shape {shape}" if shape else "no maps"
+        output = f"activations of shape {shape}" if shape else "no maps"
         raise ConfigError(
-            f"layer {name} of {classifier.arch} gives {said}: they are not spatial. Take larger frames, a "
+            f"layer {name} of {classifier.arch} gives {output}: they are not spatial. Take larger frames, a "
             f"smaller output stride, or an earlier layer: {', '.join(classifier.layers())}."
         )
 
@@ -123,9 +123,9 @@ def _inverted_residuals(calls: Sequence[Call]) -> list[tuple[Call, int]]:
 
     Nothing is returned for a network with linear layers, such as attention: it is of another family.
     """
-    found: list[tuple[Call, int]] = []
+    blocks: list[tuple[Call, int]] = []
     if any(isinstance(call.module, nn.Linear) for call in calls):
-        return found
+        return blocks
     for place, call in enumerate(calls):
         if not _is_depthwise(call.module):
             continue
@@ -135,8 +135,8 @@ def _inverted_residuals(calls: Sequence[Call]) -> list[tuple[Call, int]]:
         if activation is None or project is None:
             continue
         if project.module.in_channels == call.shape[1]:
-            found.append((activation, project.shape[1]))
-    return found
+            blocks.append((activation, project.shape[1]))
+    return blocks
 
 
 def _activation_of(call: Call, behind: Sequence[Call]) -> Call | None:

@@ -47,10 +47,10 @@ def _by_torch_cam(
     index: int,
 ) -> Any:
     taken = inspect.signature(method).parameters
-    given: dict[str, Any] = {"fc_layer": "head"} if "fc_layer" in taken else {}
+    options: dict[str, Any] = {"fc_layer": "head"} if "fc_layer" in taken else {}
     if any(one.kind is one.VAR_KEYWORD for one in taken.values()):
-        given["reshape_transform"] = _as_maps(classifier, layers, images)
-    with method(classifier, layers, **given) as extractor:
+        options["reshape_transform"] = _as_maps(classifier, layers, images)
+    with method(classifier, layers, **options) as extractor:
         maps = extractor(index, classifier(images))
         return extractor.fuse_cams(maps) if len(maps) > 1 else maps[0]
 
@@ -78,7 +78,7 @@ def _as_maps(
 ) -> Callable[[torch.Tensor], torch.Tensor | None]:
     """Return a function that makes maps (B, K, h, w) of what a layer gives, which may be tokens."""
     size = (images.shape[-2], images.shape[-1])
-    return lambda given: classifier.stages.as_map(given, layers[0], size)
+    return lambda output: classifier.stages.as_map(output, layers[0], size)
 
 
 PACKAGES: Mapping[str, Peer] = {
@@ -132,13 +132,13 @@ class PeerMaps:
                 f"{package} has no CAM method {method!r}. {near_names(method, known)}"
                 f"Those that it has: {', '.join(sorted(known))}."
             )
-        found, named = find_layers(classifier, layers), classifier.stages.named()
-        if missing := [name for name in found if name not in named]:
+        layer_names, named = find_layers(classifier, layers), classifier.stages.named()
+        if missing := [name for name in layer_names if name not in named]:
             raise ConfigError(
                 f"no module of {classifier.arch} gives what --layers {', '.join(missing)} means. Name one."
             )
         version = f"{peer.distribution} {metadata.version(peer.distribution)}"
-        return cls(classifier, peer, known[method], found, version)
+        return cls(classifier, peer, known[method], layer_names, version)
 
     def __call__(self, frames: np.ndarray, tags: Sequence[str], /) -> torch.Tensor:
         """Return the maps (B, h, w) of frames (B, H, W, 3) uint8 RGB, each of the class of its tag."""
@@ -147,10 +147,10 @@ class PeerMaps:
         for frame, tag in zip(frames, tags, strict=True):
             images = as_images(torch.from_numpy(frame).permute(2, 0, 1)[None], device).requires_grad_()
             with _quiet(), _same_random_numbers():
-                found = self.peer.run(
+                output = self.peer.run(
                     self.classifier, self.method, layers, images, self.classifier.classes.index(tag)
                 )
-            maps.append(torch.as_tensor(found).detach().cpu())
+            maps.append(torch.as_tensor(output).detach().cpu())
         return torch.cat(maps)
 
 

@@ -27,18 +27,18 @@ def recorded(modules: Sequence[nn.Module], dtype: torch.dtype, gradients: bool) 
     """
     kept: list[Tensor] = []
 
-    def keep(_module: nn.Module, _taken: tuple, given: Tensor) -> Tensor:
+    def keep(_module: nn.Module, _taken: tuple, output: Tensor) -> Tensor:
         """Record one output, and pass on a copy of it."""
-        if not isinstance(given, Tensor):
+        if not isinstance(output, Tensor):
             raise ConfigError(
-                f"a layer returns a {type(given).__name__}; expected a tensor. Take one inside it."
+                f"a layer returns a {type(output).__name__}; expected a tensor. Take one inside it."
             )
-        given = given.to(dtype)
+        output = output.to(dtype)
         if not kept:
             torch.set_grad_enabled(gradients)
-            given = given.detach().clone().requires_grad_(gradients)
-        kept.append(given)
-        return given.clone()
+            output = output.detach().clone().requires_grad_(gradients)
+        kept.append(output)
+        return output.clone()
 
     handles = [module.register_forward_hook(keep) for module in modules]
     try:

@@ -57,15 +57,15 @@ def require_cells(extractor: CamExtractor, sides: Sequence[int], image_size: int
             height, width = extractor(images, 0)[0].maps.shape[-2:]
         return height, width
 
-    found = cells(sides[0])
-    if min(found) >= LEAST_CELLS:
+    shape = cells(sides[0])
+    if min(shape) >= LEAST_CELLS:
         return
     least = next(
         (side for side in range(sides[0], LARGEST_TRIED, STEP) if min(cells(side)) >= LEAST_CELLS), None
     )
     works = f" Scales of {ceil(100 * least / image_size) / 100:g} or more work." if least else ""
     raise ConfigError(
-        f"frames of {sides[0]} pixels make maps of {found[0]} x {found[1]} cells, too few to be averaged "
+        f"frames of {sides[0]} pixels make maps of {shape[0]} x {shape[1]} cells, too few to be averaged "
         f"with others; expected {LEAST_CELLS} x {LEAST_CELLS} or more.{works} Leave the smallest scale out, "
         "or take a larger --image-size or a smaller output stride."
     )

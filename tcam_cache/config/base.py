@@ -24,19 +24,19 @@ if TYPE_CHECKING:
         """A path: a str or a Path is given, a Path is read."""
 
         def __get__(self, config: object, owner: type) -> Path: ...
-        def __set__(self, config: object, given: Path | str) -> None: ...
+        def __set__(self, config: object, path: Path | str) -> None: ...
 
     class OptionalPathSetting:
         """A path, or None."""
 
         def __get__(self, config: object, owner: type) -> Path | None: ...
-        def __set__(self, config: object, given: Path | str | None) -> None: ...
+        def __set__(self, config: object, path: Path | str | None) -> None: ...
 
     class PathsSetting:
         """Several paths: one or a sequence is given, a tuple is read."""
 
         def __get__(self, config: object, owner: type) -> tuple[Path, ...]: ...
-        def __set__(self, config: object, given: Path | str | Sequence[Path | str]) -> None: ...
+        def __set__(self, config: object, paths: Path | str | Sequence[Path | str]) -> None: ...
 else:
     PathSetting, OptionalPathSetting, PathsSetting = Path, Path | None, tuple[Path, ...]
 
@@ -179,7 +179,7 @@ class Config(Settings):
     seed: int = setting(default=0, help="same seed, same result", minimum=0, maximum=2**63 - 1)
 
 
-def refuse_idle(settings: Settings, names: Iterable[str], given: str) -> None:
+def refuse_idle(settings: Settings, names: Iterable[str], option: str) -> None:
     """Make sure that settings which mean nothing beside another one are at their defaults.
 
     Raises:
@@ -193,7 +193,7 @@ def refuse_idle(settings: Settings, names: Iterable[str], given: str) -> None:
     ]
     if moved:
         raise ConfigError(
-            f"{len(moved)} setting(s) mean nothing with {given}. Leave them out.",
+            f"{len(moved)} setting(s) mean nothing with {option}. Leave them out.",
             [f"--{spec.name.replace('_', '-')}: got {getattr(settings, spec.name)}" for spec in moved],
         )
 
@@ -263,11 +263,11 @@ def _fault(spec: Any, value: Any) -> str | None:
     return None
 
 
-def _paths(given: Any) -> Any:
+def _paths(value: Any) -> Any:
     """Return one path or several as a tuple of paths; what is none stays, to be refused."""
-    several = [given] if isinstance(given, Path | str) else given
+    several = [value] if isinstance(value, Path | str) else value
     if not isinstance(several, list | tuple) or not all(isinstance(one, Path | str) for one in several):
-        return given
+        return value
     return tuple(map(Path, several))
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         """The name of a map function: itself, its class or the name is given, the name is read."""
 
         def __get__(self, config: object, owner: type) -> str | None: ...
-        def __set__(self, config: object, given: MapFunction | type | str | None) -> None: ...
+        def __set__(self, config: object, maps: MapFunction | type | str | None) -> None: ...
 else:
     MapsSetting = str | None
 
@@ -119,8 +119,8 @@ class BuildConfig(SharesConfig, DataConfig):
         if (self.classifier is None) == (self.run is None):
             more = " --maps goes with --classifier: it gives the logits, and features for `train`."
             raise ConfigError(f"give exactly one of --classifier and --run.{more if self.maps else ''}")
-        given, idle = ("--classifier", OF_RUN) if self.run is None else ("--run", OF_CLASSIFIER)
-        refuse_idle(self, idle, given)
+        option, idle = ("--classifier", OF_RUN) if self.run is None else ("--run", OF_CLASSIFIER)
+        refuse_idle(self, idle, option)
 
     def _check_maps(self) -> None:
         if self.maps is not None:
@@ -166,11 +166,11 @@ def parse_scales(text: str) -> tuple[float, ...]:
     (0.7, 1.0)
     """
     try:
-        found = tuple(float(part) for part in text.split(","))
+        scales = tuple(float(part) for part in text.split(","))
     except ValueError:
-        found = ()
-    if found and all(0.1 <= scale <= 10 for scale in found) and len(set(found)) == len(found):
-        return found
+        scales = ()
+    if scales and all(0.1 <= scale <= 10 for scale in scales) and len(set(scales)) == len(scales):
+        return scales
     raise ConfigError(
         f"got scales {text!r}; expected different numbers from 0.1 to 10 by commas, such as 0.7,1,1.4,1.9."
     )

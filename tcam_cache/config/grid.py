@@ -94,8 +94,8 @@ def _reason(name: str, known: bool, again: bool) -> str:
 
 
 def _spread(values: str) -> list[str]:
-    if found := _RANGE.fullmatch(values):
-        first, last = map(int, found.groups())
+    if match := _RANGE.fullmatch(values):
+        first, last = map(int, match.groups())
         if first > last:
             raise ValueError(f"expected FIRST..LAST with FIRST at most LAST, got {values}")
         return [str(value) for value in range(first, last + 1)]

@@ -106,14 +106,14 @@ def parse_formats(text: str) -> tuple[str, ...]:
     return names
 
 
-def _tau_or_otsu(given: str | float | None) -> str | float | None:
+def _tau_or_otsu(threshold: str | float | None) -> str | float | None:
     """Return a threshold as a number or "otsu"; other policies need true boxes, which new frames lack."""
-    if given is None or given == OTSU:
-        return given
+    if threshold is None or threshold == OTSU:
+        return threshold
     try:
-        value = float(given)
+        value = float(threshold)
     except ValueError:
         value = float("nan")
     if not 0 <= value < 1:
-        raise ConfigError(f"got threshold {given}; expected a number in [0, 1), or {OTSU}.")
+        raise ConfigError(f"got threshold {threshold}; expected a number in [0, 1), or {OTSU}.")
     return value

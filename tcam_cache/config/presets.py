@@ -41,8 +41,8 @@ def preset_text(name: str) -> str:
             if isinstance(spec.default, ByPreset):
                 value = spec.default.under(name)
                 # TOML has no word for nothing.
-                said = f"# {spec.name} is not set" if value is None else f"{spec.name} = {json.dumps(value)}"
-                lines += [f"# {spec.metadata['help']}", said]
+                line = f"# {spec.name} is not set" if value is None else f"{spec.name} = {json.dumps(value)}"
+                lines += [f"# {spec.metadata['help']}", line]
     return "\n".join(lines) + "\n"
 
 

@@ -135,8 +135,8 @@ def _points(
     if row.train is None:
         return [Point(row.system, row.method, None, evaluation(cache=cache, out=reports / row.method))]
     preset = row.train.get("preset", config.preset)
-    given = {**preset_settings(preset, "train"), **config.given("train")}
-    base = {**given, **shared, **WHOLE_LOSS, **row.train}
+    settings = {**preset_settings(preset, "train"), **config.given("train")}
+    base = {**settings, **shared, **WHOLE_LOSS, **row.train}
     points = []
     for seed in range(config.seed, config.seed + config.seeds):
         name = point_name({**row.train, "seed": seed})

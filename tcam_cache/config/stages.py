@@ -35,8 +35,8 @@ class StagesConfig(Config):
     def __post_init__(self) -> None:
         stages = [name for name in STAGE_CONFIGS if hasattr(self, name)]
         for stage in stages:
-            if isinstance(given := getattr(self, stage), Mapping):
-                object.__setattr__(self, stage, settings_text(given))
+            if isinstance(settings := getattr(self, stage), Mapping):
+                object.__setattr__(self, stage, settings_text(settings))
         super().__post_init__()
         wrong = [fault for stage in stages for fault in self._parsed(stage)[1]]
         if wrong:

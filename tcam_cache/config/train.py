@@ -308,13 +308,13 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def train_config(preset: str = "recommended", **given: Any) -> TrainConfig:
+def train_config(preset: str = "recommended", **settings: Any) -> TrainConfig:
     """Return the settings of a preset, overridden by the given ones.
 
     >>> train_config("paper", manifest="m", cache="c", out="r", pixels=5).fg_top
     1.0
     """
-    return TrainConfig(preset=preset, **given)
+    return TrainConfig(preset=preset, **settings)
 
 
 def with_preset(settings: Mapping[str, Any], preset: str) -> dict[str, Any]:
@@ -329,10 +329,10 @@ def with_preset(settings: Mapping[str, Any], preset: str) -> dict[str, Any]:
     if preset not in PRESETS:
         raise ConfigError(f"there is no preset {preset!r}. Those that exist: {', '.join(PRESETS)}.")
     own = PRESETS[settings["preset"]]
-    given = {name: value for name, value in settings.items() if name not in own or value != own[name]}
-    return {**PRESETS[preset], **given, "preset": preset}
+    changes = {name: value for name, value in settings.items() if name not in own or value != own[name]}
+    return {**PRESETS[preset], **changes, "preset": preset}
 
 
-def search_config(preset: str = "recommended", **given: Any) -> SearchConfig:
+def search_config(preset: str = "recommended", **settings: Any) -> SearchConfig:
     """Return a search around the settings of a preset, overridden by the given ones."""
-    return SearchConfig(preset=preset, **given)
+    return SearchConfig(preset=preset, **settings)

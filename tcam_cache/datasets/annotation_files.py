@@ -61,11 +61,11 @@ def _read(path: Path) -> tuple[Annotations, str]:
         rows, kind = _xml_rows(path, text)
         return Annotations.of(path, rows, elsewhere=True), kind
     names = column_names(text.partition("\n")[2] if text[:4].lower() == "sep=" else text)
-    found = next((place for place, keys in enumerate(boxes_table.KEYS, start=1) if keys <= names), 0)
-    table = _TABLES[found]
+    index = next((place for place, keys in enumerate(boxes_table.KEYS, start=1) if keys <= names), 0)
+    table = _TABLES[index]
     lines = read_table(path, table.columns, "split", AnnotationError)
     rows = (table.row(line, cells) for line, cells in lines)
-    return Annotations.of(path, (row for row in rows if row), elsewhere=bool(found)), table.name
+    return Annotations.of(path, (row for row in rows if row), elsewhere=bool(index)), table.name
 
 
 def _read_folder(path: Path) -> tuple[Annotations, str]:
@@ -73,7 +73,7 @@ def _read_folder(path: Path) -> tuple[Annotations, str]:
     if not files:
         return Annotations.of(path, yolo_rows(path), elsewhere=True), "YOLO"
     read = [_xml_rows(file, read_text(file, AnnotationError), f"{file.name}: ") for file in files]
-    rows = (row for found, _ in read for row in found)
+    rows = (row for file_rows, _ in read for row in file_rows)
     return Annotations.of(path, rows, elsewhere=True), " and ".join(sorted({kind for _, kind in read}))
 
 

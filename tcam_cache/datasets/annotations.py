@@ -62,11 +62,11 @@ class Annotations:
     elsewhere: bool = False
 
     @classmethod
-    def of(cls, path: Path, found: Iterable[Row | str], elsewhere: bool = False) -> Self:
+    def of(cls, path: Path, entries: Iterable[Row | str], elsewhere: bool = False) -> Self:
         """Return the annotations of a file, from its rows and one text for each invalid one."""
-        found = list(found)
-        rows = tuple(row for row in found if isinstance(row, Row))
-        return cls(path, rows, tuple(fault for fault in found if isinstance(fault, str)), elsewhere)
+        entries = list(entries)
+        rows = tuple(row for row in entries if isinstance(row, Row))
+        return cls(path, rows, tuple(fault for fault in entries if isinstance(fault, str)), elsewhere)
 
 
 def without_frames(annotations: Annotations, paths: Collection[str]) -> Annotations:
@@ -188,8 +188,8 @@ def _class_faults(rows: Sequence[Row], videos: Mapping[str, Shot]) -> Iterator[s
         shot = videos[row.frame]
         if one_name(row.tag) != one_name(shot.tag):
             lines[shot.video, shot.tag, row.tag].append(row.location)
-    for (video, tag, other), found in lines.items():
-        yield f"video {video}: lies under class {tag!r}, but {_few(found)} says {other!r}"
+    for (video, tag, other), locations in lines.items():
+        yield f"video {video}: lies under class {tag!r}, but {_few(locations)} says {other!r}"
 
 
 def _video_splits(rows: Sequence[Row], videos: Mapping[str, Shot]) -> tuple[dict[str, str], list[str]]:
@@ -198,13 +198,13 @@ def _video_splits(rows: Sequence[Row], videos: Mapping[str, Shot]) -> tuple[dict
         if row.split:
             lines[videos[row.frame].video].setdefault(row.split, row.location)
     faults = [
-        f"video {video}: in {len(found)} splits ("
-        + ", ".join(f"{split} in {location}" for split, location in found.items())
+        f"video {video}: in {len(splits)} splits ("
+        + ", ".join(f"{split} in {location}" for split, location in splits.items())
         + ")"
-        for video, found in lines.items()
-        if len(found) > 1
+        for video, splits in lines.items()
+        if len(splits) > 1
     ]
-    return {video: next(iter(found)) for video, found in lines.items()}, faults
+    return {video: next(iter(splits)) for video, splits in lines.items()}, faults
 
 
 def _boxes(rows: Sequence[Row], sizes: Sizes) -> tuple[dict[str, list[Box]], list[str]]:

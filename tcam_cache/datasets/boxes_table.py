@@ -70,19 +70,19 @@ def header() -> str:
     return csv_line(COLUMNS)
 
 
-def found_line(found: FoundBox) -> str:
+def found_line(row: FoundBox) -> str:
     """Return the row of a frame as a line of CSV; corners have two decimals.
 
     >>> box = Box(1.0, 2.0, 3.456, 4.0)
     >>> found_line(FoundBox("a.mp4", 1, "00000040ms", 0.04, 64, 48, "dog", 0.9, box, 1.0))
     'a.mp4,1,00000040ms,0.04,64,48,dog,0.9,1.0,2.0,3.46,4.0,1.0,,,\\n'
     """
-    time = "" if found.time is None else round(found.time, 3)
-    place = [found.video, found.number, found.name, time, found.width, found.height]
-    corners = [""] * 4 if found.box is None else [round(side, 2) for side in found.box]
-    shares = ["" if one is None else round(one, 4) for one in (found.confidence, found.presence)]
-    ends = [round(found.score, 4), *shares, "" if found.track is None else found.track]
-    return csv_line([*place, found.tag, round(found.probability, 4), *corners, *ends])
+    time = "" if row.time is None else round(row.time, 3)
+    place = [row.video, row.number, row.name, time, row.width, row.height]
+    corners = [""] * 4 if row.box is None else [round(side, 2) for side in row.box]
+    shares = ["" if one is None else round(one, 4) for one in (row.confidence, row.presence)]
+    ends = [round(row.score, 4), *shares, "" if row.track is None else row.track]
+    return csv_line([*place, row.tag, round(row.probability, 4), *corners, *ends])
 
 
 def found_boxes(text: str) -> Iterator[FoundBox]:

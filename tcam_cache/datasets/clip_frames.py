@@ -123,11 +123,11 @@ def _of_pictures(
             wanted.append((t, numbers[folder]))
         numbers[folder] += 1
     read = partial(_picture_or_faults, source, shot, size, whole)
-    for found in in_threads(read, wanted, threads, 2 * threads):
-        if isinstance(found, ClipFrame):
-            yield found
+    for frame_or_faults in in_threads(read, wanted, threads, 2 * threads):
+        if isinstance(frame_or_faults, ClipFrame):
+            yield frame_or_faults
         else:
-            faults += found
+            faults += frame_or_faults
 
 
 def _picture_or_faults(

@@ -44,12 +44,12 @@ def meant_paths(known: Iterable[str], wanted: Collection[str]) -> dict[str, list
     {'1/a.png': ['dog/1/a.png'], 'x/dog/2/a.jpg': ['dog/2/a.png'], 'a': ['dog/1/a.png', 'dog/2/a.png']}
     """
     known = list(known)
-    found: dict[str, list[str]] = {}
+    matches: dict[str, list[str]] = {}
     for of_wanted, of_known in ((plain_path, plain_path), (_bare, plain_path), (_bare, _bare)):
-        left = [path for path in wanted if path not in found]
+        left = [path for path in wanted if path not in matches]
         if left:
-            found |= _ends(known, left, of_wanted, of_known)
-    return found
+            matches |= _ends(known, left, of_wanted, of_known)
+    return matches
 
 
 def frames_named(
@@ -67,11 +67,11 @@ def frames_named(
         videos[shot.folder] += ((shot, t) for t in range(len(shot)))
     of_frames = meant_paths(frames, {path for path, number in wanted if number is None})
     of_videos = meant_paths(videos, {path for path, number in wanted if number is not None})
-    found: dict[tuple[str, int | None], list[ShotFrame]] = {
+    matches: dict[tuple[str, int | None], list[ShotFrame]] = {
         (path, None): [frames[one] for one in meant] for path, meant in of_frames.items()
     }
     numbered = ((path, number) for path, number in wanted if number is not None and path in of_videos)
-    return found | {
+    return matches | {
         (path, number): [videos[one][number] for one in of_videos[path] if number < len(videos[one])]
         for path, number in numbered
     }
@@ -94,12 +94,12 @@ def _ends(
         for end in _tails(key):
             if end in asked:
                 ending[end].append(path)
-    found = {}
+    matches = {}
     for key, paths in asked.items():
         longer = next((whole[end] for end in _tails(key) if end in whole), [])
         if meant := (whole[key] if key in whole else ending.get(key, longer)):
-            found |= dict.fromkeys(paths, meant)
-    return found
+            matches |= dict.fromkeys(paths, meant)
+    return matches
 
 
 def _tails(path: str) -> list[str]:

@@ -104,8 +104,8 @@ def image_names(folder: Path | str, but: Path | None = None) -> tuple[str, ...]:
         folder: to list.
         but: a folder to leave out.
     """
-    found = [path.relative_to(folder).as_posix() for path in images_below(Path(folder), but)]
-    return frame_names(Path(folder), in_order(found).names)
+    paths = [path.relative_to(folder).as_posix() for path in images_below(Path(folder), but)]
+    return frame_names(Path(folder), in_order(paths).names)
 
 
 def images_below(folder: Path, but: Path | None = None) -> Iterator[Path]:
@@ -162,13 +162,13 @@ def on_disk(root: Path, path: str) -> str:
     """Return a path below the root as spelt on disk, which may use another Unicode form."""
     if path.isascii() or (root / path).exists():
         return path
-    found = ""
+    disk_path = ""
     for name in path.split("/"):
-        there = list_folder(root / found) if is_folder(root / found) else Listing([], [], [], [], "")
+        there = list_folder(root / disk_path) if is_folder(root / disk_path) else Listing([], [], [], [], "")
         names = (*there.folders, *there.images, *there.others)
         same = next((other for other in names if one_name(other) == one_name(name)), name)
-        found = f"{found}/{same}" if found else same
-    return found
+        disk_path = f"{disk_path}/{same}" if disk_path else same
+    return disk_path
 
 
 def note_frames(listing: Listing, folder: str, notes: Notes) -> None:
@@ -180,9 +180,9 @@ def note_frames(listing: Listing, folder: str, notes: Notes) -> None:
 
 def log_notes(notes: Notes, shots: Sequence[Shot]) -> None:
     """Log each kind of oddity once, with count and example; also shots of one frame."""
-    for what, found in notes.items():
-        if found:
-            logger.warning("%d %s, such as %s", len(found), what, found[0])
+    for what, names in notes.items():
+        if names:
+            logger.warning("%d %s, such as %s", len(names), what, names[0])
     single = sum(len(shot) == 1 for shot in shots)
     if single:
         logger.info("%d shot(s) of a single frame: their CAM-TMP is the frame's own CAM", single)
@@ -194,11 +194,11 @@ def refuse_repeated_folders(root: Path, shots: Sequence[Shot]) -> None:
     Raises:
         ManifestError: there are such folders; all are listed.
     """
-    found: dict[str, list[Shot]] = defaultdict(list)
+    shots_by_folder: dict[str, list[Shot]] = defaultdict(list)
     for shot in shots:
-        found[os.path.realpath(root / shot.folder)].append(shot)
+        shots_by_folder[os.path.realpath(root / shot.folder)].append(shot)
     repeated: dict[str, None] = {}
-    for same in found.values():
+    for same in shots_by_folder.values():
         videos = dict.fromkeys(shot.video for shot in same)
         if len(videos) > 1:
             repeated[f"video {' and '.join(videos)}: one folder"] = None
@@ -260,10 +260,10 @@ def _refuse_twins(folder: Path | str, names: Sequence[str]) -> None:
     for name in names:
         if not name.isascii():
             forms[one_name(name)].append(name)
-    twins = [found for found in forms.values() if len(found) > 1]
+    twins = [spellings for spellings in forms.values() if len(spellings) > 1]
     if twins:
         raise ManifestError(
             f"{folder} holds {len(twins)} name(s) twice, in the composed and in the decomposed Unicode form "
             "(NFC and NFD). They look the same; put what they hold under one of them.",
-            [found[0] for found in twins],
+            [spellings[0] for spellings in twins],
         )

@@ -128,8 +128,8 @@ def _video_faults(shots: Sequence[Shot]) -> Iterator[str]:
     for shot in shots:
         tags[shot.video].add(shot.tag)
         splits[shot.video].add(shot.split)
-    for what, found in (("classes", tags), ("splits", splits)):
-        for video, values in found.items():
+    for what, values_by_video in (("classes", tags), ("splits", splits)):
+        for video, values in values_by_video.items():
             if len(values) > 1:
                 yield f"video {video}: in {len(values)} {what} ({', '.join(sorted(values))})"
 
@@ -138,8 +138,8 @@ def _name_faults(shot: Shot) -> Iterator[str]:
     names = "/".join((shot.folder, *shot.frames))
     if not _is_text(names):
         yield f"shot {shot.id!r}: a file name is not UTF-8"
-    if found := _CONTROL.search("/".join((names, shot.id, shot.video, shot.tag))):
-        yield f"shot {shot.id!r}: a name holds the control character {found[0]!r}; rename it"
+    if match := _CONTROL.search("/".join((names, shot.id, shot.video, shot.tag))):
+        yield f"shot {shot.id!r}: a name holds the control character {match[0]!r}; rename it"
     if any(map(_leaves, (shot.id, shot.folder))) or _leaves(names):
         yield f"shot {shot.id!r}: its folder {shot.folder!r} or a frame leaves the root; paths lie below it"
 

@@ -76,7 +76,7 @@ def parse_manifest(data: bytes, source: str, root: Path | str | None = None) -> 
             broken.append(f"line {number}: {_reason(error)}")
     if not broken and len(shots) != header.get("shots", len(shots)):
         broken.append(f"the file ends after {len(shots)} of {header['shots']} shots")
-    boxes = [box for shot in shots for found in shot.boxes.values() for box in found]
+    boxes = [box for shot in shots for frame_boxes in shot.boxes.values() for box in frame_boxes]
     if boxes and all(map(is_share, boxes)):
         broken.append(
             f"all {len(boxes)} boxes are smaller than a pixel, shares of the picture; expected pixels"
@@ -160,7 +160,7 @@ def _shot(values: dict[str, Any]) -> Shot:
         str
     }:
         raise TypeError("expected texts in id, class, video, split and folder, and a list of texts in frames")
-    boxes = {_position(t): tuple(map(parsed_box, found)) for t, found in values["boxes"].items()}
+    boxes = {_position(t): tuple(map(parsed_box, frame_boxes)) for t, frame_boxes in values["boxes"].items()}
     if not all(boxes.values()):
         raise ValueError("a frame has an empty list of boxes")
     return Shot(shot_id, tag, video, split, folder, tuple(frames), boxes)

@@ -90,10 +90,10 @@ class VideoFile:
             if last < 0 and not (frame.key_frame and frame.pts == key.pts):
                 self.seekable = self._is_exact()
                 return
-            found = self._ms(frame.pts, frame.time_base)
-            if found > last:
-                yield found, frame
-            last = max(found, last)
+            frame_time = self._ms(frame.pts, frame.time_base)
+            if frame_time > last:
+                yield frame_time, frame
+            last = max(frame_time, last)
 
     def _packets(self) -> Iterator[Any]:
         # Reopened: in some containers seeking to the start ends at another position.

@@ -93,14 +93,14 @@ class BoxesFolder:
         self._files.clear()
         self._write_in_order()
 
-    def add(self, found: FoundBox) -> None:
+    def add(self, row: FoundBox) -> None:
         """Write the row of a finished frame at once, so that an interruption does not lose it."""
         with storage_errors(self.path):
-            lines = found_line(found), self._stamp_line(found.frame)
+            lines = found_line(row), self._stamp_line(row.frame)
             for file, line in zip(self._files, lines, strict=True):
                 file.write(line)
                 file.flush()
-        self.rows[found.frame] = found
+        self.rows[row.frame] = row
 
     def picture(self, name: str) -> Path:
         """Return the path of a frame's overlay."""
@@ -108,9 +108,9 @@ class BoxesFolder:
 
     def complete(self, rows: Sequence[FoundBox]) -> None:
         """Write boxes.csv with completed rows; those as found are kept, to resume from."""
-        text, found = header() + "".join(map(found_line, rows)), "".join(_lines(self.path / ROWS))
-        if text != found:
-            write_text(self.path / FOUND, found)
+        text, stored_text = header() + "".join(map(found_line, rows)), "".join(_lines(self.path / ROWS))
+        if text != stored_text:
+            write_text(self.path / FOUND, stored_text)
             write_text(self.path / ROWS, text)
 
     def found(self) -> list[FoundBox]:

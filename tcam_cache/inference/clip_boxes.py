@@ -151,14 +151,14 @@ class Predictor:
         # Readers silence warnings each for itself, which threads undo for each other.
         with warnings.catch_warnings(action="ignore"):
             with folder:
-                for found in () if folder.finished else self._found(clip, folder, faults):
-                    folder.add(found)
+                for row in () if folder.finished else self._found(clip, folder, faults):
+                    folder.add(row)
                     on_frames(1)
                 folder.finished = clip.moving and not faults
             seconds = time.perf_counter() - began
             self._complete(clip, folder)
             files = self._write_files(clip, folder, before)
-        boxes = sum(found.box is not None for found in folder.found())
+        boxes = sum(row.box is not None for row in folder.found())
         new = len(folder.rows) - known
         report = ClipReport(len(folder.rows), boxes, tuple(files), tuple(faults), new, seconds)
         if clip.name and not faults:
@@ -238,12 +238,12 @@ class Predictor:
             folder: of its boxes.
             before: rows of an earlier call, whose overlays need not be drawn again.
         """
-        found = folder.found()
-        shot = replace(clip.shot, frames=tuple(one.frame for one in found)) if clip.moving else clip.shot
+        boxes = folder.found()
+        shot = replace(clip.shot, frames=tuple(one.frame for one in boxes)) if clip.moving else clip.shot
         classes = self.localizer.classifier.classes
         files = write_formats(folder, self.config.formats, classes, clip.source, shot, clip.source.root)
-        whole, moving = replace(clip, shot=shot), self.config.video and clip.moving and bool(found)
-        rows = {one.frame: one for one in found}
+        whole, moving = replace(clip, shot=shot), self.config.video and clip.moving and bool(boxes)
+        rows = {one.frame: one for one in boxes}
         if self.config.overlays:
             same = {name for name, row in rows.items() if row == before.get(name)}
             drawn_before = {name for name in same if folder.picture(name).exists()}
@@ -251,7 +251,7 @@ class Predictor:
             drawn_before = set(rows)
         if moving:
             pictures = self._pictures(whole, rows, folder, drawn_before, set())
-            write_video(folder.path / VIDEO, clip.path, pictures, frame_rate(found))
+            write_video(folder.path / VIDEO, clip.path, pictures, frame_rate(boxes))
             files.append(VIDEO)
         elif drawn_before != set(rows):
             for _ in self._pictures(whole, rows, folder, drawn_before, drawn_before):
@@ -343,5 +343,5 @@ def _measure(folder: BoxesFolder, clip: Clip) -> None:
     others = set(clip.shot.frames) - lacking
     for frame in clip_frames(clip.source, clip.shot, 1, skip=others, whole=False, threads=0, faults=[]):
         row = folder.rows[frame.name]
-        found = {"tag": row.tag, "probability": row.probability, "box": row.box, "score": row.score}
-        folder.rows[frame.name] = _place(clip, frame)._replace(**found)
+        fields = {"tag": row.tag, "probability": row.probability, "box": row.box, "score": row.score}
+        folder.rows[frame.name] = _place(clip, frame)._replace(**fields)

@@ -29,8 +29,8 @@ def write_clip_report(
     Raises:
         StorageError: the file system refuses a write.
     """
-    found = (_reported(clip, list(found_rows(out / clip.name))) for clip in clips)
-    shown = sorted((one for one in found if one.frames), key=lambda one: (one.sureness, one.name))
+    reports = (_reported(clip, list(found_rows(out / clip.name))) for clip in clips)
+    shown = sorted((one for one in reports if one.frames), key=lambda one: (one.sureness, one.name))
     if len(shown) > MOST_CLIPS:
         lines = (*lines, f"Shown are the {MOST_CLIPS} least sure of {len(shown):,} clips.")
     return write_footage_report(out / REPORT, shown[:MOST_CLIPS], title, lines, embed)

@@ -84,11 +84,11 @@ def find_clips(
         ManifestError: a manifest cannot be read, or a folder cannot be listed.
         FrameError: there is no clip at all.
     """
-    paths = [path for given in inputs for path in _expanded(given, lines)]
+    paths = [path for entry in inputs for path in _expanded(entry, lines)]
     alone = len(inputs) == 1 and inputs[0] != Path(STDIN) and len(paths) == 1 and _single(paths[0], out)
     if alone:
         return (_tagged(alone, tag),), []
-    found: dict[Path, Clip] = {}
+    clips_by_path: dict[Path, Clip] = {}
     roots, faults = [], []
     for path, names in _grouped(paths):
         root, clips = _clips_of(path, names, out, tag)
@@ -97,13 +97,13 @@ def find_clips(
         else:
             faults.append(f"{path}: {'no picture and no video in it' if path.exists() else 'missing'}")
         for clip in clips:
-            found.setdefault(_absolute(clip.path), clip)
-    if not found:
+            clips_by_path.setdefault(_absolute(clip.path), clip)
+    if not clips_by_path:
         where = str(paths[0]) if len(paths) == 1 else f"any of the {len(paths)} inputs"
         raise FrameError(
             f"there is no image in {where}. Give an image, a folder of images, or a video file.", faults
         )
-    return _named(list(found.values()), Path(os.path.commonpath(roots))), faults
+    return _named(list(clips_by_path.values()), Path(os.path.commonpath(roots))), faults
 
 
 def share_of(clips: Sequence[Clip], shard: tuple[int, int]) -> Sequence[Clip]:
@@ -112,14 +112,14 @@ def share_of(clips: Sequence[Clip], shard: tuple[int, int]) -> Sequence[Clip]:
     return clips[index::count]
 
 
-def _expanded(given: Path, lines: Iterable[str]) -> Iterator[Path]:
-    if given == Path(STDIN):
+def _expanded(entry: Path, lines: Iterable[str]) -> Iterator[Path]:
+    if entry == Path(STDIN):
         yield from (Path(line) for text in lines if (line := text.rstrip("\r\n")))
-    elif has_magic(str(given)) and not given.exists():
-        matching = Path(given.anchor).glob(str(given.relative_to(given.anchor)))
-        yield from sorted(matching, key=lambda path: natural_key(str(path))) or [given]
+    elif has_magic(str(entry)) and not entry.exists():
+        matching = Path(entry.anchor).glob(str(entry.relative_to(entry.anchor)))
+        yield from sorted(matching, key=lambda path: natural_key(str(path))) or [entry]
     else:
-        yield given
+        yield entry
 
 
 def _single(path: Path, out: Path) -> Clip | None:
@@ -138,11 +138,11 @@ def _single(path: Path, out: Path) -> Clip | None:
 
 def _grouped(paths: Sequence[Path]) -> Iterator[tuple[Path, list[str]]]:
     """Yield each input once; single pictures as their folder with the names of those that are given."""
-    given, groups = dict.fromkeys(paths), defaultdict[Path, list[str]](list)
-    for path in given:
+    inputs, groups = dict.fromkeys(paths), defaultdict[Path, list[str]](list)
+    for path in inputs:
         if not (is_picture(path.name) and path.is_file()) or is_moving(path):
             groups[path] = []
-        elif path.parent not in given:
+        elif path.parent not in inputs:
             groups[path.parent].append(path.name)
     yield from groups.items()
 

@@ -97,7 +97,7 @@ class RunGraph:
             )
         examples = self.examples()
         traced = make_fx(
-            lambda *given: self(*given), _GRADIENTS, tracing_mode="symbolic", _allow_non_fake_inputs=True
+            lambda *tensors: self(*tensors), _GRADIENTS, tracing_mode="symbolic", _allow_non_fake_inputs=True
         )(*examples)
         for node in traced.graph.nodes:
             # Other runtimes lay tensors out in another way, in which a view may be impossible.
@@ -131,19 +131,19 @@ def write_onnx(run: RunGraph, path: Path) -> None:
     """
     for package in ("onnx", "onnxscript"):
         optional(package, "onnx")
-    program, taken, given = run.program, list(run.inputs), list(run.outputs)
+    program, taken, outputs = run.program, list(run.inputs), list(run.outputs)
     with warnings.catch_warnings(action="ignore"):  # torch's exporter uses what torch deprecated
-        found: Any = torch.onnx.export(
-            program, dynamo=True, verbose=False, input_names=taken, output_names=given
+        onnx_program: Any = torch.onnx.export(
+            program, dynamo=True, verbose=False, input_names=taken, output_names=outputs
         )
-    model = found.model_proto
+    model = onnx_program.model_proto
     model.metadata_props.add(key="facts", value=run.facts)
     with atomic_file(path) as file:
         file.write(model.SerializeToString())
 
 
 def _of_convolution(
-    given: Tensor,
+    gradient: Tensor,
     values: Tensor,
     weight: Tensor,
     _bias: Any,
@@ -157,20 +157,22 @@ def _of_convolution(
 ) -> tuple[Tensor, None, None]:
     """Return the gradient of a frozen convolution, by operators that every runtime has."""
     if set(stride) == {1}:
-        return input_gradient(given, weight, padding, dilation, groups), None, None
-    sides = zip(values.shape[2:], given.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
+        return input_gradient(gradient, weight, padding, dilation, groups), None, None
+    sides = zip(
+        values.shape[2:], gradient.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True
+    )
     lost = [
         side - ((cells - 1) * step - 2 * edge + wide * (extent - 1) + 1)
         for side, cells, extent, step, edge, wide in sides
     ]
-    grown = torch.ops.aten.convolution(given, weight, None, stride, padding, dilation, True, lost, groups)
+    grown = torch.ops.aten.convolution(gradient, weight, None, stride, padding, dilation, True, lost, groups)
     return grown, None, None
 
 
-def _of_max_pool(given: Tensor, values: Tensor, *rest: Any) -> Tensor:
+def _of_max_pool(gradient: Tensor, values: Tensor, *rest: Any) -> Tensor:
     """Return the gradient of a max pooling; the last of the arguments are the places of the maxima."""
     empty = torch.zeros_like(values).flatten(2)
-    return empty.scatter_add(2, rest[-1].flatten(2), given.flatten(2)).reshape(values.shape)
+    return empty.scatter_add(2, rest[-1].flatten(2), gradient.flatten(2)).reshape(values.shape)
 
 
 _GRADIENTS = {

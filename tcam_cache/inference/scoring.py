@@ -99,7 +99,7 @@ class Validation:
         for share, _ in shares:
             for name, sweeps in share.items():
                 swept.setdefault(name, {}).update({(sweep.shot, sweep.t): sweep for sweep in sweeps})
-        return {name: [found[shot.id, t] for shot, t in self.frames] for name, found in swept.items()}
+        return {name: [by_frame[shot.id, t] for shot, t in self.frames] for name, by_frame in swept.items()}
 
     def _share(self, taus: np.ndarray, parts: bool) -> tuple[dict[str, list[FrameSweep]], tuple[str, ...]]:
         """Return the boxes of this rank's frames, and its unreadable frames."""

@@ -82,8 +82,8 @@ def jitter(boxes: np.ndarray) -> float:
     0.5
     """
     boxes = np.asarray(boxes, np.float64)
-    found = np.asarray(np.isfinite(boxes).all(axis=1))
-    pairs = found[1:] & found[:-1]
+    mask = np.asarray(np.isfinite(boxes).all(axis=1))
+    pairs = mask[1:] & mask[:-1]
     return 1 - float(overlaps(boxes[1:], boxes[:-1])[pairs].mean()) if pairs.any() else float("nan")
 
 

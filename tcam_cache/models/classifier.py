@@ -156,11 +156,11 @@ def _followed(classifier: Classifier) -> set[tuple[int, int]]:
     """Return (convolution, BatchNorm) pairs, by identity, where the norm takes the convolution's output."""
     calls = classifier.stages.trace().calls
     # Only these exact types: a subclass may compute more than its parent.
-    given = {call.given: call.module for call in calls if type(call.module).__name__ in _CONVOLUTIONS}
+    convolutions = {call.given: call.module for call in calls if type(call.module).__name__ in _CONVOLUTIONS}
     return {
-        (id(given[call.taken]), id(call.module))
+        (id(convolutions[call.taken]), id(call.module))
         for call in calls
-        if type(call.module).__name__ in _NORMS and call.taken in given
+        if type(call.module).__name__ in _NORMS and call.taken in convolutions
     }
 
 

@@ -9,12 +9,12 @@ from torch.nn import functional
 
 
 def input_gradient(
-    given: Tensor, weight: Tensor, padding: Sequence[int], dilation: Sequence[int], groups: int
+    gradient: Tensor, weight: Tensor, padding: Sequence[int], dilation: Sequence[int], groups: int
 ) -> Tensor:
     """Return the gradient with respect to the input of a convolution of stride 1.
 
     Args:
-        given: (B, O, h, w) the gradient with respect to its output.
+        gradient: (B, O, h, w) the gradient with respect to its output.
         weight: (O, C / groups, m, n) its kernel.
         padding: of rows and columns, less than the extent of the kernel.
         dilation: of rows and columns.
@@ -30,7 +30,7 @@ def input_gradient(
     flipped = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1).flip(2, 3)
     sides = zip(dilation, weight.shape[2:], padding, strict=True)
     rest = [step * (side - 1) - edge for step, side, edge in sides]
-    return functional.conv2d(given, flipped, None, 1, rest, list(dilation), groups)
+    return functional.conv2d(gradient, flipped, None, 1, rest, list(dilation), groups)
 
 
 class FrozenDepthwise(nn.Conv2d):
@@ -53,10 +53,10 @@ class _Depthwise(torch.autograd.Function):
         return functional.conv2d(values, weight, bias, 1, *how)
 
     @staticmethod
-    def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient with respect to the values."""
         (weight,) = ctx.saved_tensors
-        return input_gradient(given, weight.to(given.dtype), *ctx.how), *[None] * 5
+        return input_gradient(gradient, weight.to(gradient.dtype), *ctx.how), *[None] * 5
 
 
 def faster_gradients(network: nn.Module) -> None:

@@ -27,16 +27,16 @@ class Preprocessing:
     def to_json(self) -> dict[str, Any]:
         """Return what differs from ImageNet's, as JSON-able values."""
         usual = asdict(IMAGENET)
-        found = {key: value for key, value in asdict(self).items() if value != usual[key]}
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
+        differences = {key: value for key, value in asdict(self).items() if value != usual[key]}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in differences.items()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Return what `to_json` wrote."""
-        given: dict[str, Any] = {
+        settings: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }
-        return cls(**given)
+        return cls(**settings)
 
 
 IMAGENET = Preprocessing()

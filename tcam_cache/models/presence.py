@@ -53,8 +53,8 @@ class Presence(NamedTuple):
 
     def of(self, deepest: torch.Tensor) -> torch.Tensor:
         """Return the presence (B, C) float32 in [0, 1] of each tag, of deepest features (B, K, h, w)."""
-        found = evidence(deepest, self.concepts).double()
-        scores = found @ self.weight.to(found.device).T + self.bias.to(found.device)
+        vectors = evidence(deepest, self.concepts).double()
+        scores = vectors @ self.weight.to(vectors.device).T + self.bias.to(vectors.device)
         return torch.sigmoid(self.slope * margins(scores)[:, :-1] + self.offset).float()
 
     def to_values(self) -> dict[str, Any]:

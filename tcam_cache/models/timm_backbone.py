@@ -152,8 +152,8 @@ class TimmBackbone(nn.Module):
         """Return the names of the modules whose output is the deepest features, the outermost first."""
         run, names = self.trace(), {id(module): name for name, module in self.named().items()}
         final = (id(run.output), run.output._version)
-        found = {names[id(call.module)] for call in run.calls[:-1] if call.given == final}
-        return tuple(sorted(found, key=lambda name: (name.count("."), name)))
+        matches = {names[id(call.module)] for call in run.calls[:-1] if call.given == final}
+        return tuple(sorted(matches, key=lambda name: (name.count("."), name)))
 
     def trace(self) -> Trace:
         """Trace a forward pass to the deepest features, which keep the network's own layout."""
@@ -203,8 +203,8 @@ class TimmBackbone(nn.Module):
 
     def _spatial(self, values: Tensor, frames: Tensor) -> Tensor:
         """Return the deepest features of frames (B, 3, H, W) as (B, K, h, w), or unchanged if not spatial."""
-        found = self.as_map(values, self, (frames.shape[-2], frames.shape[-1]))
-        return values if found is None else found
+        feature_map = self.as_map(values, self, (frames.shape[-2], frames.shape[-1]))
+        return values if feature_map is None else feature_map
 
     def _map_of_tokens(self, values: Tensor, size: tuple[int, int]) -> Tensor | None:
         """Return the patches' tokens of (B, N, K) as (B, K, h, w), or None where they fill no grid.

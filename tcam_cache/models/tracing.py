@@ -66,12 +66,12 @@ def _recorded(network: nn.Module, run: Callable[[], Any]) -> Trace:
     def recorder(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
         """Return the hook that records the calls of one module."""
 
-        def record(module: nn.Module, taken: tuple[Any, ...], given: Any) -> None:
+        def record(module: nn.Module, taken: tuple[Any, ...], outputs: Any) -> None:
             """Record one call."""
-            alive.extend((taken, given))
+            alive.extend((taken, outputs))
             before = before_calls.pop()
-            shape = tuple(given.shape) if isinstance(given, Tensor) else ()
-            calls.append(Call(name, module, before, _state(given), shape))
+            shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else ()
+            calls.append(Call(name, module, before, _state(outputs), shape))
 
         return record
 

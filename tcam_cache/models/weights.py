@@ -283,12 +283,12 @@ def _why_not(data: bytes, reason: str) -> str:
     # Most of torch's messages are internal; only these reasons help.
     if not data:
         return ": it is empty"
-    if found := next((said for start, said in _STARTS.items() if data.lstrip().startswith(start)), None):
-        return f": {found}"
-    if found := _archive(data):
-        return f": {found}"
-    if found := _CODE.search(reason):
-        return f": it cannot be read without running code, {found[1] or found[2]}"
+    if cause := next((text for start, text in _STARTS.items() if data.lstrip().startswith(start)), None):
+        return f": {cause}"
+    if cause := _archive(data):
+        return f": {cause}"
+    if match := _CODE.search(reason):
+        return f": it cannot be read without running code, {match[1] or match[2]}"
     return ": it is cut short" if _CUT.search(reason) else ""
 
 

@@ -60,10 +60,10 @@ def state_dicts(values: Any, place: str = "") -> dict[str, dict[str, torch.Tenso
         return {}
     named = {key: value for key, value in values.items() if isinstance(key, str)}
     tensors = {key: value for key, value in named.items() if isinstance(value, torch.Tensor)}
-    found = {place: tensors} if tensors else {}
+    states = {place: tensors} if tensors else {}
     for key, value in named.items():
-        found |= state_dicts(value, f"{place}.{key}" if place else key)
-    return found
+        states |= state_dicts(value, f"{place}.{key}" if place else key)
+    return states
 
 
 def backbones(states: Mapping[str, State], wanted: State) -> list[Found]:
@@ -74,18 +74,18 @@ def backbones(states: Mapping[str, State], wanted: State) -> list[Found]:
         wanted: the network's own state dict.
     """
     wanted = _of_backbone(wanted)
-    found = [
+    candidates = [
         Found(place, prefix, state, _faults(state, wanted))
         for place, tensors in states.items()
         for prefix, state in _unwrapped(tensors, wanted)
     ]
-    fitting = [one for one in found if not one.faults]
+    fitting = [one for one in candidates if not one.faults]
     averaged = [one for one in fitting if one.place.rpartition(".")[2] in _AVERAGED]
     distinct: list[Found] = []
     for one in averaged or fitting:
         if not any(_equal(one.state, other.state, wanted) for other in distinct):
             distinct.append(one)
-    return distinct or [min(found, key=lambda one: len(one.faults))]
+    return distinct or [min(candidates, key=lambda one: len(one.faults))]
 
 
 def _unwrapped(tensors: State, wanted: State) -> Iterator[tuple[str, State]]:

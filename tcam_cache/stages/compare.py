@@ -87,10 +87,10 @@ def _settings(config: CompareConfig) -> dict[str, Any]:
     return {**values, "reports": list(config.reports)}
 
 
-def _reports(given: Sequence[str]) -> list[StoredReport]:
+def _reports(arguments: Sequence[str]) -> list[StoredReport]:
     """Read FOLDER or NAME=FOLDER; everything that is no report is named at once."""
     reports, faults = [], []
-    for text in given:
+    for text in arguments:
         name, equals, folder = text.partition("=")
         # A folder may have = in its name, as those of a search have.
         named = bool(name and equals) and not Path(text).exists()
@@ -105,25 +105,25 @@ def _reports(given: Sequence[str]) -> list[StoredReport]:
         raise faults[0]
     if faults:
         raise EvaluationError(
-            f"{len(faults)} of {len(given)} reports cannot be read. Give folders that `tcam-cache evaluate` "
-            "wrote.",
+            f"{len(faults)} of {len(arguments)} reports cannot be read. Give folders that "
+            "`tcam-cache evaluate` wrote.",
             [" ".join([fault.message, *fault.offenders]) for fault in faults],
         )
     return reports
 
 
-def _baseline(given: str | None, systems: Sequence[System]) -> str | None:
+def _baseline(baseline: str | None, systems: Sequence[System]) -> str | None:
     """Return the name of the system that is named, or of which a report is named."""
-    if given is None:
+    if baseline is None:
         return None
     for system in systems:
         names = [system.name, *(report.name for report in system.reports)]
         folders = [Path(report.folder).resolve() for report in system.reports]
-        if given in names or Path(given).resolve() in folders:
+        if baseline in names or Path(baseline).resolve() in folders:
             return system.name
     known = [system.name for system in systems]
     raise EvaluationError(
-        f"there is no system or report {given!r} for a baseline. {near_names(given, known)}"
+        f"there is no system or report {baseline!r} for a baseline. {near_names(baseline, known)}"
         f"Those that exist: {', '.join(known)}."
     )
 

@@ -61,8 +61,8 @@ class ImportReport:
     def to_text(self) -> str:
         """Return the report as a few lines."""
         size = f"{self.shots:,} shots, {self.frames:,} frames"
-        found = f"{self.flat_maps:,} flat maps, {self.nan_values:,} NaN taken for zero"
-        return f"{self.cache}: {size}\n  {self.imported_frames:,} frames imported, {found}"
+        counts = f"{self.flat_maps:,} flat maps, {self.nan_values:,} NaN taken for zero"
+        return f"{self.cache}: {size}\n  {self.imported_frames:,} frames imported, {counts}"
 
 
 def import_cams(config: ImportConfig) -> ImportReport:
@@ -129,14 +129,14 @@ def _match(
         files[shot.id] = []
         for t in range(len(shot)):
             path = shot.path(t)
-            found = [name for name in _names(path) if name in there]
-            shared = [other for name in found for other in claims[name] if other != path]
-            if len(found) == 1 and not shared:
-                files[shot.id].append(folder / found[0])
+            matches = [name for name in _names(path) if name in there]
+            shared = [other for name in matches for other in claims[name] if other != path]
+            if len(matches) == 1 and not shared:
+                files[shot.id].append(folder / matches[0])
             elif shared:
-                faults.append(f"{path}: {found[0]} could as well be of {shared[0]}")
+                faults.append(f"{path}: {matches[0]} could as well be of {shared[0]}")
             else:
-                faults.append(f"{path}: {' and '.join(found) or 'no ' + ' or '.join(_names(path))}")
+                faults.append(f"{path}: {' and '.join(matches) or 'no ' + ' or '.join(_names(path))}")
     if faults:
         raise FrameError(
             f"{len(faults)} frame(s) have not exactly one stored CAM in {folder}; nothing was imported. "

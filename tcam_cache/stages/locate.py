@@ -288,8 +288,8 @@ def _built(config: LocateConfig, plan: Plan) -> None:
     }
     # Training draws frames at random, which a video file gives far more slowly than the cache.
     frames = {"frames": True, "frame_size": _train_config(config).resize_size}
-    given = {**_shares(config), **frames, **places}
-    build_cache(BuildConfig(**_stage(config, "build", every=plan.every, **given)))
+    options = {**_shares(config), **frames, **places}
+    build_cache(BuildConfig(**_stage(config, "build", every=plan.every, **options)))
 
 
 def _trained(config: LocateConfig, manifest: Manifest) -> None:
@@ -319,8 +319,8 @@ def _predicted(config: LocateConfig) -> PredictReport:
     shown = {
         name: getattr(config, name) for name in ("threshold", "format", "overlays", "video", "map", "embed")
     }
-    given = {**_shares(config), **shown, **places}
-    return predict(PredictConfig(**_stage(config, "predict", overwrite=True, report=True, **given)))
+    options = {**_shares(config), **shown, **places}
+    return predict(PredictConfig(**_stage(config, "predict", overwrite=True, report=True, **options)))
 
 
 def _scored(config: LocateConfig) -> EvaluateReport:
@@ -329,8 +329,8 @@ def _scored(config: LocateConfig) -> EvaluateReport:
     shared = {"seed": config.seed, "device": config.device, "workers": config.workers}
     # Maps are scored as they were mixed for the boxes.
     mixed = {name: value for name, value in config.stage("predict").items() if name in ("mix", "scales")}
-    given = {"threshold": f"{config.threshold:g}", "out": config.out / SCORES, **mixed, **shared, **places}
-    return evaluate(EvaluateConfig(split="all", **given))
+    options = {"threshold": f"{config.threshold:g}", "out": config.out / SCORES, **mixed, **shared, **places}
+    return evaluate(EvaluateConfig(split="all", **options))
 
 
 def _begun(folder: Path) -> bool:

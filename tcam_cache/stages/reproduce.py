@@ -217,14 +217,14 @@ def _compared(config: ReproduceConfig, runs: Runs, failed: dict[str, str]) -> Co
     baseline = TABLES[config.table].baseline
     named = [f"{point.system}={point.evaluate.out}" for point in points]
     systems = {point.system for point in points}
-    given = CompareConfig(
+    settings = CompareConfig(
         reports=tuple(named),
         out=config.out / config.table,
         baseline=baseline if baseline in systems and len(systems) > 1 else None,
         seed=config.seed,
         overwrite=True,
     )
-    return compare(given).comparison
+    return compare(settings).comparison
 
 
 def _write(config: ReproduceConfig, report: ReproduceReport) -> None:

@@ -47,8 +47,8 @@ def colour_crf_loss(
     """
     height, width = softmax.shape[-2:]
     strength = weight * gain * (PAPER_SIZE / math.sqrt(height * width)) ** 4
-    found = _clip_sums(softmax, rgb, clips, generator, landmarks, sigma_rgb, shortest=1)
-    return -strength * _total([sums.sum() / length for length, sums in found], softmax) / len(clips)
+    clip_sums = _clip_sums(softmax, rgb, clips, generator, landmarks, sigma_rgb, shortest=1)
+    return -strength * _total([sums.sum() / length for length, sums in clip_sums], softmax) / len(clips)
 
 
 def adaptive_colour_crf_loss(
@@ -83,8 +83,8 @@ def adaptive_colour_crf_loss(
     >>> loss.item(), [f"{slope:.2f}" for slope in S.grad.flatten()]
     (-4.0, ['-4.00', '-4.00', '-4.00', '-4.00'])
     """
-    found = list(_clip_sums(softmax, rgb, clips, generator, landmarks, sigma_rgb, shortest=2))
-    signs = [sums / sums.detach().abs().clamp(min=torch.finfo(sums.dtype).tiny) for _, sums in found]
+    clip_sums = list(_clip_sums(softmax, rgb, clips, generator, landmarks, sigma_rgb, shortest=2))
+    signs = [sums / sums.detach().abs().clamp(min=torch.finfo(sums.dtype).tiny) for _, sums in clip_sums]
     return -weight * _total([one.sum() for one in signs], softmax) / max(1, sum(map(len, signs)))
 
 

@@ -56,13 +56,15 @@ def fit_head(
     middles = [shot.only(middle_frames(len(shot), config.middle)) for shot in shots]
     shots = [shot.only(evenly_spaced(len(shot), config.probe_frames)) for shot in middles]
     _warn_of_lone_videos(shots)
-    features, found = frame_features(classifier.freeze(), shots, source, config, run, workers, concepts)
+    features, frame_evidence = frame_features(
+        classifier.freeze(), shots, source, config, run, workers, concepts
+    )
     frames = [(classifier.classes.index(shot.tag), shot.video) for shot in shots for _ in shot.frames]
     labels, videos = (np.array(column) for column in zip(*frames, strict=True))
     with progress_bar(2 * (int(video_folds(labels, videos).max()) + 1), "probe", "fold") as bar:
         probe = fit_probe(features.numpy(), labels, videos, loss=config.loss, on_fold=bar.update)
         nothing = evidence_of_nothing(classifier, config, concepts).numpy()
-        presence = fit_presence(found.numpy(), labels, videos, nothing, concepts, on_fold=bar.update)
+        presence = fit_presence(frame_evidence.numpy(), labels, videos, nothing, concepts, on_fold=bar.update)
     classifier.head.weight.copy_(torch.from_numpy(probe.weight))
     classifier.head.bias.copy_(torch.from_numpy(probe.bias))
     scores = {"strength": probe.strength, "frames": len(frames), "videos": len(np.unique(videos))}
@@ -76,12 +78,12 @@ def evidence_of_nothing(
 ) -> torch.Tensor:
     """Return the evidence (27, E) float32, on the CPU, in pictures of one colour each, black to white."""
     size = config.image_size or classifier.preprocessing.size
-    found = []
+    rows = []
     for colour in product((0.0, 0.5, 1.0), repeat=3):
         picture = torch.tensor(colour, device=classifier.mean.device)[None, :, None, None]
         with torch.inference_mode():
-            found.append(evidence(classifier.deepest(picture.expand(1, 3, size, size)), concepts).cpu())
-    return torch.cat(found)
+            rows.append(evidence(classifier.deepest(picture.expand(1, 3, size, size)), concepts).cpu())
+    return torch.cat(rows)
 
 
 def frame_features(
@@ -111,14 +113,14 @@ def frame_features(
     batches = load_batches(ShotBatches(missing, config.batch_size), source, size, workers)
     with progress_bar(total, "pooling", "frame", done=total - sum(map(len, missing))) as bar:
         for shot_id, of_shot in groupby(only_readable(batches), key=lambda batch: batch.frames[0][0].id):
-            pooled, found = [], []
+            pooled, frame_evidence = [], []
             for batch in of_shot:
                 with torch.inference_mode():
                     deepest = classifier.deepest(as_images(batch.rgb, device))
                     pooled.append(deepest.mean((2, 3)).cpu())
-                    found.append(evidence(deepest, concepts).cpu())
+                    frame_evidence.append(evidence(deepest, concepts).cpu())
                 bar.update(len(batch.frames))
-            run.save(names[shot_id], {"features": torch.cat(pooled), "evidence": torch.cat(found)})
+            run.save(names[shot_id], {"features": torch.cat(pooled), "evidence": torch.cat(frame_evidence)})
     kept = [run.load(name) for name in names.values()]
     return torch.cat([one["features"] for one in kept]), torch.cat([one["evidence"] for one in kept])
 

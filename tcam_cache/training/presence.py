@@ -87,20 +87,20 @@ def ridge(
         videos: (N,) name of each frame's video.
         nothing: (P, E); it counts as one more class with one video.
     """
-    found = np.concatenate([evidence, nothing]).astype(np.float64)
+    samples = np.concatenate([evidence, nothing]).astype(np.float64)
     classes = int(labels.max()) + 1
     tags = np.concatenate([labels, np.full(len(nothing), classes)])
     names = np.unique(videos, return_inverse=True)[1]
     shares = frame_weights(tags, np.concatenate([names, np.full(len(nothing), -1)]))
     shares = shares / shares.sum()
-    mean = shares @ found
-    deviation = np.sqrt(shares @ (found - mean) ** 2)
+    mean = shares @ samples
+    deviation = np.sqrt(shares @ (samples - mean) ** 2)
     # What varies by rounding alone is left as it is.
-    deviation = np.where(deviation > 1e-9 * np.abs(found).max(0, initial=0), deviation, 1)
-    standard = (found - mean) / deviation
+    deviation = np.where(deviation > 1e-9 * np.abs(samples).max(0, initial=0), deviation, 1)
+    standard = (samples - mean) / deviation
     own = (tags[:, None] == np.arange(classes + 1)).astype(np.float64)
     weighted = standard * shares[:, None]
-    gram = weighted.T @ standard + PENALTY * found.shape[1] * np.eye(found.shape[1])
+    gram = weighted.T @ standard + PENALTY * samples.shape[1] * np.eye(samples.shape[1])
     weight = np.linalg.solve(gram, weighted.T @ own).T / deviation
     return weight, shares @ own - weight @ mean
 
@@ -118,17 +118,17 @@ def _left_out(
     tags = np.unique(labels[left])  # a tag with one video is never left out: nothing is known of it
     if len(tags) < 2:
         return None
-    found = np.zeros((len(labels), int(labels.max()) + 1))
+    fold_margins = np.zeros((len(labels), int(labels.max()) + 1))
     for fold in range(folds.max() + 1):
         out = folds == fold
         weight, bias = ridge(evidence[~out], labels[~out], videos[~out], nothing)
         scores = torch.from_numpy(evidence[out] @ weight.T + bias)
-        found[out] = margins(scores).numpy()[:, :-1]
+        fold_margins[out] = margins(scores).numpy()[:, :-1]
         on_fold()
     own = labels[left, None] == tags
     halves = [frame_weights(column.astype(int), videos[left]) for column in own.T]
     weights = np.stack(halves, 1)
-    return LeftOut(found[left][:, tags], own, weights / weights.sum())
+    return LeftOut(fold_margins[left][:, tags], own, weights / weights.sum())
 
 
 def calibrated(left: LeftOut) -> tuple[float, float]:
@@ -150,8 +150,8 @@ def calibrated(left: LeftOut) -> tuple[float, float]:
         odds = np.exp(np.clip(point[0], -20, 20)) * left.margins + point[1]
         return float(((np.logaddexp(0, odds) - targets * odds) * left.weights).sum())
 
-    found = minimize(loss, np.zeros(2))
-    return float(np.exp(np.clip(found.x[0], -20, 20))), float(found.x[1])
+    optimum = minimize(loss, np.zeros(2))
+    return float(np.exp(np.clip(optimum.x[0], -20, 20))), float(optimum.x[1])
 
 
 def precision_and_recall(values: np.ndarray, left: LeftOut) -> tuple[float, float]:

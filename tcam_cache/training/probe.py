@@ -184,12 +184,12 @@ def _chosen(
     # As if one more video were of any class: logits of videos that are all right stay finite.
     targets = (own * len(frames) + 1 / own.shape[1]) / (len(frames) + 1)
     each = 1 / (len(frames) * frames[of_frame])
-    found = []
+    choices = []
     for strength, scores in zip(STRENGTHS, logits[:, left], strict=True):
         right = np.bincount(of_frame, scores.argmax(1) == labels[left]) / frames
         least, scale, shift = _calibrated(scores, targets, each, loss)
-        found.append(_Choice(least, float(right.mean()), strength, scale, shift))
-    return min(found)
+        choices.append(_Choice(least, float(right.mean()), strength, scale, shift))
+    return min(choices)
 
 
 def _calibrated(
@@ -221,8 +221,8 @@ def _calibrated(
             return float((np.logaddexp(0, scores) - targets * scores).sum(1) @ each)
         return float((logsumexp(scores, axis=1) - (targets * scores).sum(1)) @ each)
 
-    found = minimize(mean_loss, np.zeros(2))
-    return float(found.fun), *moved(found.x)
+    optimum = minimize(mean_loss, np.zeros(2))
+    return float(optimum.fun), *moved(optimum.x)
 
 
 def _check(features: np.ndarray, labels: np.ndarray, videos: np.ndarray) -> None:

@@ -106,8 +106,8 @@ class RemoteObjects(WritableObjects):
     def present(self, folder: str, names: Iterable[str]) -> list[str]:
         """Return those of some names that are right below a folder; all, where a web server lists none."""
         names = list(names)
-        found = super().present(folder, names)
-        return names if self._on_the_web and not found else found
+        entries = super().present(folder, names)
+        return names if self._on_the_web and not entries else entries
 
     def sweep(self, older_than: float) -> None:
         """Do nothing: an interrupted write leaves nothing behind."""

@@ -45,13 +45,13 @@ def class_folders(root: Path) -> list[ClassFolder]:
             others,
         )
     logger.info("the folders %s of %s are read as splits", ", ".join(tops), root)
-    found = [
+    folders = [
         ClassFolder(one_name(tag), f"{name}/{tag}", split)
         for name, split in splits.items()
         for tag in list_folder(root / name).folders
     ]
-    order = list(dict.fromkeys(item.tag for item in found))
-    return sorted(found, key=lambda item: order.index(item.tag))
+    order = list(dict.fromkeys(item.tag for item in folders))
+    return sorted(folders, key=lambda item: order.index(item.tag))
 
 
 def note_strays(listing: Listing, above: str, notes: Notes) -> None:

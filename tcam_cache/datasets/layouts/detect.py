@@ -47,9 +47,9 @@ def detect_layout(source: Path | str) -> str:
     if published := _published(root):
         logger.info("%s is read as --layout %s, YouTube-Objects as distributed", root, published)
         return published
-    found = [_found(root, item.folder) for item in class_folders(root)]
+    examples = [_found(root, item.folder) for item in class_folders(root)]
     videos, frames = (
-        [getattr(one, kind) for one in found if getattr(one, kind)] for kind in ("video", "frame")
+        [getattr(one, kind) for one in examples if getattr(one, kind)] for kind in ("video", "frame")
     )
     if videos and frames:
         raise ManifestError(
@@ -60,7 +60,7 @@ def detect_layout(source: Path | str) -> str:
         layout = "videos" if videos else "folders"
         logger.info("%s is read as --layout %s, for %s", root, layout, (videos or frames)[0])
         return layout
-    raise _nothing(root, [one.stray for one in found if one.stray])
+    raise _nothing(root, [one.stray for one in examples if one.stray])
 
 
 def _published(root: Path) -> str | None:

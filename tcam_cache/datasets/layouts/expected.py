@@ -80,14 +80,14 @@ def deviations(data: Manifest | Scan, splits_too: bool = True) -> tuple[str, ...
 def _wrong_counts(
     shots: Sequence[Shot], counts: Mapping[str, Any], what: str, empty: int = 0
 ) -> Iterator[str]:
-    found = {
+    actual_counts = {
         "videos": len({shot.video for shot in shots}),
         "shots": len(shots),
         "frames": sum(map(len, shots)),
         "annotated_frames": sum(len(shot.boxes) for shot in shots),
         "boxes": sum(len(boxes) for shot in shots for boxes in shot.boxes.values()),
     }
-    for name, number in found.items():
+    for name, number in actual_counts.items():
         expected = counts.get(name, number)
         if number != expected and not (name == "shots" and number + empty == expected):
             yield f"{what}{name.replace('_', ' ')}: got {number:,}, expected {expected:,}"

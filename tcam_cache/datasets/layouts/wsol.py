@@ -171,7 +171,7 @@ def _images_in(root: Path, folder: str, names: Sequence[str], faults: list[str],
 
 
 def _train_lines(shots: Sequence[Shot], numbers: dict[str, int]) -> dict[str, list[str]]:
-    boxes = sum(len(found) for shot in shots for found in shot.boxes.values())
+    boxes = sum(len(frame_boxes) for shot in shots for frame_boxes in shot.boxes.values())
     if boxes:
         logger.warning("%d box(es) of train are left out: the split files hold none there", boxes)
     labels = [f"{shot.id},{numbers[shot.tag]}" for shot in shots]

@@ -48,18 +48,18 @@ def scan_ytov1(root: Path | str, orientation: str = STORED) -> Scan:
     """
     root, classes = open_root(root), published_data(LAYOUT).classes
     present = list_folder(root).folders
-    found = Findings()
-    found.faults += (f"class {absent(tag, present)}" for tag in classes if tag not in present)
+    findings = Findings()
+    findings.faults += (f"class {absent(tag, present)}" for tag in classes if tag not in present)
     for name in present:
         if name in classes:
-            _add_class(root, name, classes.index(name), found)
+            _add_class(root, name, classes.index(name), findings)
         elif is_folder(root / name / "data") or is_folder(root / name / "sets"):
-            found.faults.append(f"class {name} is none of {', '.join(classes)}")
+            findings.faults.append(f"class {name} is none of {', '.join(classes)}")
         elif name not in _NO_CLASS:
-            found.notes["folder(s) that are no class ignored"].append(name)
-    found.rows = _cut_too_wide(root, found.rows)
-    empty = len(found.notes["empty shot(s) left out"])
-    return found.scan(root, LAYOUT, classes, orientation, {"empty_shots": empty} if empty else {})
+            findings.notes["folder(s) that are no class ignored"].append(name)
+    findings.rows = _cut_too_wide(root, findings.rows)
+    empty = len(findings.notes["empty shot(s) left out"])
+    return findings.scan(root, LAYOUT, classes, orientation, {"empty_shots": empty} if empty else {})
 
 
 def published_validation(videos: Iterable[str], class_number: int) -> list[str]:
@@ -77,31 +77,31 @@ def published_validation(videos: Iterable[str], class_number: int) -> list[str]:
     return names[:VALIDATION_VIDEOS]
 
 
-def _add_class(root: Path, tag: str, number: int, found: Findings) -> None:
-    sets = {name: _read_set(root, f"{tag}/sets/{name}.txt", found.faults) for name in SETS}
+def _add_class(root: Path, tag: str, number: int, findings: Findings) -> None:
+    sets = {name: _read_set(root, f"{tag}/sets/{name}.txt", findings.faults) for name in SETS}
     on_disk = list_folder(root / tag / "data").folders if is_folder(root / tag / "data") else []
-    found.faults += (
+    findings.faults += (
         f"video {tag}/data/{video} is in both sets" for video in sets["train"] if video in sets["test"]
     )
     listed = [*sets["train"], *sets["test"]]
     stray = [video for video in on_disk if video not in listed]
-    found.notes["video(s) in neither set left out"] += (f"{tag}/data/{video}" for video in stray)
+    findings.notes["video(s) in neither set left out"] += (f"{tag}/data/{video}" for video in stray)
     annotated = set()
     for video in dict.fromkeys(listed):
         folder = f"{tag}/data/{video}"
         if not is_folder(root / folder / "shots"):
             missing = video if video not in on_disk else f"{video}/shots"
-            found.faults.append(f"video {tag}/data/{absent(missing, on_disk)}, but in {tag}/sets")
+            findings.faults.append(f"video {tag}/data/{absent(missing, on_disk)}, but in {tag}/sets")
             continue
-        before = len(found.rows)
+        before = len(findings.rows)
         for shot in list_folder(root / folder / "shots").folders:
-            _add_shot(root, tag, folder, f"{folder}/shots/{shot}", found)
-        if len(found.rows) > before:
+            _add_shot(root, tag, folder, f"{folder}/shots/{shot}", findings)
+        if len(findings.rows) > before:
             annotated.add(video)
     candidates = annotated.intersection(sets["train"])
     chosen = dict.fromkeys(published_validation(candidates, number), "val")
     chosen |= dict.fromkeys(sets["test"], "test")
-    found.splits |= {f"{tag}/data/{video}": split for video, split in chosen.items()}
+    findings.splits |= {f"{tag}/data/{video}": split for video, split in chosen.items()}
 
 
 def _read_set(root: Path, name: str, faults: list[str]) -> list[str]:
@@ -115,24 +115,24 @@ def _read_set(root: Path, name: str, faults: list[str]) -> list[str]:
     return [line for line in lines if line.isdecimal()]
 
 
-def _add_shot(root: Path, tag: str, video: str, folder: str, found: Findings) -> None:
+def _add_shot(root: Path, tag: str, video: str, folder: str, findings: Findings) -> None:
     listing = list_folder(root / folder)
     frames = listing.images
     if frames:
-        found.shots.append(Shot(folder, tag, video, "train", folder, tuple(frames)))
+        findings.shots.append(Shot(folder, tag, video, "train", folder, tuple(frames)))
         if _has_gap(frames):
-            found.notes["shot(s) with gaps in the numbers of their frames"].append(folder)
+            findings.notes["shot(s) with gaps in the numbers of their frames"].append(folder)
     else:
-        found.notes["empty shot(s) left out"].append(folder)
+        findings.notes["empty shot(s) left out"].append(folder)
     known = set(frames)
     for sidecar in listing.others:
         name = sidecar.removesuffix(SIDECAR)
         if name == sidecar:
             continue
         if name in known:
-            _add_boxes(root, tag, f"{folder}/{name}", found)
+            _add_boxes(root, tag, f"{folder}/{name}", findings)
         else:
-            found.faults.append(f"{folder}/{absent(name, frames)}, but it has boxes")
+            findings.faults.append(f"{folder}/{absent(name, frames)}, but it has boxes")
 
 
 def _has_gap(frames: Sequence[str]) -> bool:
@@ -140,8 +140,8 @@ def _has_gap(frames: Sequence[str]) -> bool:
     return first.isdecimal() and last.isdecimal() and int(last) - int(first) + 1 != len(frames)
 
 
-def _add_boxes(root: Path, tag: str, frame: str, found: Findings) -> None:
-    value = found.read(Path(f"{frame}{SIDECAR}"), root, "coor")
+def _add_boxes(root: Path, tag: str, frame: str, findings: Findings) -> None:
+    value = findings.read(Path(f"{frame}{SIDECAR}"), root, "coor")
     if value is None:
         return
     for corners in value if isinstance(value, list) else np.atleast_2d(value):
@@ -149,7 +149,7 @@ def _add_boxes(root: Path, tag: str, frame: str, found: Findings) -> None:
         if frame == SWAPPED and len(numbers) == 4 and numbers[0] > numbers[2]:
             logger.warning("%s: x0 and x1 of its box were exchanged, a known defect; put in order", frame)
             numbers = [numbers[2], numbers[1], numbers[0], numbers[3]]
-        found.add_box("sidecar", frame, tag, numbers)
+        findings.add_box("sidecar", frame, tag, numbers)
 
 
 def _cut_too_wide(root: Path, rows: Sequence[Row]) -> list[Row]:

@@ -52,15 +52,15 @@ def scan_ytov2_2(root: Path | str, orientation: str = STORED) -> Scan:
         ManifestError: the root is missing.
     """
     root, classes = open_root(root), published_data(LAYOUT).classes
-    found = Findings()
+    findings = Findings()
     present = list_folder(root).folders
-    found.faults += _other_classes(root, classes)
+    findings.faults += _other_classes(root, classes)
     for tag in classes:
         if tag in present:
-            _add_class(root, tag, found)
+            _add_class(root, tag, findings)
         else:
-            found.faults.append(f"class {absent(tag, present)}")
-    return found.scan(root, LAYOUT, classes, orientation)
+            findings.faults.append(f"class {absent(tag, present)}")
+    return findings.scan(root, LAYOUT, classes, orientation)
 
 
 def _other_classes(root: Path, classes: Sequence[str]) -> Iterator[str]:
@@ -74,59 +74,59 @@ def _other_classes(root: Path, classes: Sequence[str]) -> Iterator[str]:
             yield f"class {name} is none of {', '.join(classes)}"
 
 
-def _add_class(root: Path, tag: str, found: Findings) -> None:
-    ranges = _read_ranges(root, tag, found)
+def _add_class(root: Path, tag: str, findings: Findings) -> None:
+    ranges = _read_ranges(root, tag, findings)
     images = list_folder(root / tag).images
     known, taken = set(images), set()
     highest = max((int(name[:8]) for name in images if name[:8].isdecimal()), default=0)
     video_of: dict[int, str] = {}
-    for span in _without_overlaps(tag, ranges, found.faults):
+    for span in _without_overlaps(tag, ranges, findings.faults):
         video = f"{tag}/video-{span.video:04d}"
         shot = f"{video}/shot-{span.column:06d}"
         numbers = range(span.first, min(span.last, highest) + 1)
         names = [f"{number:08d}.jpg" for number in numbers]
-        found.faults += _missing(tag, shot, [name for name in names if name not in known], images)
+        findings.faults += _missing(tag, shot, [name for name in names if name not in known], images)
         if span.last > highest:
-            found.faults.append(
+            findings.faults.append(
                 f"{tag}: shot {shot}, frames {span.first} to {span.last}, runs past the last frame, {highest}"
             )
         kept = tuple(name for name in names if name in known)
         taken.update(kept)
         video_of |= dict.fromkeys(numbers, video)
         if kept:
-            found.shots.append(Shot(shot, tag, video, "train", tag, kept))
+            findings.shots.append(Shot(shot, tag, video, "train", tag, kept))
     stray = sorted(known - taken)
-    found.notes["frame(s) in no range left out"] += (f"{tag}/{name}" for name in stray)
-    annotated = {name: _add_truth(root, tag, name, video_of, known, found) for name in TRUTH}
-    found.faults += (
+    findings.notes["frame(s) in no range left out"] += (f"{tag}/{name}" for name in stray)
+    annotated = {name: _add_truth(root, tag, name, video_of, known, findings) for name in TRUTH}
+    findings.faults += (
         f"video {video} has boxes for training and for test"
         for video in sorted(annotated["train"] & annotated["test"])
     )
     order = dict.fromkeys(f"{tag}/video-{span.video:04d}" for span in ranges)
     chosen = [video for video in order if video in annotated["train"]][:VALIDATION_VIDEOS]
-    found.splits |= dict.fromkeys(chosen, "val") | dict.fromkeys(annotated["test"], "test")
+    findings.splits |= dict.fromkeys(chosen, "val") | dict.fromkeys(annotated["test"], "test")
     bare = order.keys() - annotated["train"] - annotated["test"]
-    found.notes["video(s) without any box, taken as train"] += sorted(bare)
+    findings.notes["video(s) without any box, taken as train"] += sorted(bare)
 
 
-def _read_ranges(root: Path, tag: str, found: Findings) -> list[_Range]:
+def _read_ranges(root: Path, tag: str, findings: Findings) -> list[_Range]:
     name = f"Ranges/ranges_{tag}.mat"
-    value = found.read(Path(name), root, "ranges")
+    value = findings.read(Path(name), root, "ranges")
     if value is None:
         return []
     if not isinstance(value, np.ndarray) or value.ndim != 2 or len(value) != 3:
-        found.faults.append(f"{name}: expected three rows: first frame, last frame, video")
+        findings.faults.append(f"{name}: expected three rows: first frame, last frame, video")
         return []
     ranges = []
     for column, (first, last, video) in enumerate(value.T.tolist()):
         whole = all(math.isfinite(number) and number == int(number) for number in (first, last, video))
         span = _Range(column, *map(int, (first, last, video))) if whole else None
         if span is None or first < 1 or video < 1:
-            found.faults.append(
+            findings.faults.append(
                 f"{name}: column {column + 1}: {first:g}, {last:g}, {video:g} are not whole numbers above 0"
             )
         elif last < first:
-            found.faults.append(f"{name}: column {column + 1}: {span.first} to {span.last} runs backwards")
+            findings.faults.append(f"{name}: column {column + 1}: {span.first} to {span.last} runs backwards")
         else:
             ranges.append(span)
     return ranges
@@ -158,25 +158,25 @@ def _missing(tag: str, shot: str, names: Sequence[str], images: Sequence[str]) -
 
 
 def _add_truth(
-    root: Path, tag: str, part: str, video_of: dict[int, str], known: set[str], found: Findings
+    root: Path, tag: str, part: str, video_of: dict[int, str], known: set[str], findings: Findings
 ) -> set[str]:
     location = f"GroundTruth/{tag}/{TRUTH[part]}_{tag}.mat"
-    entries = found.read(Path(location), root, TRUTH[part])
+    entries = findings.read(Path(location), root, TRUTH[part])
     videos: set[str] = set()
     for number, entry in enumerate(entries or (), start=1):
         where = f"{location} entry {number}"
         frame, boxes = _entry(entry)
         digits = frame.removeprefix(tag)
         if frame == digits or not digits.isdecimal() or boxes is None:
-            found.faults.append(f"{where}: expected an id such as {tag}00000001 and rows of four corners")
+            findings.faults.append(f"{where}: expected an id such as {tag}00000001 and rows of four corners")
         elif int(digits) not in video_of:
-            found.faults.append(f"{where}: {frame} is in no range")
+            findings.faults.append(f"{where}: {frame} is in no range")
         else:
             videos.add(video_of[int(digits)])
             path = f"{tag}/{int(digits):08d}.jpg"
             if path.rpartition("/")[2] in known:
                 for corners in boxes.tolist():
-                    found.add_box(where, path, tag, corners)
+                    findings.add_box(where, path, tag, corners)
     return videos
 
 

@@ -51,31 +51,31 @@ def figures(name: str) -> dict[str, dict[str, str]]:
         if name == "table3":
             return ablation
         return {point: ablation[system] for system, point in _OF_FIGURE.items()}
-    found: dict[str, dict[str, str]] = {}
+    texts: dict[str, dict[str, str]] = {}
     for dataset in DATASETS:
         for row in published(dataset):
             if name == "table1":
-                found.setdefault(row.method, {})[dataset] = row.average_text
+                texts.setdefault(row.method, {})[dataset] = row.average_text
             elif row.cl is not None:
-                found.setdefault(row.method, {})[dataset] = f"{row.cl:.1f}"
-    return found
+                texts.setdefault(row.method, {})[dataset] = f"{row.cl:.1f}"
+    return texts
 
 
 def _averages(name: str, comparison: Comparison, same_classes: bool) -> Table:
-    table, said = TABLES[name], figures(name)
+    table, texts = TABLES[name], figures(name)
     ours = {system.name: system for system in comparison.systems}
-    datasets = [one for one in DATASETS if any(one in of for of in said.values())]
+    datasets = [one for one in DATASETS if any(one in of for of in texts.values())]
     read_in = {row.method: row.source for one in reversed(DATASETS) for row in published(one)}
-    where = dict.fromkeys(said, "TCAM Table 2" if name == "table2" else "TCAM Table 3")
-    where |= {system: read_in[system] for system in said} if name == "table1" else {}
+    where = dict.fromkeys(texts, "TCAM Table 2" if name == "table2" else "TCAM Table 3")
+    where |= {system: read_in[system] for system in texts} if name == "table1" else {}
     rows = [
         (
             system,
-            *(said.get(system, {}).get(dataset) for dataset in datasets),
+            *(texts.get(system, {}).get(dataset) for dataset in datasets),
             *_ours(ours.get(system), table.measure),
             where.get(system),
         )
-        for system in dict.fromkeys([*said, *(row.system for row in table.rows)])
+        for system in dict.fromkeys([*texts, *(row.system for row in table.rows)])
     ]
     header = ("system", *(TITLES[one] for one in datasets), _HERE, f"{LEVEL} % interval", "published in")
     what = f"{_HERE}: {comparison.split}, {comparison.frames} frames of {comparison.videos} video(s)"

@@ -97,13 +97,13 @@ def _rows_of(metrics: Metrics, text: str) -> tuple[FrameRow, ...]:
     """Return the rows of frames.csv, which must give the numbers of metrics.json."""
     rows = from_csv(text)
     values = frame_values(rows, metrics.boxes)
-    told = {
+    averages = {
         "corloc_0.5": metrics.corloc["mean_over_frames"] / 100,
         "max_box_acc_v2": metrics.max_box_acc_v2 / 100,
         "mean_iou": metrics.mean_iou,
     }
     alike = len(rows) == len({row.path for row in rows}) == metrics.frames > 0
-    if not alike or any(abs(values[name].mean() - value) > _TOLERANCE for name, value in told.items()):
+    if not alike or any(abs(values[name].mean() - value) > _TOLERANCE for name, value in averages.items()):
         raise EvaluationError(
             "its rows do not give the numbers of metrics.json. Run `tcam-cache evaluate` again."
         )

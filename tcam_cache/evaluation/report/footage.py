@@ -100,7 +100,7 @@ def _strip(clip: ReportedClip) -> np.ndarray:
 def _page(clips: Sequence[ReportedClip], figures: Sequence[str], title: str, lines: Sequence[str]) -> str:
     tags = sorted({clip.tag for clip in clips})
     options = "".join(f"<option>{escape(tag)}</option>" for tag in tags)
-    said = "".join(f"<p>{escape(line)}</p>" for line in lines)
+    paragraphs = "".join(f"<p>{escape(line)}</p>" for line in lines)
     known = any(clip.confidence is not None for clip in clips)
     hint = (
         "The least sure clips come first: look at them before you trust the rest. Confidence says how well "
@@ -112,7 +112,7 @@ def _page(clips: Sequence[ReportedClip], figures: Sequence[str], title: str, lin
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}{_STYLE}</style></head>\n<body><main>"
-        f"<header><h1>{escape(title)}</h1>{said}</header>\n"
+        f"<header><h1>{escape(title)}</h1>{paragraphs}</header>\n"
         f"<section><div class=controls><label>Tag <select id=tag><option value=''>all</option>{options}"
         "</select></label><label>Order <select id=order><option value=sure>least sure first</option>"
         "<option value=name>by name</option><option value=boxes>fewest boxes first</option></select></label>"

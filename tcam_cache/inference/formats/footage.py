@@ -67,13 +67,13 @@ class Footage:
 
 def runs(frames: Sequence[FoundBox]) -> dict[str, list[list[FoundBox]]]:
     """Return by tag the runs of frames in a row of one video that have a box of that tag."""
-    found: dict[str, list[list[FoundBox]]] = defaultdict(list)
+    runs_by_tag: dict[str, list[list[FoundBox]]] = defaultdict(list)
     last: FoundBox | None = None
     for one in frames:
         if one.box is not None:
             goes_on = last is not None and (last.tag, last.number + 1) == (one.tag, one.number)
             if not goes_on:
-                found[one.tag].append([])
-            found[one.tag][-1].append(one)
+                runs_by_tag[one.tag].append([])
+            runs_by_tag[one.tag][-1].append(one)
         last = one if one.box is not None else None
-    return dict(found)
+    return dict(runs_by_tag)

@@ -35,12 +35,12 @@ _MS = Fraction(1, 1000)
 logger = logging.getLogger(__name__)
 
 
-def drawn(pixels: np.ndarray, found: FoundBox, scores: np.ndarray | None = None) -> np.ndarray:
+def drawn(pixels: np.ndarray, row: FoundBox, scores: np.ndarray | None = None) -> np.ndarray:
     """Return a frame with its box and the tag above it, over a light heat map where one is given.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
-        found: the box, in pixels of the frame.
+        row: the box, in pixels of the frame.
         scores: (h, w) float32 in [0, 1], or None.
 
     Returns:
@@ -48,9 +48,9 @@ def drawn(pixels: np.ndarray, found: FoundBox, scores: np.ndarray | None = None)
     """
     if scores is not None:
         pixels = overlay_cam(pixels, scores, MAP_OPACITY)
-    if found.box is None:
+    if row.box is None:
         return pixels
-    return _with_tag(draw_boxes(pixels, [found.box]), found.tag, found.box)
+    return _with_tag(draw_boxes(pixels, [row.box]), row.tag, row.box)
 
 
 def write_video(path: Path, clip: Path, frames: Iterable[tuple[int, np.ndarray]], rate: float) -> None:

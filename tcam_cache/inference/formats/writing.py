@@ -48,8 +48,8 @@ def write_formats(
     Raises:
         StorageError: the file system refuses a write.
     """
-    found = folder.found()
-    footage = Footage(found, classes, root.absolute().name, _own_pictures(found, source, root))
+    boxes = folder.found()
+    footage = Footage(boxes, classes, root.absolute().name, _own_pictures(boxes, source, root))
     wanted = [name for name in formats if name in WRITERS]
     files: dict[str, str | None] = {}
     for name in wanted:
@@ -60,15 +60,15 @@ def write_formats(
     links = yolo_pictures(footage) if "yolo" in wanted else {}
     folder.keep(files | dict.fromkeys(links.values()))
     if OF_PICTURES & set(wanted):
-        _write_frames(folder.path / PICTURES, _frames_to_write(footage), source, shot, found)
+        _write_frames(folder.path / PICTURES, _frames_to_write(footage), source, shot, boxes)
     _link(folder.path, links, footage, root)
     return [name for name in texts if "/" not in name or name.endswith("data.yaml")]
 
 
-def _own_pictures(found: Sequence[FoundBox], source: FrameSource, root: Path) -> frozenset[str]:
+def _own_pictures(boxes: Sequence[FoundBox], source: FrameSource, root: Path) -> frozenset[str]:
     if not isinstance(source, ImageFrames):
         return frozenset()
-    return frozenset(one.path for one in found if (root / one.path).is_file())
+    return frozenset(one.path for one in boxes if (root / one.path).is_file())
 
 
 def _frames_to_write(footage: Footage) -> dict[str, str]:
@@ -77,10 +77,10 @@ def _frames_to_write(footage: Footage) -> dict[str, str]:
 
 
 def _write_frames(
-    folder: Path, names: Mapping[str, str], source: FrameSource, shot: Shot, found: Sequence[FoundBox]
+    folder: Path, names: Mapping[str, str], source: FrameSource, shot: Shot, boxes: Sequence[FoundBox]
 ) -> None:
     places = {name: t for t, name in enumerate(shot.frames)}
-    left = [one for one in found if one.path in names]
+    left = [one for one in boxes if one.path in names]
     with progress_bar(len(left), "pictures", "frame") as bar:
         for one in left:
             pixels = source.read(shot, places[one.frame]).pixels

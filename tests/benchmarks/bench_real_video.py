@@ -65,9 +65,12 @@ def folds_of(root):
     return folds
 
 
-def run_fold(out, fold, folds, seeds, options):
-    """Run the four commands on a fold, what is done already left out; return rows by kind of map and seed."""
-    here = out / f"fold{fold}"
+def run_fold(out, fold, folds, seeds, options, name="", cams=""):
+    """Run the four commands on a fold, what is done already left out; return rows by kind of map and seed.
+
+    Runs with other settings of `train` have another `name`, those on CAMs of another classifier other `cams`.
+    """
+    here = out / f"fold{fold}{cams}"
     here.mkdir(exist_ok=True)
     manifest, splits = here / "m.jsonl", here / "splits.csv"
     if not manifest.exists():
@@ -86,12 +89,12 @@ def run_fold(out, fold, folds, seeds, options):
     build_cache(BuildConfig(manifest=manifest, classifier=classifier, out=cache, **options["build"]))
     found = {("cached CAM", 0): rows_of(here / "report_cam", manifest, scored, cache=cache)}
     for seed in seeds:
-        run = here / f"run{seed}"
+        run = here / f"run{name}{seed}"
         if not (run / "best.pt").exists():
             train_decoder(TrainConfig(manifest=manifest, cache=cache, out=run, seed=seed, **options["train"]))
         how = options["evaluate"]
-        named = "".join(f"-{name}-{value}" for name, value in how.items())
-        rows = rows_of(here / f"report{seed}{named}", manifest, scored, run=run, **how)
+        named = "".join(f"-{key}-{value}" for key, value in how.items())
+        rows = rows_of(here / f"report{name}{seed}{named}", manifest, scored, run=run, **how)
         found |= {(kind, seed): of_kind for kind, of_kind in rows.items()}
         (run / "last.pt").unlink(missing_ok=True)
     return found

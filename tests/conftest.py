@@ -506,7 +506,7 @@ def _drawn_classifier(arch, output_stride, seed):
     return model.freeze()
 
 
-def random_images(batch=3, height=40, width=56, seed=1):
+def random_images(batch=3, height=32, width=48, seed=1):
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(batch, 3, height, width, dtype=torch.float64, generator=generator)
 

@@ -136,7 +136,7 @@ def test_several_layers_are_fused_by_their_maximum_at_the_finest_resolution(
     extractor = CamExtractor(model, method, names)
     assert extractor.layers == ("layer1.1", "layer2.1", "layer4.1")
     cams, _ = extractor(images, TAGS)
-    assert cams.maps.shape == (3, 10, 14)
+    assert cams.maps.shape == (3, 8, 12)
     for row, tag in enumerate(TAGS):
         maps = [by_definition(model, name, method, images[row], tag)[None] for name in extractor.layers]
         # ResNet's last two stages are layer3 and layer4; all before them are scaled by tanh.

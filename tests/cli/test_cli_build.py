@@ -120,7 +120,7 @@ def _hear_ctrl_c():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-@pytest.mark.parametrize("how", [["--workers", 1], ["--workers", 1, "--jobs", 2]])
+@pytest.mark.parametrize("how", [["--workers", 1], ["--workers", 2, "--jobs", 2]])
 def test_ctrl_c_keeps_the_work_so_far_and_ends_with_130(small_build, tmp_path, how):
     # Larger frames one by one: slow enough to be interrupted between two shots.
     command = [*small_build, "--image-size", 320, "--batch-size", 1, *how]

@@ -43,8 +43,10 @@ def trained(monkeypatch):
 def test_every_point_is_a_run_as_if_trained_by_itself_and_can_be_evaluated(
     config, evaluate_config, decoder_config, tmp_path
 ):
-    report = search(config(grid="lr=0.01,0.001 neighbours=2"))
-    assert [row["settings"] for row in report.rows] == [{"lr": lr, "neighbours": 2} for lr in (0.01, 0.001)]
+    report = search(config(grid="lr=0.01,0.001 neighbours=0,2"))
+    assert [row["settings"] for row in report.rows] == [
+        {"lr": lr, "neighbours": n} for lr in (0.01, 0.001) for n in (0, 2)
+    ]
     alone = train_decoder(decoder_config(lr=0.001, neighbours=2, seed=3))
     (row,) = (row for row in report.rows if row["run"] == "lr=0.001,neighbours=2")
     assert (row["corloc"], row["tau"], row["epoch"]) == (alone.best["corloc"], alone.threshold, 1)

@@ -1,11 +1,16 @@
 """`tcam-cache`: the group of commands; each is imported on first use."""
 
+import atexit
 import difflib
+import gc
 import importlib
 
 import click
 
 from tcam_cache.version import __version__
+
+# Otherwise a process that ends collects all that torch has made, which takes a second and frees nothing.
+atexit.register(gc.freeze)
 
 COMMANDS = (
     "locate", "demo", "manifest", "classifier", "build", "train", "search", "evaluate", "compare",

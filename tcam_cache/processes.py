@@ -1,5 +1,7 @@
 """Worker processes and threads, here or on a dask cluster, and the error when one is killed."""
 
+import atexit
+import gc
 import logging
 import multiprocessing
 import os
@@ -92,6 +94,8 @@ def worker_pool(jobs: int | None, scheduler: str | None, return_as: str) -> Iter
     with worker_errors():
         if scheduler is None:
             count = affordable(jobs) if jobs and jobs > 1 else 1
+            # A worker that ends would collect all that torch has made, while its parent waits.
+            options["initializer"] = partial(atexit.register, gc.freeze)
             yield joblib.Parallel(n_jobs=max(1, count), **options)
             return
         with _dask_client(scheduler) as client:

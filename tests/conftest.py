@@ -1,6 +1,7 @@
 """A tiny data set of real JPEGs, what every stage makes of it, and small configs and networks."""
 
 import csv
+import gc
 import io
 import json
 import logging
@@ -14,27 +15,22 @@ import sys
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 from hypothesis import HealthCheck, settings
 from PIL import Image
-from torch import nn
 
 from tcam_cache.cache import CamCache
 from tcam_cache.config import BuildConfig, ClassifierConfig, EvaluateConfig, train_config
 from tcam_cache.datasets import read_manifest, write_manifest
-from tcam_cache.models import Classifier
 from tcam_cache.progress import QUIET
 
 # One core, as in the time that is promised, and the same sums whatever machine runs the tests.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Processes that are forked from this one cannot use its threads.
-torch.set_num_threads(1)
 
 
 # How long an example takes says how busy the machine is, not whether the code is right.
@@ -77,6 +73,22 @@ def pytest_collection_modifyitems(config, items):
     """Put the tests of the long files first, in the order above."""
     ranks = {config.rootpath / name: rank for rank, name in enumerate(LONG_FILES)}
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session):
+    """Let the process end at once: pytest and Python would collect all that torch has made, eight times."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    # Imported here: the process that deals out the tests has no use for it.
+    import torch
+
+    # Processes that are forked from this one cannot use its threads.
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -493,6 +505,11 @@ def random_classifier(arch, output_stride=16, seed=0):
 # Drawing the values of a network and tracing it takes ten times as long as copying it.
 @lru_cache(maxsize=8)
 def _drawn_classifier(arch, output_stride, seed):
+    import torch
+    from torch import nn
+
+    from tcam_cache.models import Classifier
+
     torch.manual_seed(seed)
     model = Classifier(arch, CLASSES, output_stride).double()
     nn.init.normal_(model.head.weight)
@@ -506,7 +523,33 @@ def _drawn_classifier(arch, output_stride, seed):
     return model.freeze()
 
 
+@pytest.fixture(scope="session")
+def without_numbers():
+    """Return a function that makes a classifier once whose weights are never drawn: its shapes alone count.
+
+    Drawing those of a large head takes seconds. No test changes it.
+    """
+    from torch import nn
+
+    from tcam_cache.models import Classifier
+
+    draws = [
+        f"{name}_" for name in ("normal", "uniform", "kaiming_normal", "kaiming_uniform", "trunc_normal")
+    ]
+
+    @cache
+    def make(arch, output_stride=None, **options):
+        with pytest.MonkeyPatch.context() as patch:
+            for name in draws:
+                patch.setattr(nn.init, name, lambda tensor, *_given, **_named: tensor)
+            return Classifier(arch, ("a", "b"), output_stride, **options).eval()
+
+    return make
+
+
 def random_images(batch=3, height=32, width=48, seed=1):
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(batch, 3, height, width, dtype=torch.float64, generator=generator)
 

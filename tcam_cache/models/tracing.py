@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 # Sides of the frames that strides are measured with: every stride up to 256 divides them.
 SIDES = (256, 512)
@@ -43,22 +42,21 @@ class Trace(NamedTuple):
 def traced(network: nn.Module, side: int) -> Trace:
     """Run a network in evaluation mode on a batch without frames (0, 3, side, side), and record every call.
 
-    Only shapes are computed, and no weight is copied. No hook is left behind. A network that cannot reshape
-    an empty batch, such as one with attention, runs one frame on the meta device instead, which loads torch's
-    compiler and takes a second.
+    So only shapes are computed. No hook is left behind. A network that cannot reshape an empty batch, such
+    as one with attention in windows, runs one black frame instead.
 
     Args:
         network: of convolutions or attention.
         side: of the frames in pixels.
     """
     try:
-        return _recorded(network, lambda: network(_frames(network, 0, side)))
+        return _recorded(network, 0, side)
     except RuntimeError:
-        return _recorded(network, lambda: _on_meta(network, side))
+        return _recorded(network, 1, side)
 
 
-def _recorded(network: nn.Module, run: Callable[[], Any]) -> Trace:
-    """Return what `run` makes the network return, and every call of a module on the way."""
+def _recorded(network: nn.Module, frames: int, side: int) -> Trace:
+    """Return what the network returns for so many frames, and every call of a module on the way."""
     calls: list[Call] = []
     # An identity is unique only as long as its tensor is not freed.
     alive: list[Any] = []
@@ -87,7 +85,7 @@ def _recorded(network: nn.Module, run: Callable[[], Any]) -> Trace:
         handles.append(module.register_forward_hook(recorder(name)))
     try:
         with torch.no_grad(), evaluating(network):
-            output = run()
+            output = network(_frames(network, frames, side))
     finally:
         for handle in handles:
             handle.remove()
@@ -125,12 +123,6 @@ def strides(shapes: Sequence[Sequence[Sequence[int]]], sides: Sequence[int]) -> 
 
 def _state(value: Any) -> State | None:
     return (id(value), value._version) if isinstance(value, Tensor) else None
-
-
-def _on_meta(network: nn.Module, side: int) -> Any:
-    values = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    empty = {name: torch.empty_like(value, device="meta") for name, value in values.items()}
-    return functional_call(network, empty, (_frames(network, 1, side).to("meta"),))
 
 
 def _frames(network: nn.Module, count: int, side: int) -> Tensor:

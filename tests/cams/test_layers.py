@@ -1,4 +1,3 @@
-from functools import cache
 from importlib.util import find_spec
 
 import pytest
@@ -12,19 +11,11 @@ from tcam_cache.models import Classifier
 TIMM = pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed")
 
 
-@cache
-def without_numbers(arch, output_stride=8, **options):
-    """Return a classifier, made once: no test changes it. Weights of torchvision's have no values."""
-    # Drawing those of large heads takes long; tracing timm's small networks takes longer on "meta".
-    with torch.device("cpu" if arch.startswith("timm:") else "meta"):
-        return Classifier(arch, ("a", "b"), output_stride, **options).eval()
-
-
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize("dilated", [False, True])
-def test_the_layers_run_one_after_another_are_the_stages(arch, dilated):
-    model = without_numbers(arch, dilated=dilated)
-    values = torch.zeros(2, 3, 224, 224, device="meta")
+def test_the_layers_run_one_after_another_are_the_stages(without_numbers, arch, dilated):
+    model = without_numbers(arch, 8, dilated=dilated)
+    values = torch.zeros(0, 3, 224, 224)
     shapes = [one.shape for one in model.features(values)]
     reached = []
     for layer in model.layers().values():
@@ -43,8 +34,8 @@ def test_the_layers_run_one_after_another_are_the_stages(arch, dilated):
         ("mobilenet_v3_large", ["features.0.0", "features.0.1", "features.1", "features.16.2"]),
     ],
 )
-def test_layers_bear_torchvision_s_names(arch, names):
-    layers = list(without_numbers(arch).layers())
+def test_layers_bear_torchvision_s_names(without_numbers, arch, names):
+    layers = list(without_numbers(arch, 8).layers())
     assert set(names) <= set(layers)
     assert (layers[0], layers[-1]) == (names[0], names[-1])
 
@@ -59,19 +50,19 @@ def test_layers_bear_torchvision_s_names(arch, names):
         (["relu", "conv1"], ("conv1", "relu")),
     ],
 )
-def test_layers_are_found_by_name_each_once_in_the_order_they_run(wanted, found):
-    assert find_layers(without_numbers("resnet50"), wanted) == found
+def test_layers_are_found_by_name_each_once_in_the_order_they_run(without_numbers, wanted, found):
+    assert find_layers(without_numbers("resnet50", 8), wanted) == found
 
 
-def test_a_name_that_only_begins_like_a_layer_s_is_none():
+def test_a_name_that_only_begins_like_a_layer_s_is_none(without_numbers):
     with pytest.raises(ConfigError, match="features\\.1x: no such layer"):
-        find_layers(without_numbers("vgg16"), ["features.1x"])
-    assert find_layers(without_numbers("vgg16"), ["features.1"]) == ("features.1",)
+        find_layers(without_numbers("vgg16", 8), ["features.1x"])
+    assert find_layers(without_numbers("vgg16", 8), ["features.1"]) == ("features.1",)
 
 
-def test_all_faults_are_named_at_once():
+def test_all_faults_are_named_at_once(without_numbers):
     with pytest.raises(ConfigError) as caught:
-        find_layers(without_numbers("resnet50"), ["layer2", "nonsense", "fc", "layer7"])
+        find_layers(without_numbers("resnet50", 8), ["layer2", "nonsense", "fc", "layer7"])
     assert [fault.partition(":")[0] for fault in caught.value.offenders] == ["nonsense", "fc", "layer7"]
 
 
@@ -95,7 +86,7 @@ def test_all_faults_are_named_at_once():
         pytest.param("timm:deit_tiny_patch16_224", ("norm",), marks=TIMM),
     ],
 )
-def test_each_family_has_its_known_good_layers_whatever_the_output_stride(arch, found):
+def test_each_family_has_its_known_good_layers_whatever_the_output_stride(without_numbers, arch, found):
     for stride in (None, 32) if arch in ("mobilenet_v2", "efficientnet_b0", "resnet50") else (None,):
         assert find_layers(without_numbers(arch, stride), ["auto"]) == found
 
@@ -112,10 +103,10 @@ def test_known_good_layers_are_activations_of_depthwise_convolutions_of_the_stri
     assert first.min() >= 0 and second.min() >= 0
 
 
-def test_the_last_two_stages_are_deep():
-    shallow = without_numbers("resnet50").stages.before(2)
+def test_the_last_two_stages_are_deep(without_numbers):
+    shallow = without_numbers("resnet50", 8).stages.before(2)
     assert "layer2.3" in shallow and "conv1" in shallow
     assert not {"layer3.0", "layer3.5", "layer4.2"} & shallow
     # The fourth and the fifth block of VGG begin with the pooling before them.
-    shallow = without_numbers("vgg16").stages.before(2)
+    shallow = without_numbers("vgg16", 8).stages.before(2)
     assert "features.15" in shallow and "features.16" not in shallow

@@ -41,8 +41,7 @@ def test_calls_are_noted_in_the_order_they_end_with_what_goes_from_one_to_the_ne
 def test_nothing_of_the_network_is_changed_and_no_hook_stays(reshapes):
     network = Small(reshapes).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    result = traced(network, 16)
-    assert result.output.device.type == ("meta" if reshapes else "cpu")
+    assert len(traced(network, 16).output) == int(reshapes)
     assert network.training and network.norm.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(value.device.type == "cpu" for value in network.state_dict().values())

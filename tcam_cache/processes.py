@@ -94,9 +94,7 @@ def worker_pool(jobs: int | None, scheduler: str | None, return_as: str) -> Iter
     with worker_errors():
         if scheduler is None:
             count = affordable(jobs) if jobs and jobs > 1 else 1
-            # A worker that ends would collect all that torch has made, while its parent waits.
-            options["initializer"] = partial(atexit.register, gc.freeze)
-            yield joblib.Parallel(n_jobs=max(1, count), **options)
+            yield joblib.Parallel(n_jobs=max(1, count), initializer=_end_at_once, **options)
             return
         with _dask_client(scheduler) as client:
             workers = sum(client.nthreads().values())
@@ -108,6 +106,11 @@ def worker_pool(jobs: int | None, scheduler: str | None, return_as: str) -> Iter
             with joblib.parallel_config(backend="dask"):
                 pool = joblib.Parallel(n_jobs=jobs or workers, **options)
             yield pool
+
+
+def _end_at_once() -> None:
+    # A worker that ends would collect all that torch has made, while its parent waits.
+    atexit.register(gc.freeze)
 
 
 def _dask_client(scheduler: str) -> Any:

@@ -66,6 +66,7 @@ def imports_of(tree, package):
     return found
 
 
+@cache
 def imports(path):
     return imports_of(tree_of(path), ".".join(path.relative_to(REPOSITORY).parts[:-1]))
 

@@ -99,6 +99,14 @@ def _no_waiting_for_the_disk():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _blank_curves():
+    # Drawing takes as long as a small fit itself; the curves of `small_run` are drawn.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tcam_cache.training.loop.draw_curves", lambda log: b"")
+        yield
+
+
 COLOURS = {"bird": (220, 40, 30), "car": (30, 60, 220), "dog": (40, 200, 60)}
 
 
@@ -211,10 +219,13 @@ def small_run(small_manifest, small_cache):
     """A decoder an eighth as wide, trained for two epochs."""
     from tcam_cache.config import train_config
     from tcam_cache.stages.train import train_decoder
+    from tcam_cache.training.plots import draw_curves
 
     out = small_manifest.parent / "run"
     settings = {**MANY_SEEDS, "epochs": 2, "batch_size": 4, "decoder_width": 0.125, "landmarks": 16}
-    train_decoder(train_config(manifest=small_manifest, cache=small_cache, out=out, **settings, **QUICK))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tcam_cache.training.loop.draw_curves", draw_curves)
+        train_decoder(train_config(manifest=small_manifest, cache=small_cache, out=out, **settings, **QUICK))
     return out
 
 
@@ -383,13 +394,7 @@ def command(commands):
 
 
 @pytest.fixture
-def blank_curves(monkeypatch):
-    """Leave curves.png empty: drawing it takes as long as a small fit itself; `small_run` has a real one."""
-    monkeypatch.setattr("tcam_cache.training.loop.draw_curves", lambda log: b"")
-
-
-@pytest.fixture
-def classifier_config(small_manifest, tmp_path, quick, blank_curves):
+def classifier_config(small_manifest, tmp_path, quick):
     """Return a maker of configs that fit a squeezenet1_1 from random weights for one epoch."""
     settings = {"arch": "squeezenet1_1", "weights": "none", "epochs": 1, "batch_size": 8, "lr": 0.002}
     settings |= BY_STEPS
@@ -405,7 +410,7 @@ def build_config(small_manifest, small_classifier, tmp_path, quick):
 
 
 @pytest.fixture
-def decoder_config(small_manifest, small_cache, tmp_path, quick, blank_curves):
+def decoder_config(small_manifest, small_cache, tmp_path, quick):
     """Return a maker of configs that train a narrow decoder for one epoch into a new folder."""
     settings = {"epochs": 1, "batch_size": 4, "decoder_width": 0.125, "landmarks": 16}
     places = {"manifest": small_manifest, "cache": small_cache, "out": tmp_path / "run"}
@@ -470,7 +475,7 @@ def build(small_manifest, small_classifier, data_copy, tmp_path):
 
 
 @pytest.fixture
-def train(small_manifest, tmp_path, blank_curves):
+def train(small_manifest, tmp_path):
     """Return the arguments that train a narrow decoder; the cache is missing."""
     given = ["--image-size", 64, "--workers", 0, "--landmarks", 16, "--decoder-width", 0.125, "--epochs", 1]
     given += options(MANY_SEEDS)

@@ -68,7 +68,6 @@ def test_unreadable_frames_are_named_once_and_can_be_mended(build_config, data_c
     assert len(list(config.out.glob("frames/*.bin"))) == 11
 
 
-@pytest.mark.usefixtures("blank_curves")
 def test_training_and_scoring_need_no_original_of_a_stored_frame(
     built, small_manifest, data_copy, tmp_path, quick
 ):

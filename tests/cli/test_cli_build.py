@@ -75,7 +75,6 @@ def test_neither_a_classifier_nor_a_run_and_both_are_wrong_usage(tcam, given):
     assert result.exit_code == 2 and "exactly one of --classifier and --run" in result.stderr
 
 
-@pytest.mark.usefixtures("blank_curves")
 def test_a_second_round_is_built_trained_on_scored_and_looked_at(tcam, small_manifest, small_run, tmp_path):
     cache, run, report = tmp_path / "cache2", tmp_path / "run2", tmp_path / "report"
     quick = ["--workers", 0]

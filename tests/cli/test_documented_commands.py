@@ -87,7 +87,6 @@ torchrun --nproc-per-node=2 tcam-cache train m.jsonl \\
     ]
 
 
-@pytest.mark.usefixtures("blank_curves")
 def test_forty_tagged_videos_become_boxes_as_the_readme_says(tcam, small_data, tmp_path, monkeypatch):
     pytest.importorskip("av")
     monkeypatch.chdir(tmp_path)
@@ -105,7 +104,6 @@ def test_forty_tagged_videos_become_boxes_as_the_readme_says(tcam, small_data, t
     assert (tmp_path / "found/boxes/report/index.html").is_file()
 
 
-@pytest.mark.usefixtures("blank_curves")
 def test_real_video_is_measured_with_the_commands_of_its_page(tcam, small_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "davis").symlink_to(small_data)

@@ -80,7 +80,6 @@ def test_a_file_of_before_opens_with_imagenet_s_ways(small_classifier):
     assert (file.frames().interpolation, file.frames().size) == ("bilinear", 224)
 
 
-@pytest.mark.usefixtures("blank_curves")
 @pytest.mark.parametrize(("arch", "layers"), [(CNN, "auto"), (TOKENS, "blocks.0"), (CNN, "blocks.2,last")])
 def test_every_stage_runs_on_it(small_manifest, built, arch, layers, tmp_path):
     cache = built(arch, layers=layers)

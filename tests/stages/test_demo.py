@@ -11,7 +11,7 @@ from tcam_cache.stages import demo
 
 
 @pytest.fixture
-def run_small(monkeypatch, small_data, quick, many_seeds, blank_curves, tmp_path):
+def run_small(monkeypatch, small_data, quick, many_seeds, tmp_path):
     """Return a function that runs the demo on `small_data`, with networks that learn nothing in a second."""
     settings = {
         "classifier": {"preset": "paper", "arch": "squeezenet1_1", "weights": "none", "epochs": 1, **quick},

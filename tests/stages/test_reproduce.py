@@ -27,7 +27,7 @@ TINY = {
 
 
 @pytest.fixture
-def config(small_manifest, tmp_path, blank_curves):
+def config(small_manifest, tmp_path):
     """Return a maker of configs of tiny tables."""
     given = {"table": "table2", "manifest": small_manifest, "out": tmp_path / "tables", "workers": 0, **TINY}
     return lambda **others: ReproduceConfig(**{**given, **others})

@@ -16,7 +16,7 @@ from tcam_cache.stages.train import TrainReport, train_decoder
 
 
 @pytest.fixture
-def config(small_manifest, small_cache, tmp_path, quick, many_seeds, blank_curves):
+def config(small_manifest, small_cache, tmp_path, quick, many_seeds):
     """Return a maker of configs of a small search."""
     settings = {"epochs": 1, "batch_size": 4, "decoder_width": 0.125, "landmarks": 16, "seed": 3}
     places = {"manifest": small_manifest, "cache": small_cache, "out": tmp_path / "search"}

@@ -125,7 +125,6 @@ def test_a_build_whose_store_refuses_says_so_and_keeps_what_is_finished(elsewher
     assert CamCache.open(URL).missing() == () == CamCache.open(URL).verify()
 
 
-@pytest.mark.usefixtures("blank_curves")
 def test_configs_take_the_url_in_python_too(built, small_manifest, tmp_path, quick):
     from tcam_cache.stages.inspect import inspect_cache
     from tcam_cache.stages.verify import verify_cache

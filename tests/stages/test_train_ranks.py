@@ -283,7 +283,7 @@ def torchrun(*args):
 
 
 @pytest.fixture
-def small_training(small_manifest, small_cache, tmp_path, blank_curves):
+def small_training(small_manifest, small_cache, tmp_path):
     """Return the arguments that train a narrow decoder for two epochs."""
     given = ["--image-size", 64, "--workers", 0, "--landmarks", 16, "--decoder-width", 0.125]
     return ["train", small_manifest, "--cache", small_cache, "--out", tmp_path / "run", *given]

@@ -30,7 +30,6 @@ def videos(tmp_path):
     return tmp_path
 
 
-@pytest.mark.usefixtures("blank_curves")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_every_stage_reads_video_files(tcam, videos, workers):
     def run(*args):

@@ -529,24 +529,32 @@ def _drawn_classifier(arch, output_stride, seed):
 
 
 @pytest.fixture(scope="session")
-def without_numbers():
-    """Return a function that makes a classifier once whose weights are never drawn: its shapes alone count.
-
-    Drawing those of a large head takes seconds. No test changes it.
-    """
+def undrawn():
+    """Return a context in which the weights of new networks are not drawn, which takes seconds for large ones."""
     from torch import nn
-
-    from tcam_cache.models import Classifier
 
     draws = [
         f"{name}_" for name in ("normal", "uniform", "kaiming_normal", "kaiming_uniform", "trunc_normal")
     ]
 
-    @cache
-    def make(arch, output_stride=None, **options):
+    @contextmanager
+    def context():
         with pytest.MonkeyPatch.context() as patch:
             for name in draws:
                 patch.setattr(nn.init, name, lambda tensor, *_given, **_named: tensor)
+            yield
+
+    return context
+
+
+@pytest.fixture(scope="session")
+def without_numbers(undrawn):
+    """Return a function that makes a classifier once whose shapes alone count; no test changes it."""
+    from tcam_cache.models import Classifier
+
+    @cache
+    def make(arch, output_stride=None, **options):
+        with undrawn():
             return Classifier(arch, ("a", "b"), output_stride, **options).eval()
 
     return make

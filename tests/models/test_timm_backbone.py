@@ -35,17 +35,26 @@ def random_backbone(name, output_stride=None):
     return model.freeze()
 
 
-def timm_s_own(name, model, **options):
-    """Return timm's network with the same weights: its tensors come in the same order by whatever name."""
-    network = timm_library().create_model(name, **options).eval()
-    ours = list(model.stages.network.state_dict().values())
-    state = network.state_dict()
-    network.load_state_dict(dict(zip(state, ours, strict=False)))
-    return network
+@pytest.fixture
+def timm_s_own(undrawn):
+    """Return a function that makes timm's network with the weights of one of ours.
+
+    Its tensors come in the same order by whatever name.
+    """
+
+    def make(name, model, **options):
+        with undrawn():
+            network = timm_library().create_model(name, **options).eval()
+        ours = list(model.stages.network.state_dict().values())
+        state = network.state_dict()
+        network.load_state_dict(dict(zip(state, ours, strict=False)))
+        return network
+
+    return make
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_features_are_timm_s_own_to_the_bit(name):
+def test_features_are_timm_s_own_to_the_bit(timm_s_own, name):
     stride, channels, strides = FAMILIES[name]
     model = random_backbone(name)
     options = {"output_stride": 16} if stride == 16 and name not in FIXED else {}
@@ -65,7 +74,7 @@ def test_features_are_timm_s_own_to_the_bit(name):
 
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "regnety_004", "mobilenetv3_small_050"])
-def test_what_the_head_pools_is_what_timm_pools_where_that_is_a_mean(name):
+def test_what_the_head_pools_is_what_timm_pools_where_that_is_a_mean(timm_s_own, name):
     model = random_backbone(name)
     options = {} if name.startswith("mobilenetv3") else {"output_stride": 16}
     network = timm_s_own(name, model, num_classes=0, **options)
@@ -101,7 +110,7 @@ def test_a_network_of_one_size_refuses_other_frames(name):
 
 
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
-def test_an_output_stride_is_timm_s_own(output_stride):
+def test_an_output_stride_is_timm_s_own(timm_s_own, output_stride):
     model = random_backbone("tf_efficientnet_lite0", output_stride)
     assert model.output_stride == output_stride
     assert model.dilated == (output_stride < 32)

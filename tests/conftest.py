@@ -530,7 +530,7 @@ def _drawn_classifier(arch, output_stride, seed):
 
 @pytest.fixture(scope="session")
 def undrawn():
-    """Return a context in which the weights of new networks are not drawn, which takes seconds for large ones."""
+    """Return a context in which weights of new networks are not drawn: that takes seconds for large ones."""
     from torch import nn
 
     draws = [

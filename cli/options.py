@@ -16,7 +16,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from tcam_cache.config.base import PRESET_NAMES, Settings, default_under, mark_removed
+from tcam_cache.config.base import PRESET_NAMES, Settings, default_under, mark_removed, setting_types
 from tcam_cache.config.presets import is_preset_file, preset_settings, preset_text
 from tcam_cache.config.stages import STAGE_CONFIGS, settings_text
 from tcam_cache.errors import ConfigError, TcamCacheError
@@ -168,7 +168,7 @@ def _given(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
 def _argument(config_class: type[Settings], spec: Field) -> Callable:
     required = spec.default is MISSING
     name = spec.metadata["metavar"] or spec.name.upper()
-    many = typing.get_origin(typing.get_type_hints(config_class)[spec.name]) is tuple
+    many = typing.get_origin(setting_types(config_class)[spec.name]) is tuple
     metavar = f"{name}..." if many else name
     return click.argument(
         spec.name,
@@ -199,7 +199,7 @@ def _type_of(config_class: type[Settings], spec: Field) -> Any:
         return _PresetType(PRESET_NAMES)
     if spec.metadata["choices"]:
         return click.Choice(spec.metadata["choices"])
-    hint = typing.get_type_hints(config_class)[spec.name]
+    hint = setting_types(config_class)[spec.name]
     if typing.get_origin(hint) is tuple:
         return _TextType()
     if set(typing.get_args(Place)) <= set(typing.get_args(hint)):

@@ -3,6 +3,7 @@
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, dataclass_transform
 
@@ -101,6 +102,13 @@ def preset_values(kind: Any, preset: str) -> dict[str, Any]:
     return {
         spec.name: spec.default.under(preset) for spec in fields(kind) if isinstance(spec.default, ByPreset)
     }
+
+
+@cache
+def setting_types(kind: type) -> Mapping[str, Any]:
+    """Return the type of each setting of a config class by its name."""
+    types = typing.get_type_hints(kind)
+    return {spec.name: types[spec.name] for spec in fields(kind)}
 
 
 def default_under(spec: Field, preset: str | None = None) -> Any:

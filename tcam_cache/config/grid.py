@@ -8,7 +8,7 @@ from dataclasses import fields
 from itertools import product
 from typing import Any
 
-from tcam_cache.config.base import REMOVED
+from tcam_cache.config.base import REMOVED, setting_types
 from tcam_cache.config.train import NOT_LEARNED, SearchConfig, TrainConfig, preset_of, with_preset
 from tcam_cache.errors import ConfigError
 
@@ -25,17 +25,17 @@ def parse_grid(text: str) -> dict[str, tuple[Any, ...]]:
     >>> parse_grid("lr=0.1,0.01 neighbours=0..2 crf=true,false")
     {'lr': (0.1, 0.01), 'neighbours': (0, 1, 2), 'crf': (True, False)}
     """
-    hints = {spec.name: typing.get_type_hints(TrainConfig)[spec.name] for spec in fields(TrainConfig)}
+    kinds = setting_types(TrainConfig)
     grid: dict[str, tuple[Any, ...]] = {}
     wrong = [] if text.split() else ["it is empty"]
     for word in text.split():
         option, _, values = word.partition("=")
         name = option.replace("-", "_")
-        if name not in hints or name in NOT_LEARNED or name in grid or not values:
-            wrong.append(f"{word}: {_reason(name, name in hints, name in grid)}")
+        if name not in kinds or name in NOT_LEARNED or name in grid or not values:
+            wrong.append(f"{word}: {_reason(name, name in kinds, name in grid)}")
             continue
         try:
-            grid[name] = tuple(dict.fromkeys(parse_value(hints[name], value) for value in _spread(values)))
+            grid[name] = tuple(dict.fromkeys(parse_value(kinds[name], value) for value in _spread(values)))
         except ValueError as error:
             wrong.append(f"{word}: {error}")
     if wrong:

@@ -1,12 +1,10 @@
 """Options of stages, given to a command that runs several of them."""
 
 import shlex
-import typing
 from collections.abc import Collection, Mapping
-from dataclasses import fields
 from typing import Any, ClassVar
 
-from tcam_cache.config.base import Config, Settings, config, setting
+from tcam_cache.config.base import Config, Settings, config, setting, setting_types
 from tcam_cache.config.grid import parse_value
 from tcam_cache.config.predict import PredictConfig
 from tcam_cache.config.presets import PRESET_STAGES
@@ -74,7 +72,7 @@ def parse_settings(
     >>> parse_settings("batch-size=16 epohcs=3", PredictConfig, "predict", {})
     ({'batch_size': 16}, ["predict: epohcs=3: `predict` has no option 'epohcs'"])
     """
-    hints = {spec.name: typing.get_type_hints(kind)[spec.name] for spec in fields(kind)}
+    types = setting_types(kind)
     values: dict[str, Any] = {}
     faults: list[str] = []
     try:
@@ -84,7 +82,7 @@ def parse_settings(
     for word in words:
         option, equals, value = word.partition("=")
         name = option.lstrip("-").replace("-", "_")
-        if name not in hints:
+        if name not in types:
             faults.append(f"{stage}: {word}: `{stage}` has no option {option!r}")
         elif name in refused:
             faults.append(f"{stage}: {word}: {refused[name]}")
@@ -92,7 +90,7 @@ def parse_settings(
             faults.append(f"{stage}: {word}: expected NAME=VALUE")
         else:
             try:
-                values[name] = parse_value(hints[name], value)
+                values[name] = parse_value(types[name], value)
             except ValueError as error:
                 faults.append(f"{stage}: {word}: {error}")
     return values, faults

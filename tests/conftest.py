@@ -507,6 +507,19 @@ def random_classifier(arch, output_stride=16, seed=0):
     return deepcopy(_drawn_classifier(arch, output_stride, seed))
 
 
+def _thin_resnet18():
+    """Return torchvision's ResNet-18 whose blocks have an eighth of their channels."""
+    from tcam_cache.models.backbone import torchvision_models
+
+    resnet = torchvision_models().resnet
+
+    class Thin(resnet.ResNet):
+        def _make_layer(self, block, planes, *given, **named):
+            return super()._make_layer(block, planes // 8, *given, **named)
+
+    return Thin(resnet.BasicBlock, [2, 2, 2, 2])
+
+
 # Drawing the values of a network and tracing it takes ten times as long as copying it.
 @lru_cache(maxsize=8)
 def _drawn_classifier(arch, output_stride, seed):
@@ -516,7 +529,8 @@ def _drawn_classifier(arch, output_stride, seed):
     from tcam_cache.models import Classifier
 
     torch.manual_seed(seed)
-    model = Classifier(arch, CLASSES, output_stride).double()
+    network = _thin_resnet18() if arch == "resnet18" else None
+    model = Classifier(arch, CLASSES, output_stride, network=network).double()
     nn.init.normal_(model.head.weight)
     nn.init.normal_(model.head.bias)
     for part in model.modules():

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from tcam_cache.cams import CamExtractor, normalise
+from tcam_cache.cams.extractor import SMOOTH
 from tcam_cache.cams.fusion import fused
 from tcam_cache.cams.methods import ACTIVATION, CLOSED_FORMS, GRADIENT_FORMS, closed_form
 from tcam_cache.config.build import METHODS
@@ -39,7 +40,8 @@ def test_at_any_other_layer_each_method_is_its_published_definition(
 ):
     name = EARLIER[model.arch][place]
     assert not CamExtractor(model, method, [name]).is_closed
-    assert_is_the_definition(model, name, method, random_images(2, seed=5), TAGS[:2])
+    count = 1 if method == SMOOTH else 2  # Each of its maps is the mean of many passes.
+    assert_is_the_definition(model, name, method, random_images(count, seed=5), TAGS[:count])
 
 
 @pytest.mark.parametrize("method", GRADIENT_FORMS)
@@ -177,7 +179,7 @@ def test_no_tensor_is_left_behind_however_many_batches(random_classifier, random
     extractor = CamExtractor(random_classifier("resnet18"), "layercam", layers)
     extractor(random_images(1), 0)
     before = live_tensors()
-    for seed in range(10):
+    for seed in range(4):
         extractor(random_images(1, seed=seed), 0)
     assert live_tensors() <= before
 
@@ -244,7 +246,7 @@ def test_a_classifier_in_training_mode_is_refused(random_classifier):
 
 def test_a_layer_with_a_single_position_is_refused_with_those_that_are(random_classifier, random_images):
     extractor = CamExtractor(random_classifier("resnet18", 32))
-    with pytest.raises(ConfigError, match=r"layer layer4\.1 .*\(3, 512, 1, 1\): they are not spatial.*conv1"):
+    with pytest.raises(ConfigError, match=r"layer layer4\.1 .*\(3, 64, 1, 1\): they are not spatial.*conv1"):
         extractor(random_images(height=32, width=32), 0)
 
 

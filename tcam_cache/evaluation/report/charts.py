@@ -11,12 +11,17 @@ from tcam_cache.evaluation.report.tables import tau_text
 COLOURS = ("#0b6e99", "#e8590c", "#6741d9", "#2b8a3e", "#868e96")
 WIDTH, HEIGHT = 1000, 330
 LETTER = 6.5
+# Of a dot, and half the width and height that a number takes.
+RADIUS, HALF_WIDTH, HALF_HEIGHT = 4.5, 17, 6.5
 LEFT, RIGHT, TOP, BOTTOM = 52, 20, 40, 46
 
 
 def corloc_chart(named: Mapping[str, Evaluation]) -> str:
     """Return an SVG of CorLoc over tau for each method; a dot marks tau 0.5 and the one that is reported."""
-    series, legend_x, taken = [], float(LEFT), list[tuple[float, float]]()
+    series, legend_x = [], float(LEFT)
+    # Centres of what no number may cover, with half its width and height.
+    marked = [point for one in named.values() for point in _marked(one)]
+    taken = [(_x(tau), _y(percent), RADIUS, RADIUS) for tau, percent in marked]
     for index, (name, evaluation) in enumerate(named.items()):
         series.append(_series(name, evaluation, COLOURS[index % len(COLOURS)], legend_x, taken))
         legend_x += 60 + LETTER * len(name)
@@ -52,10 +57,14 @@ def _axes() -> str:
 
 
 def _series(
-    name: str, evaluation: Evaluation, colour: str, legend_x: float, taken: list[tuple[float, float]]
+    name: str,
+    evaluation: Evaluation,
+    colour: str,
+    legend_x: float,
+    taken: list[tuple[float, float, float, float]],
 ) -> str:
     points = " ".join(f"{_x(tau):.1f},{_y(percent):.1f}" for tau, percent in _steps(evaluation))
-    marks = "".join(_mark(evaluation, tau, colour, taken) for tau in _marked(evaluation))
+    marks = "".join(_mark(tau, percent, colour, taken) for tau, percent in _marked(evaluation))
     stroke = f'stroke="{colour}" stroke-width="3"'
     legend = f'<line x1="{legend_x}" x2="{legend_x + 22}" y1="14" y2="14" {stroke}/>'
     legend += _text(legend_x + 29, 18, name, "start", ' class="name"')
@@ -70,19 +79,21 @@ def _steps(evaluation: Evaluation) -> Sequence[tuple[float, float]]:
     return [(float(evaluation.taus[i]), float(curve[i])) for i in np.flatnonzero(turns)]
 
 
-def _marked(evaluation: Evaluation) -> list[float]:
+def _marked(evaluation: Evaluation) -> list[tuple[float, float]]:
+    """Return tau and CorLoc of the points with a dot: at 0.5 and at the reported threshold."""
     values = [0.5, evaluation.metrics.threshold["value"]]
-    return sorted({value for value in values if isinstance(value, float)})
+    taus = sorted({value for value in values if isinstance(value, float)})
+    return [(tau, float(evaluation.curve[np.abs(evaluation.taus - tau).argmin()])) for tau in taus]
 
 
-def _mark(evaluation: Evaluation, tau: float, colour: str, taken: list[tuple[float, float]]) -> str:
-    percent = float(evaluation.curve[np.abs(evaluation.taus - tau).argmin()])
-    x, y = _x(tau), _y(percent)
-    title = f"<title>{percent:.1f} at tau {tau_text(tau)}</title>"
-    dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{colour}">{title}</circle>'
+def _mark(tau: float, percent: float, colour: str, taken: list[tuple[float, float, float, float]]) -> str:
+    x, y, number = _x(tau), _y(percent), f"{percent:.1f}"
+    title = f"<title>{number} at tau {tau_text(tau)}</title>"
+    mark = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{RADIUS}" fill="{colour}">{title}</circle>'
     # A number stands above its dot or below it; where both are taken, pointing at the dot shows it.
-    free = [at for at in (y - 9, y + 20) if not any(abs(x - i) < 34 and abs(at - j) < 13 for i, j in taken)]
-    if not free:
-        return dot
-    taken.append((x, free[0]))
-    return dot + _text(x, free[0], f"{percent:.1f}", more=f' class="mark" style="fill:{colour}"')
+    for centre in (y - 13.5, y + 15.5):
+        apart = (abs(x - i) >= HALF_WIDTH + w or abs(centre - j) >= HALF_HEIGHT + h for i, j, w, h in taken)
+        if all(apart):
+            taken.append((x, centre, HALF_WIDTH, HALF_HEIGHT))
+            return mark + _text(x, centre + 4.5, number, more=f' class="mark" style="fill:{colour}"')
+    return mark

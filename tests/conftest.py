@@ -42,10 +42,14 @@ settings.load_profile("suite")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """Run the whole suite on up to four cores, and named tests in this process, where a debugger works."""
+    """Run the whole suite in up to four processes, and named tests in this one, where a debugger works.
+
+    One more than cores: many tests wait for processes that they started, or for a signal.
+    """
     if config.args_source is not config.ArgsSource.TESTPATHS:
         return 0
-    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(4, cores + 1)
 
 
 # What takes longest, in this order: started first, no core waits for one of them at the end.

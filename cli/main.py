@@ -9,7 +9,7 @@ import click
 
 from tcam_cache.version import __version__
 
-# Otherwise a process that ends collects all that torch has made, which takes a second and frees nothing.
+# Otherwise a process that ends collects all that torch has made, a second before the system frees it anyway.
 atexit.register(gc.freeze)
 
 COMMANDS = (

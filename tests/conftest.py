@@ -105,9 +105,15 @@ def _no_waiting_for_the_disk():
 
 @pytest.fixture(scope="session", autouse=True)
 def _blank_curves():
-    # Drawing takes as long as a small fit itself; the curves of `small_run` are drawn.
+    # Drawing takes as long as a small fit itself; `small_classifier` and `small_run` have real ones.
+    with _curves(lambda log: b""):
+        yield
+
+
+@contextmanager
+def _curves(draw):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tcam_cache.training.loop.draw_curves", lambda log: b"")
+        patch.setattr("tcam_cache.training.loop.draw_curves", draw)
         yield
 
 
@@ -199,10 +205,12 @@ def small_classifier(small_manifest):
     """A squeezenet1_1 fitted for two epochs from random weights."""
     from tcam_cache.config import ClassifierConfig
     from tcam_cache.stages.classifier import fit_classifier
+    from tcam_cache.training.plots import draw_curves
 
     out = small_manifest.parent / "g.pt"
     settings = {"arch": "squeezenet1_1", "weights": "none", "epochs": 2, "batch_size": 8, "lr": 0.002}
-    fit_classifier(ClassifierConfig(manifest=small_manifest, out=out, **BY_STEPS, **settings, **QUICK))
+    with _curves(draw_curves):
+        fit_classifier(ClassifierConfig(manifest=small_manifest, out=out, **BY_STEPS, **settings, **QUICK))
     return out
 
 
@@ -227,8 +235,7 @@ def small_run(small_manifest, small_cache):
 
     out = small_manifest.parent / "run"
     settings = {**MANY_SEEDS, "epochs": 2, "batch_size": 4, "decoder_width": 0.125, "landmarks": 16}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tcam_cache.training.loop.draw_curves", draw_curves)
+    with _curves(draw_curves):
         train_decoder(train_config(manifest=small_manifest, cache=small_cache, out=out, **settings, **QUICK))
     return out
 

@@ -43,7 +43,6 @@ def test_calls_return_in_their_order_from_any_number_of_processes(workers):
     ]
 
 
-@pytest.mark.filterwarnings("ignore:A worker")
 def test_the_workers_of_one_call_do_the_work_of_the_next():
     def whose():
         time.sleep(0.1)
@@ -53,6 +52,7 @@ def test_the_workers_of_one_call_do_the_work_of_the_next():
     assert first <= second and os.getpid() not in second
 
 
+@pytest.mark.filterwarnings("ignore:A worker")
 def test_a_worker_that_is_killed_is_a_named_error():
     with pytest.raises(WorkerError, match=r"ended before its time \([\s\S]*--workers 0"):
         list(in_processes((partial(os._exit, 1) for _ in range(2)), 2))

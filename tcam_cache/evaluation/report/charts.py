@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,17 +12,30 @@ from tcam_cache.evaluation.report.tables import tau_text
 COLOURS = ("#0b6e99", "#e8590c", "#6741d9", "#2b8a3e", "#868e96")
 WIDTH, HEIGHT = 1000, 330
 LETTER = 6.5
-# Of a dot, and half the width and height that a number takes.
-RADIUS, HALF_WIDTH, HALF_HEIGHT = 4.5, 17, 6.5
+RADIUS = 4.5
 LEFT, RIGHT, TOP, BOTTOM = 52, 20, 40, 46
+
+
+class Area(NamedTuple):
+    """The centre of a dot or of a number, and half its width and height, in units of the chart."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    def is_apart(self, other: "Area") -> bool:
+        """Return whether it covers nothing of another."""
+        aside = abs(self.x - other.x) >= self.width + other.width
+        return aside or abs(self.y - other.y) >= self.height + other.height
 
 
 def corloc_chart(named: Mapping[str, Evaluation]) -> str:
     """Return an SVG of CorLoc over tau for each method; a dot marks tau 0.5 and the one that is reported."""
     series, legend_x = [], float(LEFT)
-    # Centres of what no number may cover, with half its width and height.
     marked = [point for one in named.values() for point in _marked(one)]
-    taken = [(_x(tau), _y(percent), RADIUS, RADIUS) for tau, percent in marked]
+    # What no number may cover: every dot, and the numbers before it.
+    taken = [Area(_x(tau), _y(percent), RADIUS, RADIUS) for tau, percent in marked]
     for index, (name, evaluation) in enumerate(named.items()):
         series.append(_series(name, evaluation, COLOURS[index % len(COLOURS)], legend_x, taken))
         legend_x += 60 + LETTER * len(name)
@@ -56,13 +70,7 @@ def _axes() -> str:
     return "".join(parts)
 
 
-def _series(
-    name: str,
-    evaluation: Evaluation,
-    colour: str,
-    legend_x: float,
-    taken: list[tuple[float, float, float, float]],
-) -> str:
+def _series(name: str, evaluation: Evaluation, colour: str, legend_x: float, taken: list[Area]) -> str:
     points = " ".join(f"{_x(tau):.1f},{_y(percent):.1f}" for tau, percent in _steps(evaluation))
     marks = "".join(_mark(tau, percent, colour, taken) for tau, percent in _marked(evaluation))
     stroke = f'stroke="{colour}" stroke-width="3"'
@@ -86,14 +94,13 @@ def _marked(evaluation: Evaluation) -> list[tuple[float, float]]:
     return [(tau, float(evaluation.curve[np.abs(evaluation.taus - tau).argmin()])) for tau in taus]
 
 
-def _mark(tau: float, percent: float, colour: str, taken: list[tuple[float, float, float, float]]) -> str:
+def _mark(tau: float, percent: float, colour: str, taken: list[Area]) -> str:
     x, y, number = _x(tau), _y(percent), f"{percent:.1f}"
     title = f"<title>{number} at tau {tau_text(tau)}</title>"
-    mark = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{RADIUS}" fill="{colour}">{title}</circle>'
+    dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{RADIUS}" fill="{colour}">{title}</circle>'
     # A number stands above its dot or below it; where both are taken, pointing at the dot shows it.
-    for centre in (y - 13.5, y + 15.5):
-        apart = (abs(x - i) >= HALF_WIDTH + w or abs(centre - j) >= HALF_HEIGHT + h for i, j, w, h in taken)
-        if all(apart):
-            taken.append((x, centre, HALF_WIDTH, HALF_HEIGHT))
-            return mark + _text(x, centre + 4.5, number, more=f' class="mark" style="fill:{colour}"')
-    return mark
+    for area in (Area(x, y - 13.5, 17, 6.5), Area(x, y + 15.5, 17, 6.5)):
+        if all(map(area.is_apart, taken)):
+            taken.append(area)
+            return dot + _text(x, area.y + 4.5, number, more=f' class="mark" style="fill:{colour}"')
+    return dot

@@ -44,13 +44,18 @@ def test_half_and_the_reported_threshold_are_marked_with_their_corloc():
 
 
 @pytest.mark.parametrize(
-    ("second", "shown"),
-    # Of two curves the second's number goes below where the first's is above, and is left out between.
-    [(88, ["96.0", "88.0"]), (40, ["96.0", "40.0"]), (96, ["96.0", "96.0"])],
+    ("curves", "shown"),
+    [
+        ((96, 40), {"96.0": -9, "40.0": -9}),
+        ((96, 90), {"96.0": -9, "90.0": 20}),  # Above it lies the first's dot.
+        ((96, 90, 93), {"96.0": -9, "90.0": 20}),  # The third's has no room.
+    ],
 )
-def test_a_number_is_above_its_dot_or_below_it(second, shown):
-    chart = corloc_chart({"decoder": flat(96), "LayerCAM": flat(second)})
-    assert [text for *_, text in numbers_of(chart)] == shown
+def test_a_number_is_above_its_dot_or_below_it_or_left_out(curves, shown):
+    chart = corloc_chart({str(percent): flat(percent) for percent in curves})
+    heights = dict(zip(curves, (y for _, y in dots_of(chart)), strict=True))
+    found = {text: y - heights[round(float(text))] for _, y, text in numbers_of(chart)}
+    assert found == pytest.approx(shown, abs=0.11)
 
 
 @given(

@@ -98,9 +98,10 @@ def _mark(tau: float, percent: float, colour: str, taken: list[Area]) -> str:
     x, y, number = _x(tau), _y(percent), f"{percent:.1f}"
     title = f"<title>{number} at tau {tau_text(tau)}</title>"
     dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{RADIUS}" fill="{colour}">{title}</circle>'
-    # A number stands above its dot or below it; where both are taken, pointing at the dot shows it.
-    for area in (Area(x, y - 13.5, 17, 6.5), Area(x, y + 15.5, 17, 6.5)):
-        if all(map(area.is_apart, taken)):
+    # A number stands above its dot, below or beside it; where all is taken, pointing at the dot shows it.
+    for right, down in ((0, -13.5), (0, 15.5), (24, 0), (-24, 0)):
+        area = Area(x + right, y + down, 17, 6.5)
+        if area.x + area.width <= WIDTH and all(map(area.is_apart, taken)):
             taken.append(area)
-            return dot + _text(x, area.y + 4.5, number, more=f' class="mark" style="fill:{colour}"')
+            return dot + _text(area.x, area.y + 4.5, number, more=f' class="mark" style="fill:{colour}"')
     return dot

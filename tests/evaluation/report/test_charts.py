@@ -44,18 +44,25 @@ def test_half_and_the_reported_threshold_are_marked_with_their_corloc():
 
 
 @pytest.mark.parametrize(
-    ("curves", "shown"),
+    ("percents", "shown"),
     [
-        ((96, 40), {"96.0": -9, "40.0": -9}),
-        ((96, 90), {"96.0": -9, "90.0": 20}),  # Above it lies the first's dot.
-        ((96, 90, 93), {"96.0": -9, "90.0": 20}),  # The third's has no room.
+        ((96, 40), [(0, -9), (0, -9)]),
+        ((96, 90), [(0, -9), (0, 20)]),  # Above it lies the first's dot.
+        ((96, 90, 93), [(0, -9), (0, 20), (24, 4.5)]),  # And below the third's the second's.
+        ((96, 90, 93, 92), [(0, -9), (0, 20), (24, 4.5), (-24, 4.5)]),
+        ((96, 90, 93, 92, 91), [(0, -9), (0, 20), (24, 4.5), (-24, 4.5)]),
     ],
 )
-def test_a_number_is_above_its_dot_or_below_it_or_left_out(curves, shown):
-    chart = corloc_chart({str(percent): flat(percent) for percent in curves})
-    heights = dict(zip(curves, (y for _, y in dots_of(chart)), strict=True))
-    found = {text: y - heights[round(float(text))] for _, y, text in numbers_of(chart)}
-    assert found == pytest.approx(shown, abs=0.11)
+def test_a_number_is_above_its_dot_below_or_beside_it_or_left_out(percents, shown):
+    chart = corloc_chart({str(percent): flat(percent) for percent in percents})
+    heights = dict(zip(percents, (y for _, y in dots_of(chart)), strict=True))
+    found = [(x - 516, y - heights[round(float(text))]) for x, y, text in numbers_of(chart)]
+    assert found == [pytest.approx(one, abs=0.11) for one in shown]
+
+
+def test_at_the_right_border_a_number_stays_in_the_chart():
+    curves = {str(percent): flat(percent, reported=1.0) for percent in (96, 90, 93)}
+    assert all(x + 17 <= 1000 for x, *_ in numbers_of(corloc_chart(curves)))
 
 
 @given(

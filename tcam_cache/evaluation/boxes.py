@@ -84,9 +84,10 @@ def largest_and_all(
     boxes = np.full((len(taus), 4), np.nan, np.float32)
     forest = merge_forest(scores, levels)
     extents = extents_of(forest)
-    largest = _largest_by_pixels(forest, extents)
+    sizes = forest.total(np.flatnonzero(forest.levels))
+    largest = _winners(forest, extents, sizes * forest.levels.size - extents[0])
     boxes[: len(largest)] = largest
-    return boxes, Regions(*_alive(forest, extents), np.arange(len(taus)))
+    return boxes, Regions(extents[1:].T, forest.threshold, np.arange(len(taus)))
 
 
 def otsu_box(scores: np.ndarray, mode: str = "components") -> np.ndarray:
@@ -168,17 +169,10 @@ def _largest_component(mask: np.ndarray) -> np.ndarray:
     return np.array([x[0], y[0], x[-1] + 1, y[-1] + 1], np.float32)
 
 
-def _largest_by_pixels(forest: MergeForest, extents: np.ndarray) -> np.ndarray:
-    """Return (k, 4), the box of the largest component at each threshold below the map's highest level."""
-    sizes = forest.total(np.flatnonzero(forest.levels))
-    rows = (sizes * forest.levels.size - extents[0]).argmax(axis=0) if forest.count else np.zeros(0, int)
-    return extents[1:, rows, np.arange(len(rows))].T
-
-
-def _alive(forest: MergeForest, extents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (N, 4) the boxes of all components, and (N,) the threshold that each is of."""
-    rows, steps = np.nonzero(extents[0] < forest.levels.size)
-    return extents[1:, rows, steps].T, steps
+def _winners(forest: MergeForest, extents: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Return (k, 4), the box of the component with the highest key, >= 0 and never equal at one threshold."""
+    wins = np.flatnonzero(keys == forest.highest(keys)[forest.threshold])
+    return extents[1:, wins[np.argsort(forest.threshold[wins])]].T
 
 
 def _wsol_boxes(scores: np.ndarray, taus: np.ndarray) -> tuple[np.ndarray, Regions]:
@@ -189,14 +183,14 @@ def _wsol_boxes(scores: np.ndarray, taus: np.ndarray) -> tuple[np.ndarray, Regio
     forest = merge_forest(scores, grey)
     extents = extents_of(forest)
     areas = doubled_areas(forest, extents)
-    tied = areas == areas.max(axis=0)
-    rows = np.where(tied, extents[0], -1).argmax(axis=0)
-    largest = extents[1:, rows, np.arange(len(rows))].T
+    largest = _winners(forest, extents, areas * forest.levels.size + extents[0])
     at = np.array([int(tau * grey.max()) for tau in taus])
     height, width = grey.shape
     limits = [width, height, width - 1, height - 1]
-    boxes, cuts = (np.concatenate(both) for both in zip(_alive(forest, extents), _holes(grey), strict=True))
-    return np.minimum(largest[at], limits).astype(np.float32), Regions(np.minimum(boxes, limits), cuts, at)
+    holes, levels = _holes(grey)
+    boxes = np.minimum(np.concatenate([extents[1:].T, holes]), limits)
+    regions = Regions(boxes, np.concatenate([forest.threshold, levels]), at)
+    return np.minimum(largest[at], limits).astype(np.float32), regions
 
 
 def _holes(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -208,7 +202,7 @@ def _holes(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     highest = int(grey.max())
     depth = highest - grey.astype(np.int64)
     forest = merge_forest(depth.astype(np.float32), depth, diagonals=False)
-    boxes, steps = _alive(forest, extents_of(forest))
+    boxes = extents_of(forest)[1:].T
     inside = (boxes[:, :2] > 0).all(axis=1) & (boxes[:, 2:] < grey.shape[::-1]).all(axis=1)
     # A pixel deeper than `step` in the inverted map is at or below the mirrored grey level.
-    return boxes[inside] + np.array([-1, -1, 1, 1], np.int32), highest - 1 - steps[inside]
+    return boxes[inside] + np.array([-1, -1, 1, 1], np.int32), highest - 1 - forest.threshold[inside]

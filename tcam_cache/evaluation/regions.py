@@ -8,7 +8,10 @@ from skimage.measure import label
 
 @dataclass(frozen=True)
 class MergeForest:
-    """The basins of a map and how they join, on a grid padded by one pixel of level 0.
+    """The components of a map at every threshold, on a grid padded by one pixel of level 0.
+
+    A cell is one component at one threshold. A basin, the pixels that climb to one peak, is a component of
+    its own from that peak down to the saddle at which it joins another: a run of cells.
 
     Attributes:
         width: of the padded grid, W + 2.
@@ -16,64 +19,62 @@ class MergeForest:
         rank: like levels, int64; a total order of the pixels that refines the levels, the pixel's index
             in its lowest `index_bits` bits.
         index_bits: see `rank`.
-        basin: like levels, int64; the basin of each pixel, -1 where the level is 0.
-        count: number of basins, B.
-        merges: (kept, absorbed, saddle) in falling order of saddle: below threshold `saddle` the absorbed
-            basin's pixels belong to the kept one.
+        cell: like levels, int64; the component of each pixel at the highest threshold whose mask holds it,
+            -1 where the level is 0.
+        threshold: (C,) int64, the threshold of each cell.
+        runs: (start, stop, joined), the cells of a basin from its peak down, and the cell of the component
+            that it joins below them, -1 where there is none; a run comes after all that join it.
     """
 
     width: int
     levels: np.ndarray
     rank: np.ndarray
     index_bits: int
-    basin: np.ndarray
-    count: int
-    merges: tuple[tuple[int, int, int], ...]
+    cell: np.ndarray
+    threshold: np.ndarray
+    runs: tuple[tuple[int, int, int], ...]
 
     def total(self, pixels: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-        """Return sums of weights over components: (B, K) int64, 0 where b is no component at threshold k.
+        """Return (C,) int64, the sum of weights over each component.
 
         Args:
             pixels: (P,) indices into the padded grid; a weight counts where its pixel is in the mask.
             weights: (P,) integers, or None for ones.
         """
-        shape = self.count, self._thresholds()
-        sums = np.bincount(self._cells(pixels), weights, minlength=shape[0] * shape[1])
-        table = _from_above(np.add, sums.astype(np.int64).reshape(shape))
-        for kept, absorbed, saddle in self.merges:
-            table[kept, :saddle] += table[absorbed, :saddle]
-            table[absorbed, :saddle] = 0
-        return table
+        sums = np.bincount(self.cell[pixels], weights, minlength=self.threshold.size)
+        return self._from_peaks(np.add, sums.astype(np.int64))
 
-    def least(self, pixels: np.ndarray, values: np.ndarray, absent: int) -> np.ndarray:
-        """Return minima over each component: (A, B, K) int32, `absent` where b is no component.
+    def least(self, pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Return (A, C) int32, the minima over each component.
 
         Args:
-            pixels: (P,) indices into the padded grid.
+            pixels: (P,) indices into the padded grid, of every pixel whose level is not 0.
             values: (A, P) integers, A attributes of each pixel.
-            absent: greater than every value.
         """
-        shape = len(values), self.count, self._thresholds()
-        table = np.full((shape[0], shape[1] * shape[2]), absent, np.int32)
-        cells = self._cells(pixels)
+        table = np.full((len(values), self.threshold.size), np.iinfo(np.int32).max, np.int32)
+        cells = self.cell[pixels]
         for row, attribute in zip(table, values.astype(np.int32), strict=True):
             np.minimum.at(row, cells, attribute)
-        table = _from_above(np.minimum, table.reshape(shape))
-        for kept, absorbed, saddle in self.merges:
-            below = table[:, kept, :saddle]
-            np.minimum(below, table[:, absorbed, :saddle], out=below)
-            table[:, absorbed, :saddle] = absent
+        return self._from_peaks(np.minimum, table)
+
+    def highest(self, values: np.ndarray) -> np.ndarray:
+        """Return (K,) int64, the highest of the components' (C,) values >= -1 at each threshold."""
+        highest = np.full(self.levels.max(initial=0), -1)
+        np.maximum.at(highest, self.threshold, values)
+        return highest
+
+    def _from_peaks(self, operation: np.ufunc, table: np.ndarray) -> np.ndarray:
+        """Accumulate (..., C) along the runs, each on into the one that it joins."""
+        for start, stop, joined in self.runs:
+            run = table[..., start:stop]
+            operation.accumulate(run, axis=-1, out=run)
+            if joined >= 0:
+                table[..., joined] = operation(table[..., joined], run[..., -1])
         return table
-
-    def _thresholds(self) -> int:
-        return int(self.levels.max(initial=0))
-
-    def _cells(self, pixels: np.ndarray) -> np.ndarray:
-        return self.basin[pixels] * self._thresholds() + self.levels[pixels] - 1
 
 
 def merge_forest(scores: np.ndarray, levels: np.ndarray, diagonals: bool = True) -> MergeForest:
-    """Find the basins of a map and the saddles at which they join.
+    """Find the components of a map at every threshold.
 
     Args:
         scores: (H, W) float32, finite and >= 0; pixels climb along them.
@@ -89,11 +90,13 @@ def merge_forest(scores: np.ndarray, levels: np.ndarray, diagonals: bool = True)
     inside = levels.ravel() > 0
     is_peak = np.zeros(scores.size, bool)
     is_peak[peak[inside]] = True
-    basin = np.full(scores.size, -1, np.int64)
+    basin = np.full(scores.size, -1)
     basin[inside] = (np.cumsum(is_peak) - 1)[peak[inside]]
-    count = int(is_peak.sum())
-    merges = _kruskal(*_saddles(basin.reshape(levels.shape), levels, diagonals), count)
-    return MergeForest(levels.shape[1], levels.ravel(), rank, index_bits, basin, count, merges)
+    saddles = _saddles(basin.reshape(levels.shape), levels, diagonals)
+    levels = levels.ravel()
+    cell = np.full(scores.size, -1)
+    cell[inside], threshold, runs = _runs(basin[inside], levels[inside], levels[is_peak], saddles)
+    return MergeForest(scores.shape[1], levels, rank, index_bits, cell, threshold, runs)
 
 
 def _peaks(rank: np.ndarray, index_bits: int, diagonals: bool) -> np.ndarray:
@@ -128,11 +131,46 @@ def _saddles(
     return first[kept], second[kept], level[kept]
 
 
+def _runs(
+    basin: np.ndarray, levels: np.ndarray, height: np.ndarray, saddles: tuple[np.ndarray, ...]
+) -> tuple[np.ndarray, np.ndarray, tuple[tuple[int, int, int], ...]]:
+    """Return (cell, threshold, runs) of a `MergeForest`, the cells of (P,) pixels.
+
+    Args:
+        basin: (P,) of pixels.
+        levels: (P,) of pixels, >= 1.
+        height: (B,) level of each basin's peak.
+        saddles: of `_saddles`.
+    """
+    absorbed, kept, level = _kruskal(*saddles, height)
+    parent, saddle = np.arange(height.size), np.zeros(height.size, np.int64)
+    parent[absorbed], saddle[absorbed] = kept, level
+
+    def cells_at(basin: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+        """Return the cell that holds a basin's pixels at a threshold."""
+        owner = basin.copy()
+        late = np.flatnonzero(saddle[owner] > threshold)
+        while late.size:
+            owner[late] = parent[owner[late]]
+            late = late[saddle[owner[late]] > threshold[late]]
+        return stop[owner] - 1 - (threshold - saddle[owner])
+
+    stop = np.cumsum(height - saddle)
+    start = stop - (height - saddle)
+    threshold = np.repeat(start + height - 1, height - saddle) - np.arange(stop[-1] if stop.size else 0)
+    joined = np.full(height.size, -1)
+    joined[absorbed] = cells_at(kept, level - 1)
+    order = np.concatenate([absorbed, np.flatnonzero(saddle == 0)])
+    order = order[start[order] < stop[order]]  # a basin that joins at its peak has no cell
+    runs = zip(start[order].tolist(), stop[order].tolist(), joined[order].tolist(), strict=True)
+    return cells_at(basin, levels - 1), threshold, tuple(runs)
+
+
 def _kruskal(
-    first: np.ndarray, second: np.ndarray, level: np.ndarray, count: int
-) -> tuple[tuple[int, int, int], ...]:
-    """Join basins along saddles in falling order, each time keeping the root of `first`."""
-    root = list(range(count))
+    first: np.ndarray, second: np.ndarray, level: np.ndarray, height: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (absorbed, kept, saddle) as basins join, highest saddle first, the lower into the higher."""
+    root, heights = list(range(height.size)), height.tolist()
 
     def find(basin: int) -> int:
         """Return the root of a basin, halving the path to it."""
@@ -144,31 +182,22 @@ def _kruskal(
     for a, b, saddle in zip(first.tolist(), second.tolist(), level.tolist(), strict=True):
         kept, absorbed = find(a), find(b)
         if kept != absorbed:
+            if heights[kept] < heights[absorbed]:
+                kept, absorbed = absorbed, kept
             root[absorbed] = kept
-            merges.append((kept, absorbed, saddle))
-    return tuple(merges)
-
-
-def _from_above(operation: np.ufunc, table: np.ndarray) -> np.ndarray:
-    """Accumulate along the last axis from the highest threshold down."""
-    falling = table[..., ::-1]
-    operation.accumulate(falling, axis=-1, out=falling)
-    return table
-
-
-NO_COMPONENT = -1
+            merges.append((absorbed, kept, saddle))
+    absorbed, kept, saddle = np.array(merges, np.int64).reshape(-1, 3).T
+    return absorbed, kept, saddle
 
 
 def extents_of(forest: MergeForest) -> np.ndarray:
-    """Return (5, B, K) int32: first pixel in raster order, x0, y0, x1, y1 of each component.
+    """Return (5, C) int32: first pixel in raster order, x0, y0, x1, y1 of each component.
 
-    Right and bottom are exclusive; where row b is no component at threshold k the values mean nothing, except
-    that the first pixel is then beyond every real one.
+    Right and bottom are exclusive.
     """
     pixels = np.flatnonzero(forest.levels)
     y, x = np.divmod(pixels, forest.width)
-    absent = np.iinfo(np.int32).max
-    extents = forest.least(pixels, np.stack([pixels, x - 1, y - 1, -x, -y]), absent)
+    extents = forest.least(pixels, np.stack([pixels, x - 1, y - 1, -x, -y]))
     np.negative(extents[3:], out=extents[3:])
     return extents
 
@@ -183,25 +212,23 @@ def doubled_areas(forest: MergeForest, extents: np.ndarray) -> np.ndarray:
 
     Args:
         forest: of the map.
-        extents: (5, B, K) from `extents_of`.
+        extents: (5, C) from `extents_of`.
 
     Returns:
-        (B, K) int64, -1 where row b is no component at threshold k.
+        (C,) int64.
     """
     areas, holes = _unfilled_areas(forest)
-    alive = extents[0] < forest.levels.size
     width, height = (extents[3:] - extents[1:3] - 1).astype(np.int64)
     most = np.where(holes, 2 * width * height, areas)
-    areas[~alive] = most[~alive] = NO_COMPONENT
-    rivals = most >= areas.max(axis=0)
-    doubtful = rivals & holes & (rivals.sum(axis=0) > 1)
-    for row, threshold in np.argwhere(doubtful):
-        areas[row, threshold] = _filled_area(forest, extents[:, row, threshold], threshold)
+    rivals = most >= forest.highest(areas)[forest.threshold]
+    contested = np.bincount(forest.threshold[rivals])[forest.threshold] > 1
+    for cell in np.flatnonzero(rivals & holes & contested):
+        areas[cell] = _filled_area(forest, extents[:, cell], forest.threshold[cell])
     return areas
 
 
 def _unfilled_areas(forest: MergeForest) -> tuple[np.ndarray, np.ndarray]:
-    """Return (B, K) doubled areas of the components as they are, and which of them have holes."""
+    """Return (C,) doubled areas of the components as they are, and which of them have holes."""
     pixels = _blocks(forest)
     diagonal = np.abs(np.abs(pixels[0] - pixels[1]) - forest.width) == 1
     one, two = np.ones(diagonal.shape, np.int64), 2 * diagonal.astype(np.int64)

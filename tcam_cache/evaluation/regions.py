@@ -132,7 +132,10 @@ def _saddles(
 
 
 def _runs(
-    basin: np.ndarray, levels: np.ndarray, height: np.ndarray, saddles: tuple[np.ndarray, ...]
+    basin: np.ndarray,
+    levels: np.ndarray,
+    height: np.ndarray,
+    saddles: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray, tuple[tuple[int, int, int], ...]]:
     """Return (cell, threshold, runs) of a `MergeForest`, the cells of (P,) pixels.
 

@@ -12,9 +12,9 @@ from tcam_cache.cache.commits import Commit, CommitLog, ShotIndex, content_diges
 from tcam_cache.cache.format import ARRAYS, CAM, DTYPES, NAME, STATS, CachePlan, Marker
 from tcam_cache.cache.frames import FrameFolder
 from tcam_cache.cache.objects import Objects
+from tcam_cache.cache.storage import objects_at
 from tcam_cache.cache.storage.arrays import Arrays, Columns
 from tcam_cache.cache.storage.hdf5 import H5Arrays, H5Objects
-from tcam_cache.cache.storage.places import objects_at
 from tcam_cache.errors import CacheError
 from tcam_cache.files import Place
 from tcam_cache.provenance import sha256_of

@@ -10,7 +10,6 @@ import numpy as np
 
 from tcam_cache.cache import pack as packs
 from tcam_cache.cache.contents import Contents
-from tcam_cache.cache.export.folder import copy_cache
 from tcam_cache.cache.export.h5 import export_h5
 from tcam_cache.cache.export.xarray import to_xarray
 from tcam_cache.cache.format import CAM, STAT_COLUMNS, STATS
@@ -19,6 +18,7 @@ from tcam_cache.cache.pack import PackedCams
 from tcam_cache.cache.source_files import SourceChanges, source_changes
 from tcam_cache.cache.summary import CacheInfo, CamStatistics, cache_info, cam_statistics
 from tcam_cache.cache.verify import verify
+from tcam_cache.cache.writer import copy_cache
 from tcam_cache.errors import CacheError, StorageError
 from tcam_cache.files import Place
 from tcam_cache.records import FrameSource, Shot

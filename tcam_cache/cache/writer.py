@@ -11,17 +11,18 @@ from typing import Self
 import numpy as np
 
 from tcam_cache.cache.commits import Commit, CommitLog, WritableCommitLog, content_digest
-from tcam_cache.cache.contents import Contents
-from tcam_cache.cache.format import ARRAYS, CachePlan, Marker, empty_arrays, is_attachment_name
+from tcam_cache.cache.contents import Contents, finished_shots, iter_verified_shots
+from tcam_cache.cache.format import ARRAYS, STAT_COLUMNS, CachePlan, Marker, empty_arrays, is_attachment_name
 from tcam_cache.cache.format import NAME as MARKER
 from tcam_cache.cache.frames import FOLDER as FRAMES
 from tcam_cache.cache.frames import ShotFrames, WritableFrameFolder
 from tcam_cache.cache.objects import WritableObjects
 from tcam_cache.cache.source_files import content_of, source_changes, stamp_of
+from tcam_cache.cache.storage import writable_objects_at
 from tcam_cache.cache.storage.arrays import Arrays
-from tcam_cache.cache.storage.places import writable_objects_at
 from tcam_cache.errors import CacheError, ConfigError, FrameError
 from tcam_cache.files import Place
+from tcam_cache.progress import progress_bar
 from tcam_cache.provenance import differences
 from tcam_cache.records import FrameSource, Shot, ShotCams
 
@@ -282,3 +283,18 @@ def _faults(cams: ShotCams, length: int, plan: CachePlan) -> list[str]:
     if "cams" not in broken and maps.size and not 0 <= maps.min() <= maps.max() <= 1:
         faults.append(f"cams: got values from {maps.min()} to {maps.max()}, expected [0, 1]")
     return faults
+
+
+def copy_cache(contents: Contents, path: Place) -> None:
+    """Write the finished shots of a cache into a cache folder; see `CamCache.to_zarr`."""
+    commits = finished_shots(contents)
+    attachments = {name: contents.attachment(name) for name in contents.marker.attachments}
+    writer = CamWriter.create(path, contents.plan, attachments)
+    pending_ids = {shot.id for shot in writer.pending()}
+    left = {at: commit for at, commit in commits.items() if commit.shot in pending_ids}
+    with progress_bar(sum(commit.frames for commit in left.values()), "copying the CAMs", "frame") as bar:
+        for at, maps, stats in iter_verified_shots(contents, left):
+            raw_min, raw_max, flat = stats[:, : len(STAT_COLUMNS)].T
+            cams = ShotCams(maps, raw_min, raw_max, flat > 0, stats[:, len(STAT_COLUMNS) :])
+            writer.write(contents.index.ids[at], cams)
+            bar.update(len(maps))

@@ -2,9 +2,8 @@
 
 from tcam_cache.config.build import BuildConfig, ExportConfig, ImportConfig, InspectConfig, VerifyConfig
 from tcam_cache.config.classifier import ClassifierConfig
-from tcam_cache.config.compare import CompareConfig
 from tcam_cache.config.data import DataConfig, DemoConfig, FitConfig, ManifestConfig
-from tcam_cache.config.evaluate import EvaluateConfig
+from tcam_cache.config.evaluate import CompareConfig, EvaluateConfig
 from tcam_cache.config.locate import LocateConfig
 from tcam_cache.config.predict import PredictConfig
 from tcam_cache.config.presets import preset_settings, preset_text

@@ -1,6 +1,8 @@
-"""Settings of stage 3: which maps are scored, by which boxes and thresholds."""
+"""Settings of stage 3, which maps are scored by which boxes and thresholds, and of comparing its reports."""
 
-from tcam_cache.config.base import OptionalPathSetting, PathSetting, config, refuse_idle, setting
+from pathlib import Path
+
+from tcam_cache.config.base import OptionalPathSetting, PathSetting, Settings, config, refuse_idle, setting
 from tcam_cache.config.build import mixed_scales_setting, parse_scales
 from tcam_cache.config.data import SPLIT_CHOICES, DataConfig
 from tcam_cache.config.train import MIXES
@@ -67,3 +69,30 @@ def fixed_threshold(text: str) -> float:
             f"got threshold {text!r}; expected one of {', '.join(THRESHOLDS)}, or a number in [0, 1)."
         )
     return value
+
+
+@config
+class CompareConfig(Settings):
+    """Compare evaluations of the same frames."""
+
+    reports: tuple[str, ...] = setting(
+        help="report folders written by `tcam-cache evaluate`, or NAME=FOLDER", metavar="REPORT"
+    )
+    out: PathSetting = setting(help="the folder to write")
+    baseline: str | None = setting(
+        default=None, help="the system or report that differences are taken from; default: the first"
+    )
+    resamples: int = setting(
+        default=10_000, help="bootstrap resamples of the videos", minimum=100, maximum=1_000_000
+    )
+    seed: int = setting(default=0, help="same seed, same intervals", minimum=0, maximum=2**63 - 1)
+    overwrite: bool = setting(default=False, help="replace another comparison in the folder")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.reports, list | tuple):
+            paths = (str(one) if isinstance(one, Path) else one for one in self.reports)
+            object.__setattr__(self, "reports", tuple(paths))
+        super().__post_init__()
+        wrong = [f"got {one!r}" for one in self.reports if not isinstance(one, str) or not one]
+        if wrong or not self.reports:
+            raise ConfigError("expected report folders, or NAME=FOLDER. Give at least one.", wrong)

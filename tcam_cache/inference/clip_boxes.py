@@ -27,13 +27,13 @@ from tcam_cache.evaluation.report.pictures import save_image
 from tcam_cache.files import write_json
 from tcam_cache.inference.boxes_folder import BoxesFolder, found_rows
 from tcam_cache.inference.clips import VIDEO, Clip
-from tcam_cache.inference.completion import completed_rows
 from tcam_cache.inference.confidence import frame_confidence
 from tcam_cache.inference.formats.tools import frame_rate
 from tcam_cache.inference.formats.video import drawn, write_video
 from tcam_cache.inference.formats.writing import write_formats
 from tcam_cache.inference.localizer import Localizer
 from tcam_cache.inference.maps import FrameMap, box_of
+from tcam_cache.inference.tracks import completed_rows
 from tcam_cache.models import weights_hash
 from tcam_cache.processes import in_advance, in_threads
 from tcam_cache.provenance import sha256_of

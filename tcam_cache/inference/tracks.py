@@ -1,11 +1,98 @@
-"""Boxes through time, within one shot: smoothing over true neighbours, and track ids."""
+"""What the frames of a shot say together: presence over neighbours, smoothed boxes, and track ids."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import numpy as np
 
+from tcam_cache.datasets.boxes_table import FoundBox
 from tcam_cache.errors import ConfigError
 from tcam_cache.inference.confidence import overlaps
+from tcam_cache.records import Box
 
 RADIUS = 2
+# Frames before and after that speak for the presence of the object in one.
+PRESENCE_RADIUS = 2
+# Presence of 0 or 1 would outweigh any number of neighbours.
+SUREST = 1e-4
+# A track ends where the object was away for so many frames.
+GAP = 5
+
+
+def completed_rows(
+    rows: Sequence[FoundBox], shots: Sequence[int], threshold: float, radius: int
+) -> list[FoundBox]:
+    """Return the rows of a clip with presence, boxes and tracks that heed the other frames of their shots.
+
+    Presence is taken over neighbours; below the threshold a frame has no box. Corners of boxes are weighted
+    medians over neighbours, by confidence.
+
+    Args:
+        rows: of one clip, in time order.
+        shots: the number of each row's shot; rows of a shot lie side by side.
+        threshold: of presence, in [0, 1]; 0 keeps every box.
+        radius: frames before and after that boxes are smoothed over; 0 leaves them as found.
+    """
+    numbered = zip(shots, rows, strict=True)
+    parts = ([row for _, row in part] for _, part in groupby(numbered, key=lambda one: one[0]))
+    done, last = list[FoundBox](), 0
+    for part in parts:
+        completed = list(_completed(part, threshold, radius, last))
+        last = max([last, *(row.track for row in completed if row.track)])
+        done += completed
+    return done
+
+
+def _completed(rows: Sequence[FoundBox], threshold: float, radius: int, first: int) -> Iterator[FoundBox]:
+    presence = np.array([1.0 if row.presence is None else row.presence for row in rows])
+    presence = presence_over(presence, PRESENCE_RADIUS)
+    there = (presence >= threshold) & np.array([row.box is not None for row in rows])
+    kept_boxes = (row.box if kept else [np.nan] * 4 for row, kept in zip(rows, there, strict=True))
+    boxes = np.array(list(kept_boxes), float)
+    weights = np.array([1.0 if row.confidence is None else row.confidence for row in rows])
+    smooth = smoothed_boxes(boxes, weights, radius)
+    tracks = track_ids(there, 1, GAP)
+    for row, here, kept, box, track in zip(rows, presence, there, smooth, tracks, strict=True):
+        yield row._replace(
+            box=Box(*box.tolist()) if kept else None,
+            confidence=row.confidence if kept else None,
+            presence=None if row.presence is None else float(here),
+            track=int(track) + first if kept else None,
+        )
+
+
+def presence_over(presence: np.ndarray, radius: int | None = None) -> np.ndarray:
+    """Return presence with the mean log-odds of each frame and its neighbours in a shot.
+
+    Where the object stays, neighbours take out what one frame shows badly; where it comes and goes, a wide
+    window blurs the moment.
+
+    Args:
+        presence: (T,) or (T, C) in [0, 1] of the frames of one shot, in time order.
+        radius: frames before and after that count; 0 changes nothing, None takes the whole shot.
+
+    Returns:
+        The same shape, float64 in [0, 1].
+
+    Raises:
+        ConfigError: the radius is below 0.
+
+    >>> presence_over(np.array([0.9, 0.1, 0.9, 0.9]), 1).round(2).tolist()
+    [0.5, 0.68, 0.68, 0.9]
+    """
+    if radius is not None and radius < 0:
+        raise ConfigError(f"got a radius of {radius} frames; expected 0 or more, or None for the shot.")
+    values = np.asarray(presence, np.float64)
+    if radius == 0 or not len(values):
+        return values
+    sure = np.clip(values, SUREST, 1 - SUREST)
+    odds = np.log(sure / (1 - sure))
+    total = np.concatenate([np.zeros_like(odds[:1]), odds.cumsum(0)])
+    t = np.arange(len(odds))
+    reach = len(odds) if radius is None else radius
+    first, last = np.clip(t - reach, 0, None), np.clip(t + reach + 1, None, len(odds))
+    counts = (last - first).reshape(-1, *[1] * (odds.ndim - 1))
+    return 1 / (1 + np.exp(-(total[last] - total[first]) / counts))
 
 
 def smoothed_boxes(boxes: np.ndarray, weights: np.ndarray, radius: int = RADIUS) -> np.ndarray:

@@ -10,10 +10,9 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from tcam_cache.models.backbone import TIMM
+from tcam_cache.models.backbone import TIMM, Preprocessing
 from tcam_cache.models.chain import Chain
 from tcam_cache.models.convolution import faster_gradients
-from tcam_cache.models.preprocessing import Preprocessing
 from tcam_cache.models.timm_backbone import TimmBackbone
 
 

@@ -10,8 +10,8 @@ import torch
 
 from tcam_cache.errors import ConfigError, WeightsError
 from tcam_cache.files import write_bytes
+from tcam_cache.models.backbone import Preprocessing
 from tcam_cache.models.classifier import Classifier
-from tcam_cache.models.preprocessing import Preprocessing
 from tcam_cache.models.presence import Presence
 from tcam_cache.models.weights import parse_torch_bytes, read_torch_file, weights_hash
 

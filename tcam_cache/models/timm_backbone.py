@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from tcam_cache.errors import ConfigError, near_names
 from tcam_cache.extras import optional
-from tcam_cache.models.backbone import OTHERS_OUTPUT_STRIDE, TIMM, torchvision_models
-from tcam_cache.models.preprocessing import Preprocessing
+from tcam_cache.models.backbone import OTHERS_OUTPUT_STRIDE, TIMM, Preprocessing, torchvision_models
 from tcam_cache.models.tracing import SIDES, Trace, strides, traced
 
 INTERPOLATIONS = ("bilinear", "bicubic", "lanczos", "nearest")

@@ -27,10 +27,8 @@ from tcam_cache.datasets.frames import frame_source
 from tcam_cache.devices import as_images, resize_maps
 from tcam_cache.evaluation import boxes_at
 from tcam_cache.inference import Localizer
-from tcam_cache.inference.completion import PRESENCE_RADIUS
 from tcam_cache.inference.confidence import overlaps
-from tcam_cache.inference.presence import presence_over
-from tcam_cache.inference.tracks import jitter, smoothed_boxes
+from tcam_cache.inference.tracks import PRESENCE_RADIUS, jitter, presence_over, smoothed_boxes
 
 HALF = np.array([0.5])
 # What `frame_confidence` is the mean of.

@@ -1,3 +1,4 @@
+import json
 from copy import deepcopy
 
 import pytest
@@ -7,7 +8,14 @@ from torch import nn
 from tcam_cache.config.classifier import ARCHITECTURES
 from tcam_cache.errors import ConfigError
 from tcam_cache.models import Classifier
-from tcam_cache.models.backbone import feature_layers, split_into_stages, stage_stride, torchvision_network
+from tcam_cache.models.backbone import (
+    IMAGENET,
+    Preprocessing,
+    feature_layers,
+    split_into_stages,
+    stage_stride,
+    torchvision_network,
+)
 
 # Sides of the deepest features of a frame of 224 x 224 pixels, by output stride, and channels of the stages.
 SIDES = {
@@ -153,3 +161,22 @@ def test_layers_are_cut_before_each_stride():
     stages = split_into_stages(layers)
     assert [len(stage) for stage in stages] == [2, 2, 1]
     assert [stage_stride(stage) for stage in stages] == [1, 2, 2]
+
+
+def test_the_ways_of_imagenet_are_not_written_down():
+    assert IMAGENET.to_json() == {}
+    assert Preprocessing.from_json({}) == IMAGENET
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "interpolation": "bicubic"},
+        {"size": 288},
+        {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "interpolation": "nearest", "size": 64},
+    ],
+)
+def test_what_differs_is_written_as_json_and_read_back(given):
+    ours = Preprocessing(**given)
+    assert set(ours.to_json()) == set(given)
+    assert Preprocessing.from_json(json.loads(json.dumps(ours.to_json()))) == ours

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from tcam_cache.cache.storage import objects_at
 from tcam_cache.cache.storage.folder import FolderObjects
-from tcam_cache.cache.storage.places import objects_at
 from tcam_cache.cache.storage.remote import RemoteObjects
 
 

@@ -10,6 +10,7 @@ from tcam_cache.config import BuildConfig, ClassifierConfig, PredictConfig, Trai
 from tcam_cache.config.build import parse_scales
 from tcam_cache.config.sharing import parse_shard
 from tcam_cache.datasets import Manifest
+from tcam_cache.datasets.sampling import spread
 from tcam_cache.devices import as_images, find_device, frames_at_once, to_device
 from tcam_cache.models import fold_batch_norm, pretrained_network, seeded_classifier
 from tcam_cache.training.schedule import planned
@@ -113,7 +114,7 @@ def plan_of(
     chosen = planned(train, lengths)
     drawn = sum(min(length, chosen.frames_per_shot) for length in lengths)
     steps = chosen.epochs * -(-drawn // chosen.batch_size)
-    probed = sum(min(len(shot), classifier.probe_frames) for shot in manifest.shots)
+    probed = sum(map(len, spread(manifest.shots, classifier.probe_frames, classifier.probe_total)))
     frames, cached = manifest.frame_count, sum(lengths)
     passes = sum(scale**2 for scale in parse_scales(build.scales)) * (2 if build.flip else 1)
     # A prediction has a pass at the frame's own size whatever the scales.

@@ -9,6 +9,7 @@ from tcam_cache.config import BuildConfig, ClassifierConfig
 from tcam_cache.config.build import parse_scales
 from tcam_cache.config.reproduce import Point, Runs
 from tcam_cache.datasets import Manifest
+from tcam_cache.datasets.sampling import spread
 from tcam_cache.training.schedule import planned
 
 # Forward and backward through the whole network, in forward passes.
@@ -125,7 +126,8 @@ def _classifier_load(
 ) -> Load:
     lengths = _lengths(manifest, config.train_split)
     if config.fit == "probe":
-        frames = sum(min(length, config.probe_frames) for length in lengths)
+        shots = list(manifest.split(config.train_split))
+        frames = sum(map(len, spread(shots, config.probe_frames, config.probe_total)))
         return _load("classifier", f"{frames:,} frames", frames, frames, trial, FILE_COPIES * trial.megabytes)
     drawn = sum(min(length, config.frames_per_shot) for length in lengths)
     validated = config.epochs // config.validate_every * scored[config.val_split]

@@ -20,7 +20,7 @@ OF_SGD = (
     "epochs", "lr", "lr_last_stage", "frames_per_shot", "optimiser", "schedule", "momentum", "weight_decay",
     "lr_step", "lr_decay", "lr_floor", "select", "validate_every", "save_minutes", "tensorboard",
 )  # fmt: skip
-OF_PROBE = ("probe_frames",)
+OF_PROBE = ("probe_frames", "probe_total")
 
 
 @config
@@ -54,6 +54,9 @@ class ClassifierConfig(FitConfig):
     middle: float = middle_setting(default=by_preset(recommended=1.0, published=1.0, colocam=0.6))
     probe_frames: int = setting(
         default=16, help="evenly spaced frames of each shot that --fit probe takes, at most", minimum=1
+    )
+    probe_total: int = setting(
+        default=10_000, help="frames that --fit probe takes in all, at most, but one of each video", minimum=1
     )
     dilated: bool = setting(
         default=False, help="dilate kernels where strides are removed; for a frozen backbone"

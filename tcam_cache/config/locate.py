@@ -1,6 +1,5 @@
 """Settings of `locate`, which runs every stage on tagged footage, and what each effort means."""
 
-import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,10 +30,11 @@ EFFORTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "standard": {"train": _TRAIN},
     "full": {"build": {"flip": True}, "train": {**_TRAIN, "steps": 600}},
 }
-# Frames that are cached where there are more, about, and of each shot at least: training draws each several
-# times, and neighbours say the same.
+# Frames that are cached where there are more, about: training draws each several times, and neighbours say
+# the same. Where videos are many, so many of each; but no more than training draws, and one of each shot.
 CACHED = {"quick": 400, "standard": 1000, "full": 4000}
-LEAST_OF_A_SHOT = 8
+DRAWN = {"quick": 4000, "standard": 5000, "full": 10_000}
+OF_A_VIDEO = 8
 
 
 @config
@@ -84,11 +84,11 @@ class LocateConfig(BoxFilesConfig, SharesConfig, StagesConfig):
         """Return the settings of a stage that differ from its preset, by effort and as given."""
         return {**EFFORTS[self.effort].get(name, {}), **self.given(name)}
 
-    def cached_every(self, lengths: typing.Sequence[int]) -> int:
-        """Return K, of every K-th frame that is learned from, for the lengths of the shots in frames.
+    def cached_every(self, frames: int, videos: int) -> int:
+        """Return K, of every K-th frame of a shot that is learned from, for the frames of so many videos.
 
-        >>> LocateConfig(source="videos", out="out").cached_every([6000, 6000])
+        >>> LocateConfig(source="videos", out="out").cached_every(12_000, videos=2)
         12
         """
-        wanted = max(CACHED[self.effort], LEAST_OF_A_SHOT * len(lengths))
-        return self.every or max(1, round(sum(lengths) / wanted))
+        wanted = max(CACHED[self.effort], min(OF_A_VIDEO * videos, DRAWN[self.effort]))
+        return self.every or max(1, round(frames / wanted))

@@ -75,6 +75,31 @@ def evenly_spaced(length: int, most: int) -> list[int]:
     return np.linspace(0, length - 1, min(length, most)).round().astype(int).tolist()
 
 
+def spread(shots: Sequence[Shot], of_shot: int, total: int) -> list[Shot]:
+    """Return shots with evenly spaced frames: at most so many of each, of every video as many as of others.
+
+    A shot that keeps no frame is left out.
+
+    Args:
+        shots: in any order.
+        of_shot: frames of a shot at most, at least 1.
+        total: frames in all at most, but one of each video at least.
+
+    >>> shots = [Shot(f"a/{n}", "a", "a", "train", "a", ("1", "2", "3", "4", "5")) for n in range(4)]
+    >>> [(shot.id, shot.frames) for shot in spread(shots, 2, 3)]
+    [('a/0', ('1',)), ('a/2', ('1',)), ('a/3', ('5',))]
+    """
+    frames: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for number, shot in enumerate(shots):
+        frames[shot.video] += ((number, t) for t in evenly_spaced(len(shot), of_shot))
+    kept: dict[int, list[int]] = defaultdict(list)
+    for of_video in frames.values():
+        for place in evenly_spaced(len(of_video), max(1, total // len(frames))):
+            number, t = of_video[place]
+            kept[number].append(t)
+    return [shots[number].only(kept[number]) for number in sorted(kept)]
+
+
 def sample(
     manifest: Manifest,
     every: int = 1,

@@ -10,7 +10,7 @@ import torch
 
 from tcam_cache.config import ClassifierConfig
 from tcam_cache.datasets.batches import ShotBatches, load_batches, only_readable
-from tcam_cache.datasets.sampling import evenly_spaced
+from tcam_cache.datasets.sampling import spread
 from tcam_cache.devices import as_images
 from tcam_cache.models import Classifier, Concepts, Presence
 from tcam_cache.models.presence import evidence
@@ -37,7 +37,8 @@ def fit_head(
 
     Args:
         classifier: on its device.
-        shots: to learn from; `config.probe_frames` of each are taken, evenly spaced in its middle.
+        shots: to learn from; `config.probe_frames` of the middle of each are taken, and `config.probe_total`
+            in all.
         source: reads their frames.
         config: loss, image size, batch size.
         run: keeps the pooled features.
@@ -54,7 +55,7 @@ def fit_head(
         WeightsError: features are not finite.
     """
     middles = [shot.only(middle_frames(len(shot), config.middle)) for shot in shots]
-    shots = [shot.only(evenly_spaced(len(shot), config.probe_frames)) for shot in middles]
+    shots = spread(middles, config.probe_frames, config.probe_total)
     _warn_of_lone_videos(shots)
     features, frame_evidence = frame_features(
         classifier.freeze(), shots, source, config, run, workers, concepts

@@ -124,13 +124,13 @@ def amounts(effort: str) -> dict[str, int]:
     """Return how many frames, or steps, of each stage a million clips are."""
     config = LocateConfig(source="videos", out="out", effort=effort)
     places = {"manifest": "m", "out": "o", "preset": "footage"}
-    every = config.cached_every([LENGTH] * CLIPS)
+    every = config.cached_every(CLIPS * LENGTH, CLIPS)
     classifier = ClassifierConfig(**places, **config.stage("classifier"))
     train = TrainConfig(**places, cache="c", **config.stage("train"))
     cached = -(-LENGTH // every)
     chosen = planned(train, [cached] * CLIPS)
     steps = chosen.epochs * -(-CLIPS * min(cached, chosen.frames_per_shot) // chosen.batch_size)
-    probed = CLIPS * min(LENGTH, classifier.probe_frames)
+    probed = CLIPS * min(LENGTH, classifier.probe_frames, max(1, classifier.probe_total // CLIPS))
     return {"index": CLIPS * LENGTH, "classifier": probed, "build": CLIPS * cached, "train": steps,
             "predict": CLIPS * LENGTH}  # fmt: skip
 

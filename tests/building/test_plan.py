@@ -16,11 +16,11 @@ def planned_for(small_manifest, monkeypatch):
     manifest = read_manifest(small_manifest)
     places = {"manifest": small_manifest, "out": "out", "preset": "recommended"}
 
-    def plan(every=1, shares=None, **build):
+    def plan(every=1, shares=None, probe_total=10_000, **build):
         return plan_of(
             manifest,
             every,
-            ClassifierConfig(**places, probe_frames=2),
+            ClassifierConfig(**places, probe_frames=2, probe_total=probe_total),
             BuildConfig(**places, classifier="g.pt", **build),
             TrainConfig(**places, cache="cache", steps=20, batch_size=4),
             PredictConfig(run="run", source="videos", out="out", batch_size=8, **(shares or {})),
@@ -37,6 +37,7 @@ def test_frames_and_steps_are_those_that_the_stages_will_take(planned_for, small
     assert plan.cached == plan.frames
     assert plan.probed == sum(min(2, len(shot)) for shot in manifest.shots)
     assert plan.steps == 10 * -(-plan.frames // 4)  # ten epochs of all frames, four at a time
+    assert planned_for(probe_total=8).probed == 8
 
 
 def test_scales_and_mirrors_cost_what_their_pixels_do(planned_for):

@@ -45,7 +45,7 @@ def with_required(kind, **given):
     if kind is BuildConfig:
         needed["run" if "map_size" in given else "classifier"] = Path("g.pt")
     if kind is ClassifierConfig:
-        needed["fit"] = "probe" if "probe_frames" in given else "sgd"
+        needed["fit"] = "probe" if {"probe_frames", "probe_total"} & set(given) else "sgd"
     if {"colour_crf", "colour_warmup"} & given.keys():
         needed |= {"colour_crf_weight": 1.0, "frames_together": 2}
     if given.get("backend") == "dask":

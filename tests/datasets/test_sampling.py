@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcam_cache.datasets import Manifest, read_manifest, sample, write_manifest
+from tcam_cache.datasets.sampling import spread
 from tcam_cache.errors import ConfigError
 from tcam_cache.records import Box, Shot
 
@@ -94,3 +95,44 @@ def test_a_sampling_without_meaning_is_refused(manifest, given):
 
 def test_every_kth_frame_at_index_time_is_every_kth_frame_at_build_time(manifest):
     assert sample(manifest, every=3).digest() == manifest.sampled(3).digest()
+
+
+LENGTHS = st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=6), min_size=1, max_size=6)
+
+
+def shots_of(videos):
+    """Return the shots of videos, given the frames of each shot of each."""
+    shots = [
+        (f"bird/{video}", f"bird/{video}/{n}", length)
+        for video, lengths in enumerate(videos)
+        for n, length in enumerate(lengths)
+    ]
+    return [
+        Shot(name, "bird", video, "train", name, tuple(f"{t}.jpg" for t in range(length)))
+        for video, name, length in shots
+    ]
+
+
+@given(LENGTHS, st.integers(1, 9), st.integers(1, 60))
+def test_every_video_gives_as_many_frames_as_any_other_that_has_them(videos, of_shot, total):
+    kept = spread(shots_of(videos), of_shot, total)
+    for video, lengths in enumerate(videos):
+        own = sum(len(shot) for shot in kept if shot.video == f"bird/{video}")
+        assert own == min(sum(min(length, of_shot) for length in lengths), max(1, total // len(videos)))
+    assert all(0 < len(shot) <= of_shot for shot in kept)
+
+
+@given(LENGTHS, st.integers(1, 9))
+def test_where_room_is_left_each_shot_gives_its_own_from_first_to_last(videos, of_shot):
+    shots = shots_of(videos)
+    kept = spread(shots, of_shot, 10_000)
+    assert [shot.id for shot in kept] == [shot.id for shot in shots]
+    for one, whole in zip(kept, shots, strict=True):
+        assert one.frames[0] == whole.frames[0]
+        assert of_shot == 1 or one.frames[-1] == whole.frames[-1]
+
+
+def test_of_a_video_with_many_shots_those_that_give_a_frame_lie_evenly():
+    kept = spread(shots_of([[2] * 101, [5]]), 2, total=12)
+    assert [int(shot.id.rpartition("/")[2]) for shot in kept[:-1]] == [0, 20, 40, 60, 80, 100]
+    assert len(kept[-1]) == 2

@@ -117,6 +117,11 @@ def test_of_a_long_shot_some_frames_are_taken_from_first_to_last(classifier, man
     torch.testing.assert_close(kept, classifier.pooled(ends))
 
 
+def test_in_all_no_more_frames_are_taken_than_asked_of_each_video_the_same(classifier, manifest, source, run):
+    scores, _ = fit_head(classifier, manifest.shots, source, settings(probe_total=16), run, workers=0)
+    assert (scores["videos"], scores["frames"]) == (8, 16)
+
+
 @pytest.mark.parametrize(
     ("kept", "said"),
     [

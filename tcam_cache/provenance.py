@@ -52,6 +52,7 @@ def differences(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> list[
         if isinstance(left, Mapping) and isinstance(right, Mapping):
             lines += [f"{key}.{line}" for line in differences(left, right)]
         elif left != right:
+            left, right = ("''" if value == "" else value for value in (left, right))
             lines.append(f"{key}: {left}, not {right}")
     return lines
 

@@ -54,6 +54,10 @@ def test_a_mapping_where_a_value_was_is_a_difference():
     assert differences({"a": {"b": 1}}, {"a": 1}) == ["a: {'b': 1}, not 1"]
 
 
+def test_an_empty_text_is_shown_as_one():
+    assert differences({"a": "steps=2"}, {"a": ""}) == ["a: steps=2, not ''"]
+
+
 @given(settings_of, settings_of)
 def test_there_are_no_differences_exactly_between_equals(ours, theirs):
     assert differences(ours, ours) == []

@@ -19,8 +19,9 @@ TRIAL_FRAMES = 8
 # Time of each stage's work on a frame, in forward passes of the backbone at its size (measured on a CPU):
 # forward and partial backward at scale 1; encoder, decoder both ways and CRF; forward, CAM, box and picture.
 BUILD, TRAIN, PREDICT = 1.6, 2.5, 2.0
-# Reading, cutting and writing a frame, in seconds; and what the program needs before it has read any.
-READ, START = 0.012, 15.0
+# Reading, cutting and writing a frame, in seconds; its share of the regressions of probe and presence; and
+# what the program needs before it has read any frame.
+READ, REGRESS, START = 0.012, 0.02, 15.0
 # Megabytes of a frame: its map, its picture in the cache, its rows.
 MAP_MB, FRAME_MB, ROW_MB = 0.004, 0.033, 0.0003
 # Of the program with its libraries; of a frame's name in the list of frames.
@@ -122,7 +123,7 @@ def plan_of(
     trial, (_, machines) = forward_trial(classifier), parse_shard(predict.shard)
     one = trial.seconds
     seconds = {
-        "classifier": START + probed * (one + READ),
+        "classifier": START + probed * (one + READ + REGRESS),
         "build": cached * (BUILD * one * passes + READ) / machines,
         "train": steps * chosen.batch_size * (TRAIN * one + READ),
         "predict": START + frames * ((PREDICT + BUILD * more) * one + READ) / machines,

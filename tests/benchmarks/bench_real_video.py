@@ -91,7 +91,13 @@ def run_fold(out, fold, folds, seeds, options, name="", cams=""):
     for seed in seeds:
         run = here / f"run{name}{seed}"
         if not (run / "best.pt").exists():
-            train_decoder(TrainConfig(manifest=manifest, cache=cache, out=run, seed=seed, **options["train"]))
+            places = {
+                "manifest": manifest,
+                "cache": cache,
+                "out": run,
+                "resume": (run / "config.json").exists(),
+            }
+            train_decoder(TrainConfig(seed=seed, **places, **options["train"]))
         how = options["evaluate"]
         named = "".join(f"-{key}-{value}" for key, value in how.items())
         rows = rows_of(here / f"report{name}{seed}{named}", manifest, scored, run=run, **how)

@@ -123,7 +123,7 @@ def listed_bytes(manifest: Path, folder: Path) -> tuple[float, float]:
 def amounts(effort: str) -> dict[str, int]:
     """Return how many frames, or steps, of each stage a million clips are."""
     config = LocateConfig(source="videos", out="out", effort=effort)
-    places = {"manifest": "m", "out": "o", "preset": "footage"}
+    places = {"manifest": "m", "out": "o", "preset": "recommended"}
     every = config.cached_every(CLIPS * LENGTH, CLIPS)
     classifier = ClassifierConfig(**places, **config.stage("classifier"))
     train = TrainConfig(**places, cache="c", **config.stage("train"))

@@ -201,6 +201,14 @@ def main():
     counts = f"{len(of_video)} videos, {len(cached)} frames, {right:.0f} % classified right"
     print(f"\nfolds {', '.join(wanted)}: {counts}")
     show(found, by_video(cached, "0.5"))
+    for kind, of_seeds in found.items():
+        tables = [by_video(rows, "0.5") for rows in of_seeds]
+        print(f"\n{kind}, CorLoc of each video:")
+        print(
+            "  ".join(
+                f"{video} {np.mean([one[video][0] for one in tables]):.0f}" for video in sorted(tables[0])
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -148,6 +148,8 @@ def _runs(
     absorbed, kept, level = _kruskal(*saddles, height)
     parent, saddle = np.arange(height.size), np.zeros(height.size, np.int64)
     parent[absorbed], saddle[absorbed] = kept, level
+    stop = np.cumsum(height - saddle)
+    start = stop - (height - saddle)
 
     def cells_at(basin: np.ndarray, threshold: np.ndarray) -> np.ndarray:
         """Return the cell that holds a basin's pixels at a threshold."""
@@ -158,8 +160,6 @@ def _runs(
             late = late[saddle[owner[late]] > threshold[late]]
         return stop[owner] - 1 - (threshold - saddle[owner])
 
-    stop = np.cumsum(height - saddle)
-    start = stop - (height - saddle)
     threshold = np.repeat(start + height - 1, height - saddle) - np.arange(stop[-1] if stop.size else 0)
     joined = np.full(height.size, -1)
     joined[absorbed] = cells_at(kept, level - 1)

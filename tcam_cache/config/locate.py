@@ -31,10 +31,10 @@ EFFORTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "full": {"build": {"flip": True}, "train": {**_TRAIN, "steps": 600}},
 }
 # Frames that are cached where there are more, about: training draws each several times, and neighbours say
-# the same. Where videos are many, so many of each; but no more than training draws, and one of each shot.
+# the same. Where shots are many, so many of each; but in all no more than training draws, and one of each.
 CACHED = {"quick": 400, "standard": 1000, "full": 4000}
 DRAWN = {"quick": 4000, "standard": 5000, "full": 10_000}
-OF_A_VIDEO = 8
+OF_A_SHOT = 8
 
 
 @config
@@ -84,11 +84,11 @@ class LocateConfig(BoxFilesConfig, SharesConfig, StagesConfig):
         """Return the settings of a stage that differ from its preset, by effort and as given."""
         return {**EFFORTS[self.effort].get(name, {}), **self.given(name)}
 
-    def cached_every(self, frames: int, videos: int) -> int:
-        """Return K, of every K-th frame of a shot that is learned from, for the frames of so many videos.
+    def cached_every(self, frames: int, shots: int) -> int:
+        """Return K, of every K-th frame of a shot that is learned from, for the frames of so many shots.
 
-        >>> LocateConfig(source="videos", out="out").cached_every(12_000, videos=2)
+        >>> LocateConfig(source="videos", out="out").cached_every(12_000, shots=2)
         12
         """
-        wanted = max(CACHED[self.effort], min(OF_A_VIDEO * videos, DRAWN[self.effort]))
+        wanted = max(CACHED[self.effort], min(OF_A_SHOT * shots, DRAWN[self.effort]))
         return self.every or max(1, round(frames / wanted))

@@ -255,7 +255,7 @@ def _plan(config: LocateConfig, manifest: Manifest) -> Plan:
     inputs = {"run": config.out / RUN, "source": config.source, "out": config.out / BOXES}
     return plan_of(
         manifest,
-        config.cached_every(manifest.frame_count, len({shot.video for shot in manifest.shots})),
+        config.cached_every(manifest.frame_count, len(manifest.shots)),
         ClassifierConfig(**_stage(config, "classifier", **places)),
         BuildConfig(**_stage(config, "build", classifier=config.out / CLASSIFIER, **places)),
         TrainConfig(**_stage(config, "train", cache=config.out / CACHE, **places)),

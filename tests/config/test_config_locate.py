@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcam_cache.config import BuildConfig, ClassifierConfig, LocateConfig, TrainConfig
-from tcam_cache.config.locate import CACHED, DRAWN, EFFORTS, OF_A_VIDEO, OWN
+from tcam_cache.config.locate import CACHED, DRAWN, EFFORTS, OF_A_SHOT, OWN
 from tcam_cache.config.stages import STAGE_CONFIGS
 from tcam_cache.errors import ConfigError
 
@@ -71,17 +71,17 @@ def test_every_effort_is_valid_settings_of_the_stages(effort):
 
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=50), st.sampled_from(sorted(EFFORTS)))
 def test_about_as_many_frames_are_cached_as_the_effort_says(lengths, effort):
-    every = LocateConfig(**FOOTAGE, effort=effort).cached_every(sum(lengths), videos=len(lengths))
+    every = LocateConfig(**FOOTAGE, effort=effort).cached_every(sum(lengths), shots=len(lengths))
     cached = sum(-(-length // every) for length in lengths)
-    budget = max(CACHED[effort], OF_A_VIDEO * len(lengths))
+    budget = max(CACHED[effort], OF_A_SHOT * len(lengths))
     assert min(sum(lengths), 0.75 * budget) <= cached <= 1.5 * budget + len(lengths)
 
 
 @pytest.mark.parametrize("effort", EFFORTS)
-def test_of_many_videos_no_more_frames_are_cached_than_training_draws(effort):
-    every = LocateConfig(**FOOTAGE, effort=effort).cached_every(1_000_000, videos=20_000)
+def test_of_many_shots_no_more_frames_are_cached_than_training_draws(effort):
+    every = LocateConfig(**FOOTAGE, effort=effort).cached_every(1_000_000, shots=20_000)
     assert every == round(1_000_000 / DRAWN[effort])
 
 
 def test_a_given_distance_between_frames_is_kept():
-    assert LocateConfig(**FOOTAGE, every=7).cached_every(10, videos=1) == 7
+    assert LocateConfig(**FOOTAGE, every=7).cached_every(10, shots=1) == 7

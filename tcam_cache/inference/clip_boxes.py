@@ -33,7 +33,7 @@ from tcam_cache.inference.formats.video import drawn, write_video
 from tcam_cache.inference.formats.writing import write_formats
 from tcam_cache.inference.localizer import Localizer
 from tcam_cache.inference.maps import FrameMap, box_of
-from tcam_cache.inference.tracks import completed_rows
+from tcam_cache.inference.tracks import PRESENCE_RADIUS, completed_rows
 from tcam_cache.models import weights_hash
 from tcam_cache.processes import in_advance, in_threads
 from tcam_cache.provenance import sha256_of
@@ -188,7 +188,9 @@ class Predictor:
         threshold = default if self.config.presence is None else self.config.presence
         radius = min(1, len(clip.lengths)) if self.config.smooth is None else self.config.smooth
         shots = [shot_of.get(row.frame, 0) for row in rows]
-        folder.complete(completed_rows(rows, shots, threshold, radius))
+        # Pictures of which no shot is known may have nothing to do with each other.
+        window = PRESENCE_RADIUS if clip.moving or clip.lengths else 0
+        folder.complete(completed_rows(rows, shots, threshold, radius, window))
 
     def _found(self, clip: Clip, folder: BoxesFolder, faults: list[str]) -> Iterator[FoundBox]:
         """Yield the rows of the frames that have none yet, in order."""

@@ -11,7 +11,7 @@ from tcam_cache.inference.confidence import overlaps
 from tcam_cache.records import Box
 
 RADIUS = 2
-# Frames before and after that speak for the presence of the object in one.
+# Frames of a video, before and after, that speak for the presence of the object in one.
 PRESENCE_RADIUS = 2
 # Presence of 0 or 1 would outweigh any number of neighbours.
 SUREST = 1e-4
@@ -20,7 +20,7 @@ GAP = 5
 
 
 def completed_rows(
-    rows: Sequence[FoundBox], shots: Sequence[int], threshold: float, radius: int
+    rows: Sequence[FoundBox], shots: Sequence[int], threshold: float, radius: int, window: int
 ) -> list[FoundBox]:
     """Return the rows of a clip with presence, boxes and tracks that heed the other frames of their shots.
 
@@ -32,20 +32,23 @@ def completed_rows(
         shots: the number of each row's shot; rows of a shot lie side by side.
         threshold: of presence, in [0, 1]; 0 keeps every box.
         radius: frames before and after that boxes are smoothed over; 0 leaves them as found.
+        window: frames before and after that speak for the presence of one; 0 leaves each to itself.
     """
     numbered = zip(shots, rows, strict=True)
     parts = ([row for _, row in part] for _, part in groupby(numbered, key=lambda one: one[0]))
     done, last = list[FoundBox](), 0
     for part in parts:
-        completed = list(_completed(part, threshold, radius, last))
+        completed = list(_completed(part, threshold, radius, window, last))
         last = max([last, *(row.track for row in completed if row.track)])
         done += completed
     return done
 
 
-def _completed(rows: Sequence[FoundBox], threshold: float, radius: int, first: int) -> Iterator[FoundBox]:
+def _completed(
+    rows: Sequence[FoundBox], threshold: float, radius: int, window: int, first: int
+) -> Iterator[FoundBox]:
     presence = np.array([1.0 if row.presence is None else row.presence for row in rows])
-    presence = presence_over(presence, PRESENCE_RADIUS)
+    presence = presence_over(presence, window)
     there = (presence >= threshold) & np.array([row.box is not None for row in rows])
     kept_boxes = (row.box if kept else [np.nan] * 4 for row, kept in zip(rows, there, strict=True))
     boxes = np.array(list(kept_boxes), float)

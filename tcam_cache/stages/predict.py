@@ -23,7 +23,7 @@ from tcam_cache.files import locked
 from tcam_cache.inference.boxes_folder import found_rows, refuse_single, write_table
 from tcam_cache.inference.clip_boxes import DONE, ClipReport, Predictor, require_tags
 from tcam_cache.inference.clip_report import write_clip_report
-from tcam_cache.inference.clips import VIDEO, Clip, find_clips, share_of
+from tcam_cache.inference.clips import SUFFIX, VIDEO, Clip, find_clips, share_of
 from tcam_cache.processes import in_processes
 from tcam_cache.progress import count_known, progress_bar
 
@@ -71,7 +71,10 @@ class PredictReport:
             f"{self.out}/{ROWS}: {self.boxes} boxes in {self.frames} frames{of} at tau {tau}, "
             f"{self.ms_per_frame:.0f} ms a frame, {self.frames_per_second:.1f} frames/s"
         )
-        beside = [f"  beside it: {', '.join(self.files)}"] if self.files else []
+        # Each clip has the same files, in a folder of its own.
+        names = tuple(dict.fromkeys(name.rpartition(f"{SUFFIX}/")[2] for name in self.files))
+        place = "beside it" if names == self.files else "in the folder of each clip"
+        beside = [f"  {place}: {', '.join(names)}"] if names else []
         others = [f"  {self.awaited} clips of other shards are not finished"] if self.awaited else []
         return "\n".join([line, *beside, *([f"  {self.report}"] if self.report else []), *others])
 

@@ -134,13 +134,13 @@ def lefts(rows):
 
 def test_a_box_that_alone_is_wrong_takes_the_place_of_its_neighbours_but_not_over_a_cut():
     rows = [row(0, 0), row(1, 30), row(2, 0), row(3, 40), row(4, 40)]
-    assert lefts(completed_rows(rows, [0, 0, 0, 1, 1], 0.0, 1)) == [15, 0, 15, 40, 40]
-    assert lefts(completed_rows(rows, [0, 1, 2, 3, 4], 0.0, 1)) == [0, 30, 0, 40, 40]
+    assert lefts(completed_rows(rows, [0, 0, 0, 1, 1], 0.0, 1, 2)) == [15, 0, 15, 40, 40]
+    assert lefts(completed_rows(rows, [0, 1, 2, 3, 4], 0.0, 1, 2)) == [0, 30, 0, 40, 40]
 
 
 def test_with_radius_0_and_no_presence_known_boxes_stay_and_are_one_track_a_shot():
     rows = [row(0, 0), row(1, 30), row(2, box=False), row(3, 40)]
-    done = completed_rows(rows, [0, 0, 0, 1], 0.9, 0)
+    done = completed_rows(rows, [0, 0, 0, 1], 0.9, 0, 2)
     assert lefts(done) == [0, 30, None, 40]
     assert [one.track for one in done] == [1, 1, None, 2]
     assert [one.presence for one in done] == [None] * 4
@@ -148,23 +148,29 @@ def test_with_radius_0_and_no_presence_known_boxes_stay_and_are_one_track_a_shot
 
 def test_below_the_threshold_of_presence_a_frame_has_no_box_no_confidence_and_no_track():
     rows = [row(t, presence=0.9 if t < 10 else 0.01) for t in range(20)]
-    done = completed_rows(rows, [0] * 20, 0.5, 0)
+    done = completed_rows(rows, [0] * 20, 0.5, 0, 2)
     # Neighbours speak for the frames where the object leaves.
     assert [one.box is not None for one in done[:8] + done[12:]] == [True] * 8 + [False] * 8
     assert [one.track for one in done[:8] + done[12:]] == [1] * 8 + [None] * 8
     assert done[15].confidence is None and done[15].presence == pytest.approx(0.01)
-    assert [one.box is not None for one in completed_rows(rows, [0] * 20, 0.0, 0)] == [True] * 20
+    assert [one.box is not None for one in completed_rows(rows, [0] * 20, 0.0, 0, 2)] == [True] * 20
 
 
 def test_one_frame_that_shows_the_object_badly_is_outvoted_by_its_neighbours():
     rows = [row(t, presence=0.1 if t == 3 else 0.95) for t in range(7)]
-    assert all(one.box for one in completed_rows(rows, [0] * 7, 0.5, 0))
+    assert all(one.box for one in completed_rows(rows, [0] * 7, 0.5, 0, 2))
+
+
+def test_without_a_window_each_frame_speaks_for_its_own_presence_alone():
+    rows = [row(0, presence=0.9999), row(1, presence=0.0001)]
+    done = completed_rows(rows, [0, 0], 0.5, 0, window=0)
+    assert [(one.box is not None, one.presence) for one in done] == [(True, 0.9999), (False, 0.0001)]
 
 
 def test_an_object_that_comes_back_after_a_while_is_another_track():
     away = GAP + 5
     rows = [row(t, presence=0.99 if t < 10 or t >= 10 + away else 0.01) for t in range(20 + away)]
-    tracks = [one.track for one in completed_rows(rows, [0] * len(rows), 0.5, 0)]
+    tracks = [one.track for one in completed_rows(rows, [0] * len(rows), 0.5, 0, 2)]
     assert tracks[:8] == [1] * 8 and tracks[12 : 8 + away] == [None] * (away - 4) and tracks[-8:] == [2] * 8
 
 
@@ -173,10 +179,10 @@ def test_shots_are_completed_each_as_if_alone_but_for_the_numbers_of_tracks(fram
     frames = sorted(frames, key=lambda one: one[0])
     rows = [row(t, 7.0 * t, presence, box=box) for t, (_, box, presence) in enumerate(frames)]
     shots = [shot for shot, _, _ in frames]
-    done = completed_rows(rows, shots, 0.5, radius)
+    done = completed_rows(rows, shots, 0.5, radius, 2)
     for shot in set(shots):
         at = [t for t, number in enumerate(shots) if number == shot]
-        alone = completed_rows([rows[t] for t in at], [0] * len(at), 0.5, radius)
+        alone = completed_rows([rows[t] for t in at], [0] * len(at), 0.5, radius, 2)
         assert [done[t]._replace(track=None) for t in at] == [one._replace(track=None) for one in alone]
     tracks = [one.track for one in done if one.track]
     assert tracks == sorted(tracks) and set(tracks) == set(range(1, max(tracks, default=0) + 1))

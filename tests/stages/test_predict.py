@@ -1,6 +1,7 @@
 """Tests of boxes for new frames: a folder, one image, and what is no image."""
 
 import csv
+import dataclasses
 import json
 import re
 import shutil
@@ -10,6 +11,7 @@ from threading import Thread
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from skimage.filters import threshold_otsu
 
@@ -19,10 +21,11 @@ from tcam_cache.datasets import read_manifest
 from tcam_cache.errors import ConfigError, FrameError, RunError
 from tcam_cache.inference import Localizer, clip_boxes
 from tcam_cache.inference.boxes_folder import write_table
+from tcam_cache.inference.tracks import PRESENCE_RADIUS, presence_over
 from tcam_cache.stages.classifier import fit_folder
 from tcam_cache.stages.evaluate import evaluate
 from tcam_cache.stages.manifest import index_dataset
-from tcam_cache.stages.predict import predict
+from tcam_cache.stages.predict import PredictReport, predict
 
 
 @pytest.fixture
@@ -645,3 +648,51 @@ def test_a_video_of_which_a_few_frames_were_found_goes_on_to_the_same_files(
     assert not (half.out / "boxes.csv").exists()
     predict(half)
     assert files_of(half.out) == files_of(whole.out)
+
+
+def test_files_that_every_clip_has_are_named_once():
+    files = tuple(f"cat/{clip}.mp4.boxes/{name}" for clip in "ab" for name in ("coco.json", "yolo/data.yaml"))
+    text = PredictReport("out", 9, 9, 0.5, 1.0, files, 2).to_text()
+    assert "in the folder of each clip: coco.json, yolo/data.yaml" in text and text.count("coco") == 1
+
+
+class Wavering:
+    """A presence that differs widely between frames that are nearly alike."""
+
+    threshold = 0.5
+
+    def of(self, deepest):
+        """Return the same for each of three classes."""
+        return torch.sigmoid(2 * torch.sin(100 * deepest.float().mean((1, 2, 3))))[:, None].expand(-1, 3)
+
+
+@pytest.fixture
+def with_presence(monkeypatch):
+    """Runs tell the presence of an object."""
+    opened = Localizer.open
+
+    def telling(*given, **named):
+        """Open a run that tells presence."""
+        return dataclasses.replace(opened(*given, **named), presence=Wavering())
+
+    monkeypatch.setattr(Localizer, "open", telling)
+
+
+def test_pictures_of_no_known_shot_say_nothing_of_each_other_frames_of_a_shot_do(
+    config, with_presence, small_data, small_manifest, tmp_path
+):
+    options = {"tag": "dog", "overlays": False, "presence": 0.0}
+    folder, shots = config(**options), config(source=small_manifest, out=tmp_path / "shots", **options)
+    predict(folder)
+    predict(shots)
+    together = {row["path"]: float(row["presence"]) for row in rows_of(folder)}
+    assert len(set(together.values())) > 1
+    for number, (path, presence) in enumerate(together.items()):
+        alone = config(source=small_data / "dog" / path, out=tmp_path / str(number), **options)
+        predict(alone)
+        assert float(rows_of(alone)[0]["presence"]) == pytest.approx(presence, abs=2e-4)
+    in_shots = {row["path"].removeprefix("dog/"): float(row["presence"]) for row in rows_of(shots)}
+    first = [together[f"0002/frame{t:04d}.jpg"] for t in range(1, 4)]
+    expected = presence_over(np.array(first), PRESENCE_RADIUS)
+    found = [in_shots[path] for path in sorted(in_shots) if path.startswith("0002/")]
+    np.testing.assert_allclose(found, expected, atol=2e-4)

@@ -11,7 +11,7 @@ from tcam_cache.cells import from_csv_text
 from tcam_cache.datasets import boxes_table
 from tcam_cache.datasets.annotations import Annotations, Row, box_row
 from tcam_cache.datasets.formats.cvat import cvat_rows
-from tcam_cache.datasets.formats.detection import coco_rows, voc_rows, yolo_rows
+from tcam_cache.datasets.formats.detection import YOLO_NAMES, coco_rows, voc_rows, yolo_rows
 from tcam_cache.datasets.formats.label_studio import label_studio_rows
 from tcam_cache.datasets.tables import column_names, parse_json, parse_xml, read_table, read_text
 from tcam_cache.errors import AnnotationError
@@ -32,7 +32,8 @@ def read_annotations(path: Path | str) -> Annotations:
       allowed where a split is given. Right and bottom are exclusive.
     - boxes.csv of `predict`, of this version or an earlier one.
     - JSON of COCO or Label Studio, XML of CVAT (pictures or a video) or Pascal VOC.
-    - a folder of YOLO (data.yaml, or classes.txt beside the labels) or of Pascal VOC files.
+    - a folder of YOLO (data.yaml, or classes.txt beside the labels), or either of those files in it, or a
+      folder of Pascal VOC files.
 
     Frames that other programs name are found by the end of their path: see `frames_named`.
 
@@ -49,6 +50,8 @@ def read_annotations(path: Path | str) -> Annotations:
 def _read(path: Path) -> tuple[Annotations, str]:
     if path.is_dir():
         return _read_folder(path)
+    if path.is_file() and (path.suffix in (".yaml", ".yml") or path.name in YOLO_NAMES):
+        return Annotations.of(path, yolo_rows(path.parent), elsewhere=True), "YOLO"
     if zipfile.is_zipfile(path):
         raise AnnotationError(f"{path} is a ZIP archive. Unpack it, and give the file or folder in it.")
     text = read_text(path, AnnotationError)

@@ -14,7 +14,7 @@ from tcam_cache.records import SPLITS
 
 # Folders between the top of a YOLO or VOC data set and its pictures.
 _LEVELS = {"images", "labels", "annotations", "obj_train_data", "obj_valid_data", "valid", *SPLITS}
-_YOLO_NAMES = ("classes.txt", "obj.names")
+YOLO_NAMES = ("classes.txt", "obj.names")
 
 
 def coco_rows(path: Path, content: Any) -> Iterator[Row | str]:
@@ -61,7 +61,7 @@ def yolo_rows(folder: Path) -> Iterator[Row | str]:
     """
     names = _class_names(folder)
     for file in sorted(folder.rglob("*.txt")):
-        if file.name in (*_YOLO_NAMES, "train.txt", "val.txt", "test.txt"):
+        if file.name in (*YOLO_NAMES, "train.txt", "val.txt", "test.txt"):
             continue
         name = file.relative_to(folder).as_posix()
         frame = _below_levels(name.removesuffix(".txt"))
@@ -94,7 +94,7 @@ def _class_names(folder: Path) -> dict[int, str]:
         if isinstance(names, list | dict):
             pairs = names.items() if isinstance(names, dict) else enumerate(names)
             return {int(index): str(name) for index, name in pairs if str(index).isdecimal()}
-    for file in (file for name in _YOLO_NAMES for file in sorted(folder.rglob(name))):
+    for file in (file for name in YOLO_NAMES for file in sorted(folder.rglob(name))):
         lines = read_text(file, AnnotationError).splitlines()
         return {index: name.strip() for index, name in enumerate(lines)}
     raise AnnotationError(

@@ -86,6 +86,14 @@ def test_names_of_classes_may_be_a_list_in_yaml_or_in_a_file_beside_the_labels(y
     assert (row.frame, row.tag) == ("a", "dog")
 
 
+def test_the_file_with_the_names_stands_for_its_folder(yolo, tmp_path, write_lines):
+    rows = yolo("7 0.5 0.5 0.25 0.5").rows
+    assert read_annotations(tmp_path / "y/data.yaml").rows == rows
+    write_lines(tmp_path / "z/classes.txt", "cat")
+    write_lines(tmp_path / "z/a.txt", "0 0.5 0.5 0.25 0.5")
+    assert read_annotations(tmp_path / "z/classes.txt").rows == read_annotations(tmp_path / "z").rows
+
+
 def test_lines_that_are_no_boxes_are_named(yolo):
     found = yolo("2 0.5 0.5 0.25 0.5", "0 0.5 0.5", "0 a b c d", "0 .1 .1 .2 .1 .2 .2 .1 .2", "0 .5 .5 0 .1")
     assert [fault.partition(": ")[0] for fault in found.faults] == [

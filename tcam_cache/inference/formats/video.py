@@ -14,6 +14,7 @@ from tcam_cache.datasets.boxes_table import FoundBox
 from tcam_cache.datasets.video_file import is_video, open_video
 from tcam_cache.evaluation.report.pictures import (
     CODECS,
+    INK,
     PAPER,
     PREDICTED_COLOUR,
     QUALITY,
@@ -24,7 +25,6 @@ from tcam_cache.evaluation.report.pictures import (
 )
 from tcam_cache.extras import optional
 from tcam_cache.files import atomic_file
-from tcam_cache.records import Box
 
 # A map that leaves the object visible.
 MAP_OPACITY = 0.4
@@ -36,11 +36,13 @@ logger = logging.getLogger(__name__)
 
 
 def drawn(pixels: np.ndarray, row: FoundBox, scores: np.ndarray | None = None) -> np.ndarray:
-    """Return a frame with its box and the tag above it, over a light heat map where one is given.
+    """Return a frame with its box, tag and presence, over a light heat map where one is given.
+
+    Where the object is not there, tag and presence stand in the upper left corner, on a dark plate.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
-        row: the box, in pixels of the frame.
+        row: the box, in pixels of the frame, and its presence where that is known.
         scores: (h, w) float32 in [0, 1], or None.
 
     Returns:
@@ -48,9 +50,10 @@ def drawn(pixels: np.ndarray, row: FoundBox, scores: np.ndarray | None = None) -
     """
     if scores is not None:
         pixels = overlay_cam(pixels, scores, MAP_OPACITY)
-    if row.box is None:
-        return pixels
-    return _with_tag(draw_boxes(pixels, [row.box]), row.tag, row.box)
+    text = row.tag if row.presence is None else f"{row.tag} {row.presence:.2f}"
+    if row.box is not None:
+        return _with_text(draw_boxes(pixels, [row.box]), text, row.box.x0, row.box.y0, PREDICTED_COLOUR)
+    return pixels if row.presence is None else _with_text(pixels, text, 0, 0, INK)
 
 
 def write_video(path: Path, clip: Path, frames: Iterable[tuple[int, np.ndarray]], rate: float) -> None:
@@ -153,16 +156,18 @@ def _fitted(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.ascontiguousarray(pixels[:height, :width])
 
 
-def _with_tag(pixels: np.ndarray, tag: str, box: Box) -> np.ndarray:
-    """Write a tag on a plate above a box, or inside it where there is no room above."""
+def _with_text(
+    pixels: np.ndarray, text: str, left: float, top: float, colour: tuple[int, int, int]
+) -> np.ndarray:
+    """Write a text on a plate above a point, or below it where there is no room above."""
     image = Image.fromarray(pixels)
     font = text_font(max(_LEAST, round(_LETTERS * image.height)))
     draw = ImageDraw.Draw(image)
-    text = "".join(letter if letter.isprintable() else " " for letter in tag)
+    text = "".join(letter if letter.isprintable() else " " for letter in text)
     _, _, right, bottom = draw.textbbox((0, 0), text, font)
     width, height = right + 6, bottom + 4
-    x = max(0.0, min(box.x0, image.width - width))
-    y = box.y0 - height if box.y0 >= height else box.y0
-    draw.rectangle((x, y, x + width, y + height), fill=PREDICTED_COLOUR)
+    x = max(0.0, min(left, image.width - width))
+    y = top - height if top >= height else top
+    draw.rectangle((x, y, x + width, y + height), fill=colour)
     draw.text((x + 3, y + 1), text, PAPER, font)
     return np.asarray(image)

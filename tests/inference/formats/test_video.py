@@ -135,3 +135,13 @@ def test_without_a_box_a_frame_is_left_as_it_is_and_a_tag_without_room_stands_in
     np.testing.assert_array_equal(drawn(pixels, of_clip(0)), pixels)
     inside = drawn(pixels, of_clip(0, (0, 0, 160, 120), tag="a\x01b"))
     assert (inside[:12, 3:20] != 100).any()
+
+
+def test_presence_stands_beside_the_tag_and_alone_in_the_corner_where_the_object_is_not_there():
+    pixels = np.full((120, 160, 3), 100, np.uint8)
+    boxed, absent = of_clip(0, (40, 60, 120, 110), tag="dog"), of_clip(0, tag="dog")
+    tagged, sure = drawn(pixels, boxed), drawn(pixels, boxed._replace(presence=0.98))
+    assert (tagged != sure).any(axis=2)[40:60, 60:120].any()
+    assert (drawn(pixels, boxed._replace(presence=0.12)) != sure).any()
+    away = (drawn(pixels, absent._replace(presence=0.02)) != pixels).any(axis=2)
+    assert away[2:10, 2:10].all() and not away[30:].any() and not away[:, 100:].any()

@@ -56,6 +56,7 @@ class ClipReport:
         faults: what cannot be read, one text each.
         new: frames found by this call; the others were found before.
         seconds: that they took.
+        confidence: the mean over its boxes, in [0, 1]; None without one.
     """
 
     frames: int
@@ -64,6 +65,7 @@ class ClipReport:
     faults: tuple[str, ...]
     new: int
     seconds: float
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -158,9 +160,12 @@ class Predictor:
             seconds = time.perf_counter() - began
             self._complete(clip, folder)
             files = self._write_files(clip, folder, before)
-        boxes = sum(row.box is not None for row in folder.found())
-        new = len(folder.rows) - known
-        report = ClipReport(len(folder.rows), boxes, tuple(files), tuple(faults), new, seconds)
+        boxes = [row for row in folder.found() if row.box is not None]
+        sure = [row.confidence for row in boxes if row.confidence is not None]
+        report = ClipReport(
+            len(folder.rows), len(boxes), tuple(files), tuple(faults), len(folder.rows) - known, seconds,
+            sum(sure) / len(sure) if sure else None,
+        )  # fmt: skip
         if clip.name and not faults:
             write_json(out / DONE, {**done, "report": asdict(replace(report, new=0, seconds=0.0))})
         return report

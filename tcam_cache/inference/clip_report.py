@@ -57,13 +57,21 @@ def _values(values: Sequence[float | None]) -> np.ndarray | None:
 
 
 def _strip(clip: Clip, rows: Sequence[FoundBox]) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield evenly spaced frames with their boxes; one that cannot be read any more is left out."""
-    shot = replace(clip.shot, frames=tuple(row.frame for row in rows))
-    for t in evenly_spaced(len(rows), FRAMES):
+    """Yield evenly spaced frames and the least sure and surest one; one that cannot be read is left out."""
+    shot, marks = replace(clip.shot, frames=tuple(row.frame for row in rows)), _extremes(rows)
+    for t in sorted({*evenly_spaced(len(rows), FRAMES), *marks}):
         row = rows[t]
         try:
             pixels = clip.source.read(shot, t).pixels
         except FrameError:
             continue
         caption = Path(row.name).name if row.time is None else f"{row.time:.1f} s"
-        yield caption, draw_boxes(pixels, [row.box] if row.box else [])
+        yield f"{marks.get(t, '')}{caption}", draw_boxes(pixels, [row.box] if row.box else [])
+
+
+def _extremes(rows: Sequence[FoundBox]) -> dict[int, str]:
+    """Return the frames whose boxes are the least and the most sure, with what to say of each."""
+    sure = {t: row.confidence for t, row in enumerate(rows) if row.confidence is not None}
+    if len(set(sure.values())) < 2:
+        return {}
+    return {min(sure, key=sure.__getitem__): "least sure: ", max(sure, key=sure.__getitem__): "surest: "}

@@ -29,6 +29,8 @@ from tcam_cache.progress import count_known, progress_bar
 
 logger = logging.getLogger(__name__)
 _COMPUTING = threading.Lock()
+# Clips that the report of several names as its least sure.
+_LEAST_SURE = 3
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class PredictReport:
         frames_per_second: of those found by this call; 0 where all were found before.
         report: the page that shows them, or "".
         awaited: clips of other shares that are not finished; their last call joins the rows of all.
+        confidence: the mean over boxes, in [0, 1]; None without one.
+        least_sure: clips whose boxes have the lowest mean confidence, with it; None is a clip without a box.
     """
 
     out: str
@@ -58,6 +62,8 @@ class PredictReport:
     frames_per_second: float = 0.0
     report: str = ""
     awaited: int = 0
+    confidence: float | None = None
+    least_sure: tuple[tuple[str, float | None], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON-able values."""
@@ -76,7 +82,17 @@ class PredictReport:
         place = "beside it" if names == self.files else "in the folder of each clip"
         beside = [f"  {place}: {', '.join(names)}"] if names else []
         others = [f"  {self.awaited} clips of other shards are not finished"] if self.awaited else []
-        return "\n".join([line, *beside, *([f"  {self.report}"] if self.report else []), *others])
+        return "\n".join(
+            [line, *self._sureness(), *beside, *([f"  {self.report}"] if self.report else []), *others]
+        )
+
+    def _sureness(self) -> list[str]:
+        """Return a line of how sure the boxes are, and of the clips to look at first."""
+        known = self.confidence is not None
+        mean = [f"confidence of the boxes {self.confidence:.2f} on average"] if known else []
+        clips = (f"{name} ({'no box' if sure is None else f'{sure:.2f}'})" for name, sure in self.least_sure)
+        first = [f"least sure: {', '.join(clips)}"] if self.least_sure else []
+        return [f"  {'; '.join([*mean, *first])}"] if mean or first else []
 
 
 def predict(config: PredictConfig) -> PredictReport:
@@ -204,4 +220,21 @@ def _report(
         len(clips),
         round(new / seconds, 2) if seconds else 0.0,
         page,
+        confidence=_mean_confidence(reports),
+        least_sure=_least_sure(names, reports),
     )
+
+
+def _mean_confidence(reports: Sequence[ClipReport]) -> float | None:
+    known = [(report.confidence, report.boxes) for report in reports if report.confidence is not None]
+    return sum(mean * boxes for mean, boxes in known) / sum(boxes for _, boxes in known) if known else None
+
+
+def _least_sure(names: Sequence[str], reports: Sequence[ClipReport]) -> tuple[tuple[str, float | None], ...]:
+    """Return the clips to look at first, those without a box before all; nothing of a single input."""
+    known = [
+        (name.removesuffix(SUFFIX), report.confidence)
+        for name, report in zip(names, reports, strict=True)
+        if name and report.frames and (report.confidence is not None or not report.boxes)
+    ]
+    return tuple(sorted(known, key=lambda one: (one[1] or 0.0, one[0]))[:_LEAST_SURE])

@@ -656,6 +656,34 @@ def test_files_that_every_clip_has_are_named_once():
     assert "in the folder of each clip: coco.json, yolo/data.yaml" in text and text.count("coco") == 1
 
 
+def test_the_result_says_how_sure_the_boxes_are_and_which_clips_to_look_at_first(config, footage):
+    many = config(source=footage, overlays=False)
+    first, again = predict(many), predict(many)
+    of_clip = {}
+    for row in rows_of(many):
+        if row["confidence"]:
+            of_clip.setdefault(row["video"], []).append(float(row["confidence"]))
+    means = {name: np.mean(values) for name, values in of_clip.items()}
+    order = sorted(CLIPS, key=lambda name: means.get(name, 0.0))
+    every = [value for values in of_clip.values() for value in values]
+    for report in (first, again):
+        assert report.confidence == pytest.approx(np.mean(every))
+        assert [name for name, _ in report.least_sure] == order
+        assert [sure or 0.0 for _, sure in report.least_sure] == pytest.approx(
+            [means.get(name, 0.0) for name in order]
+        )
+    alone = predict(config(source=footage / "dog/0001", out=many.out.parent / "alone", overlays=False))
+    assert alone.confidence is not None and alone.least_sure == ()
+
+
+def test_sureness_is_said_in_a_line_a_clip_without_a_box_by_name():
+    report = PredictReport("out", 9, 9, 0.5, 1.0, confidence=0.714, least_sure=(("b", None), ("a", 0.5)))
+    line = "confidence of the boxes 0.71 on average; least sure: b (no box), a (0.50)"
+    assert line in report.to_text()
+    assert "least sure: b (no box)" in dataclasses.replace(report, confidence=None).to_text()
+    assert "sure" not in PredictReport("out", 9, 0, 0.5, 1.0).to_text()
+
+
 class Wavering:
     """A presence that differs widely between frames that are nearly alike."""
 

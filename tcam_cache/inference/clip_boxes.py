@@ -4,7 +4,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
@@ -22,7 +22,6 @@ from tcam_cache.datasets.boxes_table import ROWS, FoundBox
 from tcam_cache.datasets.clip_frames import ClipFrame, clip_frames
 from tcam_cache.datasets.frames import squashing
 from tcam_cache.datasets.video import time_of
-from tcam_cache.errors import ConfigError, near_names
 from tcam_cache.evaluation.report.pictures import save_image
 from tcam_cache.files import write_json
 from tcam_cache.inference.boxes_folder import BoxesFolder, found_rows
@@ -93,7 +92,7 @@ class Predictor:
             RunError: there is no run, or none with a finished epoch.
         """
         localizer = Localizer.open(config.run, config.device).mixing(config.mix, config.scales)
-        require_tags(localizer, [config.tag] if config.tag else [])
+        localizer.require_tags([config.tag] if config.tag else [])
         tau = localizer.tau if config.threshold is None else config.threshold
         # Absent where it is not used: boxes of earlier versions are gone on with.
         averaged = {} if config.scales == "1" else {"scales": config.scales}
@@ -160,12 +159,7 @@ class Predictor:
             seconds = time.perf_counter() - began
             self._complete(clip, folder)
             files = self._write_files(clip, folder, before)
-        boxes = [row for row in folder.found() if row.box is not None]
-        sure = [row.confidence for row in boxes if row.confidence is not None]
-        report = ClipReport(
-            len(folder.rows), len(boxes), tuple(files), tuple(faults), len(folder.rows) - known, seconds,
-            sum(sure) / len(sure) if sure else None,
-        )  # fmt: skip
+        report = _report(folder, files, faults, len(folder.rows) - known, seconds)
         if clip.name and not faults:
             write_json(out / DONE, {**done, "report": asdict(replace(report, new=0, seconds=0.0))})
         return report
@@ -294,20 +288,13 @@ class Predictor:
         return in_threads(picture, frames, self.threads, _TO_DRAW)
 
 
-def require_tags(localizer: Localizer, tags: Iterable[str]) -> None:
-    """Make sure that a run knows the tags that are given for frames.
-
-    Raises:
-        ConfigError: it does not know some; all are named.
-    """
-    known = localizer.classifier.classes
-    unknown = [tag for tag in dict.fromkeys(tags) if tag not in known]
-    if unknown:
-        near = "".join(near_names(tag, known) for tag in unknown[:1])
-        raise ConfigError(
-            f"the run does not know the tag {', '.join(map(repr, unknown))}. {near}It knows "
-            f"{', '.join(known)}: give one of them, or no tag."
-        )
+def _report(
+    folder: BoxesFolder, files: Sequence[str], faults: Sequence[str], new: int, seconds: float
+) -> ClipReport:
+    boxes = [row for row in folder.found() if row.box is not None]
+    sure = [row.confidence for row in boxes if row.confidence is not None]
+    mean = sum(sure) / len(sure) if sure else None
+    return ClipReport(len(folder.rows), len(boxes), tuple(files), tuple(faults), new, seconds, mean)
 
 
 def _in_batches(frames: Iterator[ClipFrame], size: int) -> Iterator[list[ClipFrame]]:

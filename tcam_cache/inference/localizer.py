@@ -24,7 +24,7 @@ from tcam_cache.datasets.batches import (
 from tcam_cache.datasets.frames import squashed
 from tcam_cache.datasets.manifest_file import CLASSIFIER_NAME
 from tcam_cache.devices import as_images, find_device, frames_at_once, resize_maps
-from tcam_cache.errors import ConfigError, FrameError, RunError
+from tcam_cache.errors import ConfigError, FrameError, RunError, near_names
 from tcam_cache.inference.maps import FrameMap, box_of, frame_maps, mixed_maps
 from tcam_cache.inference.networks import moved_with, new_networks
 from tcam_cache.models import (
@@ -179,6 +179,21 @@ class Localizer:
         require_cells(one, sides, base)
         averaged = ScaledCams(one, sides, False, base)
         return replace(changed, extractor=averaged, threshold=None)
+
+    def require_tags(self, tags: Iterable[str]) -> None:
+        """Make sure that the run knows the tags that are given for frames.
+
+        Raises:
+            ConfigError: it does not know some; all are named.
+        """
+        known = self.classifier.classes
+        unknown = [tag for tag in dict.fromkeys(tags) if tag not in known]
+        if unknown:
+            near = "".join(near_names(tag, known) for tag in unknown[:1])
+            raise ConfigError(
+                f"the run does not know the tag {', '.join(map(repr, unknown))}. {near}It knows "
+                f"{', '.join(known)}: give one of them, or no tag."
+            )
 
     def foreground(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the decoder's foreground probability S1 (B, h, w) of images, and the (B, C) logits.

@@ -21,7 +21,7 @@ from tcam_cache.datasets.clip_frames import frame_total
 from tcam_cache.errors import ConfigError, FrameError
 from tcam_cache.files import locked
 from tcam_cache.inference.boxes_folder import found_rows, refuse_single, write_table
-from tcam_cache.inference.clip_boxes import DONE, ClipReport, Predictor, require_tags
+from tcam_cache.inference.clip_boxes import DONE, ClipReport, Predictor
 from tcam_cache.inference.clip_report import write_clip_report
 from tcam_cache.inference.clips import SUFFIX, VIDEO, Clip, find_clips, share_of
 from tcam_cache.processes import in_processes
@@ -145,7 +145,7 @@ def _write_report(config: PredictConfig, clips: Sequence[Clip]) -> str:
 
 def _check(config: PredictConfig, predictor: Predictor, clips: Sequence[Clip]) -> None:
     """Make sure that all tags are known and that each video can be written."""
-    require_tags(predictor.localizer, [clip.shot.tag for clip in clips if clip.shot.tag])
+    predictor.localizer.require_tags([clip.shot.tag for clip in clips if clip.shot.tag])
     if config.threshold is None and predictor.localizer.threshold is None:
         logger.info("%s has no threshold from val: boxes are taken at tau %g", config.run, predictor.tau)
     if config.video and not any(clip.moving for clip in clips):

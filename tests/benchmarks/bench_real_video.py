@@ -65,10 +65,11 @@ def folds_of(root):
     return folds
 
 
-def run_fold(out, fold, folds, seeds, options, name="", cams=""):
+def run_fold(out, fold, folds, seeds, options, name="", cams="", score=None):
     """Run the four commands on a fold, what is done already left out; return rows by kind of map and seed.
 
-    Runs with other settings of `train` have another `name`, those on CAMs of another classifier other `cams`.
+    Runs with other settings of `train` have another `name`, those on CAMs of another classifier other `cams`;
+    `score` scores a run as `rows_of` does.
     """
     here = out / f"fold{fold}{cams}"
     here.mkdir(exist_ok=True)
@@ -100,7 +101,7 @@ def run_fold(out, fold, folds, seeds, options, name="", cams=""):
             train_decoder(TrainConfig(seed=seed, **places, **options["train"]))
         how = options["evaluate"]
         named = "".join(f"-{key}-{value}" for key, value in how.items())
-        rows = rows_of(here / f"report{name}{seed}{named}", manifest, scored, run=run, **how)
+        rows = (score or rows_of)(here / f"report{name}{seed}{named}", manifest, scored, run=run, **how)
         found |= {(kind, seed): of_kind for kind, of_kind in rows.items()}
         (run / "last.pt").unlink(missing_ok=True)
     return found

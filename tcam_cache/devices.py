@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from tcam_cache.errors import ConfigError, DeviceError
-from tcam_cache.processes import affordable
+from tcam_cache.processes import affordable, worker_number
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 # Activations of more are taken from the system anew in every layer, a third of the time at large scales.
@@ -58,6 +58,8 @@ def resize_maps(maps: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor
 def find_device(name: str, local_rank: int = 0, local_size: int = 1) -> torch.device:
     """Return the device that `--device` names; "auto" takes CUDA, then MPS, then the CPU.
 
+    Under "auto" and "cuda" the processes of `--jobs` take the CUDA devices in turn.
+
     Args:
         name: the value of `--device`, such as "auto", "cpu" or "cuda:1".
         local_rank: rank of this process among the training processes on this machine.
@@ -68,12 +70,13 @@ def find_device(name: str, local_rank: int = 0, local_size: int = 1) -> torch.de
     """
     if local_size > 1:
         return _own_device(name, local_rank, local_size)
-    present = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    there = torch.cuda.device_count()
+    present = ["cpu", *(f"cuda:{i}" for i in range(there))]
     if torch.backends.mps.is_available():
         present.append("mps")
-    if name == "auto":
-        return torch.device(present[1] if len(present) > 1 else "cpu")
-    device = "cuda:0" if name == "cuda" else name
+    if name in ("auto", "cuda") and there:
+        return torch.device("cuda", worker_number() % there)
+    device = present[-1] if name == "auto" else name
     if device not in present:
         raise DeviceError(f"there is no device {name!r} here. Those that are: auto, {', '.join(present)}.")
     return torch.device(device)

@@ -74,6 +74,12 @@ def in_processes(
         yield from pool(joblib.delayed(here(call))() for call in calls)
 
 
+def worker_number() -> int:
+    """Return the number of this worker process on this machine, from 0; 0 outside of worker processes."""
+    name, _, number = multiprocessing.current_process().name.rpartition("-")
+    return int(number) - 1 if name == "LokyProcess" else 0
+
+
 @contextmanager
 def worker_pool(jobs: int | None, scheduler: str | None, return_as: str) -> Iterator[Any]:
     """Yield joblib's pool, whose `n_jobs` is the number of processes; killed workers are a `WorkerError`.

@@ -1,12 +1,16 @@
 """Tests of what every stage does first."""
 
 import os
+import time
+from functools import partial
+from unittest.mock import patch
 
 import pytest
 import torch
 
 from tcam_cache.devices import find_device, worker_count
 from tcam_cache.errors import DeviceError
+from tcam_cache.processes import in_processes, worker_number
 
 
 def test_auto_takes_the_first_accelerator_and_else_the_cpu(monkeypatch):
@@ -18,6 +22,24 @@ def test_auto_takes_the_first_accelerator_and_else_the_cpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert find_device("auto") == find_device("cuda") == torch.device("cuda:0")
     assert find_device("cuda:1") == torch.device("cuda:1")
+
+
+def chosen_by(name):
+    """Return the number of a worker process, and the device that it takes on a machine with two GPUs."""
+    time.sleep(0.2)  # Long enough that the other workers take the other calls.
+    with patch.object(torch.cuda, "device_count", lambda: 2):
+        return worker_number(), str(find_device(name))
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_worker_processes_take_the_gpus_in_turn(name):
+    devices = dict(in_processes((partial(chosen_by, name) for _ in range(9)), 3))
+    assert len(devices) == 3
+    assert all(device == f"cuda:{number % 2}" for number, device in devices.items())
+
+
+def test_a_worker_process_takes_the_gpu_that_is_named():
+    assert set(dict(in_processes((partial(chosen_by, "cuda:1") for _ in range(6)), 2)).values()) == {"cuda:1"}
 
 
 @pytest.mark.parametrize("name", ["cuda:7", "cude", "", "CPU", "mps:1"])

@@ -110,8 +110,8 @@ class TrainConfig(FitConfig):
     )
     select: str = setting(
         default=by_preset(recommended="last", published="val"),
-        help="keep the epoch best on val (pseudo: by boxes of its CAMs), or the last one",
-        choices=("val", "pseudo", "last"),
+        help="keep the epoch best on val (by true boxes; pseudo: by its CAMs'; loss), or the last one",
+        choices=("val", "pseudo", "loss", "last"),
     )
     validate_every: int = setting(
         default=by_preset(recommended=5, published=1), help="epochs between two validations", minimum=1

@@ -77,7 +77,7 @@ class TrainReport:
                 f"  on val: CorLoc {self.best['corloc']:.1f} of boxes of the cached CAMs; no tau was chosen"
             )
         elif VAL_LOSS in self.best:
-            lines.append(f"  on val: loss {self.best[VAL_LOSS]:.4g}; without boxes there, no tau was chosen")
+            lines.append(f"  on val: loss {self.best[VAL_LOSS]:.4g}; no tau was chosen")
         return "\n".join(lines)
 
 
@@ -130,10 +130,14 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
 
     task = DecoderTask(classifier, decoder, config, device, ranks)
     val_shots: Sequence[Shot] = manifest.split(config.val_split)
-    if config.select == "pseudo":
+    rule = _rule(config, val_shots, cache)
+    if rule == "pseudo":
         val_shots = pseudo_annotated(cache, val_shots, source, workers)
-    if val := annotated_frames(val_shots):
+    if rule != "loss" and (val := annotated_frames(val_shots)):
         localizer = Localizer(classifier, decoder, extractor, config, file)
+        if rule == "pseudo":
+            # A decoder that knows nothing yet leaves a mix that is the CAM, whose boxes these are.
+            localizer = localizer.mixing("none")
 
         def maps(frames: Sequence[ShotFrame]) -> Iterator[FrameMap]:
             """Yield the current decoder's maps of frames."""
@@ -141,12 +145,16 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
             return localizer.maps(frames, source, batch_size=config.batch_size, workers=workers, tagged=True)
 
         validation = Validation(maps, val, file.classes, config.batch_size, workers, ranks)
+    elif _has_cams(cache, val_shots):
+        validation = ValidationLoss(task, batches_of(val_shots), ranks)
     else:
-        seen = _with_cams(cache, val_shots, config)
-        validation = ValidationLoss(task, batches_of(seen), ranks) if seen else None
-    keep = {BEST: "corloc" if val else VAL_LOSS}
+        validation = None
+    keep = {BEST: "corloc" if isinstance(validation, Validation) else VAL_LOSS}
     report = fit(task, batches_of(shots, ranks), config, run, validation, keep, ranks)
-    tau = _keep_threshold(task, validation, run) if isinstance(validation, Validation) else None
+    tau = None
+    # The CAMs' boxes are of Otsu's threshold: a tau that fits them says nothing of objects.
+    if isinstance(validation, Validation) and rule != "pseudo":
+        tau = _keep_threshold(task, validation, run)
     seconds = time.perf_counter() - began
     return TrainReport(str(config.out), report.epochs, dict(report.best[BEST]), tau, seconds)
 
@@ -185,14 +193,22 @@ def _check_shots(shots: Sequence[Shot], config: TrainConfig) -> None:
         )
 
 
-def _with_cams(cache: CamCache, shots: Sequence[Shot], config: TrainConfig) -> list[Shot]:
-    """Return the shots of val without boxes if their loss can select the epoch, with a log line."""
-    loss_known = bool(shots) and not set(cache.missing()) & {shot.id for shot in shots}
-    if config.select == "val":
-        by_loss = "the epoch of the lowest loss there is kept" if loss_known else "the last epoch is kept"
-        lacking = "boxes" if loss_known else "boxes and no CAMs"
-        logger.warning("split %r has no %s to choose by: %s", config.val_split, lacking, by_loss)
-    return list(shots) if loss_known else []
+def _rule(config: TrainConfig, shots: Sequence[Shot], cache: CamCache) -> str:
+    """Return what chooses the epoch: `--select`, or boxes of CAMs where val has no true ones."""
+    if config.select != "val" or annotated_frames(shots):
+        return config.select
+    if _has_cams(cache, shots):
+        logger.warning(
+            "split %r has no boxes to choose by: those of its cached CAMs do (--select pseudo)",
+            config.val_split,
+        )
+        return "pseudo"
+    logger.warning("split %r has no boxes and no CAMs to choose by: the last epoch is kept", config.val_split)
+    return "last"
+
+
+def _has_cams(cache: CamCache, shots: Sequence[Shot]) -> bool:
+    return bool(shots) and not set(cache.missing()) & {shot.id for shot in shots}
 
 
 def _compare(sweeps: Mapping[str, Sequence[FrameSweep]]) -> None:
@@ -208,9 +224,7 @@ def _compare(sweeps: Mapping[str, Sequence[FrameSweep]]) -> None:
         )
 
 
-def _keep_threshold(task: DecoderTask, validation: Validation, run: RunFolder) -> float | None:
-    if task.config.select == "pseudo":
-        return None  # the CAMs' boxes are of Otsu's threshold: a tau that fits them says nothing of objects
+def _keep_threshold(task: DecoderTask, validation: Validation, run: RunFolder) -> float:
     # The run's folder may exist only on the machine of rank 0.
     best = task.ranks.from_first(lambda: run.load(BEST))
     task.decoder.load_state_dict(best["model"])

@@ -74,15 +74,15 @@ def run_fold(out, folds, fold, seed, options):
     By boxes: first of the mix, then of the decoder alone.
     """
     here = out / f"fold{fold}"
-    if (here / "scores.json").exists():
-        return np.array(json.loads((here / "scores.json").read_text()))
+    if (here / f"scores{seed}.json").exists():
+        return np.array(json.loads((here / f"scores{seed}.json").read_text()))
     manifest, shots = manifest_of(out, folds, fold)
     classifier, cache = here / "g.pt", here / "cache"
     if not classifier.exists():
         fit_classifier(ClassifierConfig(manifest=manifest, out=classifier, **options["classifier"]))
     build_cache(BuildConfig(manifest=manifest, classifier=classifier, out=cache, **options["build"]))
     config = TrainConfig(
-        manifest=manifest, cache=cache, out=here / f"run{seed}", seed=seed, validate_every=1, select="val",
+        manifest=manifest, cache=cache, out=here / f"run{seed}", seed=seed, validate_every=1, select="loss",
         **options["train"],
     )  # fmt: skip
     weights = trained(config)
@@ -100,7 +100,7 @@ def run_fold(out, folds, fold, seed, options):
         localizer.decoder.load_state_dict(state)
         (found, _), pseudo, true = (corloc(localizer, annotated_frames(one), source) for one in sets)
         scores.append([found, -line["val_loss"], *pseudo, *true])
-    (here / "scores.json").write_text(json.dumps(scores))
+    (here / f"scores{seed}.json").write_text(json.dumps(scores))
     return np.array(scores)
 
 

@@ -235,34 +235,48 @@ def test_selecting_the_last_epoch_keeps_it_whatever_the_score(decoder_config):
     assert report.best["epoch"] == torch.load(decoder_config().out / "best.pt")["epoch"] == 3
 
 
-def test_without_boxes_on_val_the_epoch_of_the_lowest_loss_there_is_kept(
-    decoder_config, without_boxes, monkeypatch, caplog
-):
+def test_the_epoch_of_the_lowest_loss_on_val_is_kept_whether_it_has_boxes_or_not(decoder_config, monkeypatch):
     real, added = ValidationLoss.__call__, iter([1000.0, 0.0, 1000.0])
     worse = lambda self: {"val_loss": real(self)["val_loss"] + next(added)}  # noqa: E731
     monkeypatch.setattr(ValidationLoss, "__call__", worse)
-    report = train_decoder(decoder_config(manifest=without_boxes, epochs=3))
+    report = train_decoder(decoder_config(epochs=3, select="loss"))
     losses = [line["val_loss"] for line in log_of(decoder_config().out)]
     assert report.best["epoch"] == torch.load(decoder_config().out / "best.pt")["epoch"] == 2
     assert report.best["val_loss"] == losses[1] < 1000 < min(losses[::2])
     assert report.threshold is None and not (decoder_config().out / "threshold.json").exists()
-    assert "split 'val' has no boxes to choose by: the epoch of the lowest loss there is kept" in caplog.text
-    assert f"on val: loss {losses[1]:.4g}" in report.to_text()
+    assert f"on val: loss {losses[1]:.4g}; no tau was chosen" in report.to_text()
 
 
-def test_without_boxes_on_val_the_boxes_of_its_cams_can_choose_the_epoch_but_no_tau(
-    decoder_config, without_boxes, monkeypatch
+@pytest.mark.parametrize("select", ["pseudo", "val"])
+def test_without_boxes_on_val_the_boxes_of_its_cams_choose_the_epoch_but_no_tau(
+    decoder_config, without_boxes, monkeypatch, caplog, select
 ):
     best_in_the_middle = iter([10.0, 30.0, 20.0])
     scored = lambda self: {"cl_accuracy": 50.0, "corloc": next(best_in_the_middle), "tau": 0.5}  # noqa: E731
     seen = []
     monkeypatch.setattr(Validation, "__init__", lambda self, maps, frames, *rest: seen.extend(frames))
     monkeypatch.setattr(Validation, "__call__", scored)
-    report = train_decoder(decoder_config(manifest=without_boxes, epochs=3, select="pseudo"))
+    report = train_decoder(decoder_config(manifest=without_boxes, epochs=3, select=select))
+    assert ("split 'val' has no boxes to choose by: those of its cached" in caplog.text) == (select == "val")
     assert report.best["epoch"] == torch.load(decoder_config().out / "best.pt")["epoch"] == 2
     assert {shot.video for shot, _ in seen} == {"bird/0002", "car/0002"}
     assert report.threshold is None and not (decoder_config().out / "threshold.json").exists()
     assert "on val: CorLoc 30.0 of boxes of the cached CAMs; no tau was chosen" in report.to_text()
+
+
+@pytest.mark.parametrize("select", ["val", "pseudo", "last"])
+def test_boxes_of_cams_choose_by_the_decoder_alone_true_ones_by_what_is_scored(
+    decoder_config, monkeypatch, select
+):
+    mixes = []
+    real = Localizer.maps
+    monkeypatch.setattr(
+        Localizer,
+        "maps",
+        lambda self, *given, **named: mixes.append(self.config.mix) or real(self, *given, **named),
+    )
+    train_decoder(decoder_config(epochs=1, select=select, mix="geometric"))
+    assert set(mixes) == {"none" if select == "pseudo" else "geometric"}
 
 
 def test_the_boxes_of_cams_that_are_not_cached_cannot_choose(

@@ -79,10 +79,10 @@ def test_two_processes_with_half_the_batch_each_learn_what_one_learns(
     )
 
 
-def test_without_boxes_two_processes_choose_by_the_loss_on_the_whole_split(
-    decoder_config, without_boxes, tmp_path, two_ranks, frozen_norms
+def test_two_processes_choose_by_the_loss_on_the_whole_split(
+    decoder_config, tmp_path, two_ranks, frozen_norms
 ):
-    given = {"manifest": without_boxes, "batch_size": 1}
+    given = {"select": "loss", "batch_size": 1}
     alone, both = (decoder_config(out=tmp_path / name, **given) for name in ("alone", "both"))
     train_decoder(alone)
     reports = two_ranks(lambda: train_decoder(both))
@@ -106,10 +106,9 @@ def interrupted_in_the_first_validation(monkeypatch, kind, rank, error):
 
 @pytest.mark.parametrize("kind", [Validation, ValidationLoss])
 def test_two_processes_score_and_choose_as_one_does_the_weights_that_the_first_saves(
-    decoder_config, small_manifest, without_boxes, tmp_path, two_ranks, monkeypatch, kind
+    decoder_config, tmp_path, two_ranks, monkeypatch, kind
 ):
-    manifest = small_manifest if kind is Validation else without_boxes
-    given = {"manifest": manifest, "batch_size": 2, "frames_per_shot": 2}
+    given = {"select": "val" if kind is Validation else "loss", "batch_size": 2, "frames_per_shot": 2}
     both, halved = (decoder_config(out=tmp_path / name, **given) for name in ("both", "halved"))
     two_ranks(lambda: train_decoder(both))
     with monkeypatch.context() as patch:

@@ -163,6 +163,16 @@ STEPS = {
 }
 
 
+def in_bf16(part: Part) -> Part:
+    """Return a part under autocast, as `--amp bf16` runs encoder and decoder."""
+
+    def call() -> object:
+        with torch.autocast(DEVICE.type, dtype=torch.bfloat16):
+            return part()
+
+    return call
+
+
 def clock() -> float:
     """CPU seconds of all threads; on another device wall seconds, once it has finished."""
     if DEVICE.type == "cpu":
@@ -257,3 +267,18 @@ def test_the_colour_crf_costs_little_beside_the_encoder():
         )
         print(f"{name:40} {taken:9.1f} ms; of the encoder's forward pass at stride 8, 32: {shares}")
     print("at most 0.3 is wanted of a colour CRF")
+
+
+@pytest.mark.benchmark
+def test_bf16_beside_single_precision():
+    torch.manual_seed(0)
+    names = [name for name in PARTS if name.startswith(("encoder", "decoder"))]
+    plain = {name: PARTS[name]() for name in names}
+    spent = rounds({**plain, **{f"{name}, bf16": in_bf16(part) for name, part in plain.items()}})
+    times = {name: statistics.median(taken) for name, taken in spent.items()}
+    print(
+        f"\nbatch {BATCH}, {SIZE} x {SIZE}, {DEVICE}, median of {ROUNDS}, {torch.get_num_threads()} thread(s)"
+    )
+    for name in names:
+        single, half = times[name], times[f"{name}, bf16"]
+        print(f"{name:40} {single:9.1f} ms, in bf16 {half:9.1f} ({half / single:.2f} of it)")

@@ -22,7 +22,7 @@ from tcam_cache.inference.networks import new_networks
 from tcam_cache.inference.scoring import Validation
 from tcam_cache.inference.targets import pseudo_annotated, sampled_as
 from tcam_cache.models import parse_classifier_file
-from tcam_cache.records import Shot
+from tcam_cache.records import FrameSource, Shot
 from tcam_cache.training import (
     SINGLE_PROCESS,
     VAL_LOSS,
@@ -130,21 +130,13 @@ def _train(config: TrainConfig, ranks: Ranks) -> TrainReport:
 
     task = DecoderTask(classifier, decoder, config, device, ranks)
     val_shots: Sequence[Shot] = manifest.split(config.val_split)
-    rule = _rule(config, val_shots, cache)
-    if rule == "pseudo":
+    if (rule := _rule(config, val_shots, cache)) == "pseudo":
         val_shots = pseudo_annotated(cache, val_shots, source, workers)
     if rule != "loss" and (val := annotated_frames(val_shots)):
         localizer = Localizer(classifier, decoder, extractor, config, file)
-        if rule == "pseudo":
-            # A decoder that knows nothing yet leaves a mix that is the CAM, whose boxes these are.
-            localizer = localizer.mixing("none")
-
-        def maps(frames: Sequence[ShotFrame]) -> Iterator[FrameMap]:
-            """Yield the current decoder's maps of frames."""
-            decoder.eval()
-            return localizer.maps(frames, source, batch_size=config.batch_size, workers=workers, tagged=True)
-
-        validation = Validation(maps, val, file.classes, config.batch_size, workers, ranks)
+        # A decoder that knows nothing yet leaves a mix that is the CAM, whose boxes pseudo ones are.
+        scored = localizer.mixing("none" if rule == "pseudo" else None)
+        validation = _by_boxes(scored, val, source, workers, ranks)
     elif _has_cams(cache, val_shots):
         validation = ValidationLoss(task, batches_of(val_shots), ranks)
     else:
@@ -191,6 +183,20 @@ def _check_shots(shots: Sequence[Shot], config: TrainConfig) -> None:
             f"got n = {config.neighbours}, but the longest shot of split {config.train_split!r} has "
             f"{longest} frame(s). Give --neighbours {longest} or less."
         )
+
+
+def _by_boxes(
+    localizer: Localizer, val: Sequence[ShotFrame], source: FrameSource, workers: int, ranks: Ranks
+) -> Validation:
+    """Return what scores the current decoder on annotated frames."""
+    at_once = localizer.config.batch_size
+
+    def maps(frames: Sequence[ShotFrame]) -> Iterator[FrameMap]:
+        """Yield the current decoder's maps of frames."""
+        localizer.decoder.eval()
+        return localizer.maps(frames, source, batch_size=at_once, workers=workers, tagged=True)
+
+    return Validation(maps, val, localizer.classifier_file.classes, at_once, workers, ranks)
 
 
 def _rule(config: TrainConfig, shots: Sequence[Shot], cache: CamCache) -> str:

@@ -39,6 +39,8 @@ class _Score(NamedTuple):
 
 
 _SCORES = (_Score("corloc", "CorLoc on val", 1, 1), _Score(VAL_LOSS, "loss on val", -1, 4))
+# Of runs that true boxes gave no tau.
+_BY_CAMS = _SCORES[0]._replace(label="CorLoc on val by boxes of its CAMs")
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,10 @@ def _best(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
 
 
 def _score_of(rows: Sequence[Mapping[str, Any]]) -> _Score:
-    return next((score for score in _SCORES if any(score.name in row for row in rows)), _SCORES[0])
+    score = next((score for score in _SCORES if any(score.name in row for row in rows)), _SCORES[0])
+    scored = [row for row in rows if score.name in row]
+    by_cams = score is _SCORES[0] and scored and all(row.get("tau") is None for row in scored)
+    return _BY_CAMS if by_cams else score
 
 
 def _write(folder: RunFolder, rows: Sequence[Mapping[str, Any]]) -> None:

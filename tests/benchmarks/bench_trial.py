@@ -69,7 +69,7 @@ def options_of(changed, common):
 
 
 def rows_at_half(report, manifest, split, run):
-    """Return what `rows_of` does, of boxes at tau 0.5 alone, which takes half the time."""
+    """Return what `rows_of` does, of boxes at tau 0.5 alone."""
     stored = report / "half.json"
     if not stored.exists():
         config = EvaluateConfig(manifest=manifest, split=split, run=run, out=report)

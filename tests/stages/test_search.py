@@ -135,7 +135,19 @@ def test_without_scores_nothing_is_chosen(config, trained):
     assert report.best is None and "nothing was chosen" in report.to_text()
 
 
-def test_the_lowest_loss_wins_where_val_has_no_boxes(config, monkeypatch):
+def test_boxes_of_cams_are_named_where_they_score(config, monkeypatch):
+    found = iter([10.0, 30.0, 20.0])
+    monkeypatch.setattr(
+        stage,
+        "train_decoder",
+        lambda config: TrainReport("r", 1, {"epoch": 1, "corloc": next(found)}, None, 1.0),
+    )
+    report = search(config(grid="neighbours=0..2"))
+    assert report.best["run"] == "neighbours=1"
+    assert "CorLoc on val by boxes of its CAMs 30" in report.to_text()
+
+
+def test_the_lowest_loss_wins_where_that_is_the_score(config, monkeypatch):
     losses = iter([0.5, -0.2, 0.1])
     monkeypatch.setattr(
         stage,

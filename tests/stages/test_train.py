@@ -235,11 +235,15 @@ def test_selecting_the_last_epoch_keeps_it_whatever_the_score(decoder_config):
     assert report.best["epoch"] == torch.load(decoder_config().out / "best.pt")["epoch"] == 3
 
 
-def test_the_epoch_of_the_lowest_loss_on_val_is_kept_whether_it_has_boxes_or_not(decoder_config, monkeypatch):
+@pytest.mark.parametrize("boxes", [True, False])
+def test_the_epoch_of_the_lowest_loss_on_val_is_kept_whether_it_has_boxes_or_not(
+    decoder_config, small_manifest, without_boxes, monkeypatch, boxes
+):
     real, added = ValidationLoss.__call__, iter([1000.0, 0.0, 1000.0])
     worse = lambda self: {"val_loss": real(self)["val_loss"] + next(added)}  # noqa: E731
     monkeypatch.setattr(ValidationLoss, "__call__", worse)
-    report = train_decoder(decoder_config(epochs=3, select="loss"))
+    manifest = small_manifest if boxes else without_boxes
+    report = train_decoder(decoder_config(manifest=manifest, epochs=3, select="loss"))
     losses = [line["val_loss"] for line in log_of(decoder_config().out)]
     assert report.best["epoch"] == torch.load(decoder_config().out / "best.pt")["epoch"] == 2
     assert report.best["val_loss"] == losses[1] < 1000 < min(losses[::2])

@@ -92,6 +92,19 @@ def test_two_processes_choose_by_the_loss_on_the_whole_split(
         assert report.threshold is None
 
 
+def test_without_boxes_two_processes_choose_by_boxes_of_cams_as_one_does(
+    decoder_config, without_boxes, tmp_path, two_ranks, frozen_norms
+):
+    given = {"manifest": without_boxes, "batch_size": 1}
+    alone, both = (decoder_config(out=tmp_path / name, **given) for name in ("alone", "both"))
+    train_decoder(alone)
+    reports = two_ranks(lambda: train_decoder(both))
+    (expected,) = log_of(alone.out)
+    for report in reports:
+        assert report.best["corloc"] == pytest.approx(expected["corloc"], abs=1e-9)
+        assert report.threshold is None and "val_loss" not in report.best
+
+
 def interrupted_in_the_first_validation(monkeypatch, kind, rank, error):
     """Raise an error when a process, or each (None), is to validate."""
 

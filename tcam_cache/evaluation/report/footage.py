@@ -13,7 +13,7 @@ from tcam_cache.evaluation.report.style import STYLE
 from tcam_cache.files import make_folder, storage_errors, write_bytes, write_text
 
 STRIPS = "strips"
-TILE_HEIGHT = 200
+TILE_HEIGHT, CAPTION_WIDTH = 200, 150
 CURVE_WIDTH, CURVE_HEIGHT = 600, 56
 SURE, UNSURE = 0.7, 0.4
 
@@ -93,7 +93,9 @@ def _strip(clip: ReportedClip) -> np.ndarray:
     tiles = []
     for caption, pixels in clip.strip():
         width = max(1, round(pixels.shape[1] * TILE_HEIGHT / pixels.shape[0]))
-        tiles.append(label(scale(pixels, width, TILE_HEIGHT), caption))
+        tile = scale(pixels, width, TILE_HEIGHT)
+        room = max(0, CAPTION_WIDTH - width)  # an upright frame is narrower than what is said of it
+        tiles.append(label(np.pad(tile, ((0, 0), (0, room), (0, 0)), constant_values=255), caption))
     return contact_sheet(tiles, len(tiles)) if tiles else np.full((24, TILE_HEIGHT, 3), 255, np.uint8)
 
 

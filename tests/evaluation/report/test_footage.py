@@ -1,5 +1,6 @@
 """Tests of the report of footage without true boxes."""
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -7,8 +8,14 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from tcam_cache.evaluation.report.footage import ReportedClip, write_footage_report
+from tcam_cache.evaluation.report.footage import (
+    CAPTION_WIDTH,
+    TILE_HEIGHT,
+    ReportedClip,
+    write_footage_report,
+)
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -66,6 +73,17 @@ def test_pictures_lie_beside_the_page_and_those_of_an_earlier_report_go(tmp_path
     page = Page(write_footage_report(tmp_path, [clip("a")], "Boxes").read_text())
     assert [one["src"] for one in page.images if "src" in one] == ["strips/0000.jpg"]
     assert [path.name for path in (tmp_path / "strips").iterdir()] == ["0000.jpg"]
+
+
+def test_an_upright_frame_is_as_wide_in_its_strip_as_what_is_said_of_it(tmp_path):
+    def strip():
+        yield "least sure: 0.4 s", np.zeros((60, 10, 3), np.uint8)
+
+    write_footage_report(tmp_path, [dataclasses.replace(clip("a"), strip=strip)], "Boxes")
+    frame = np.asarray(Image.open(tmp_path / "strips/0000.jpg"))[-TILE_HEIGHT // 2]
+    wide = np.flatnonzero(frame[:, 0] < 128)
+    assert len(wide) == pytest.approx(TILE_HEIGHT / 6, abs=2)
+    assert frame.shape[0] - 2 * wide[0] == CAPTION_WIDTH
 
 
 def test_an_embedded_page_needs_no_other_file(tmp_path):

@@ -238,7 +238,6 @@ def _keep_threshold(task: DecoderTask, validation: Validation, run: RunFolder) -
     tau = choose_tau(sweeps[""], GRID)
     if run.writes:
         _compare(sweeps)
-    if run.writes:
         write_json(
             run.path / THRESHOLD_NAME,
             {

@@ -331,7 +331,7 @@ def test_every_format_stands_beside_the_boxes_and_is_the_same_after_an_interrupt
     report = predict(whole)
     assert set(report.files) == {
         "coco.json", "coco_results.json", "yolo/data.yaml", "cvat.xml", "label-studio.json",
-        "label-studio.xml",
+        "label-studio.xml", "voc/",
     }  # fmt: skip
     assert "beside it: coco.json" in report.to_text()
     half, draw, seen = (

@@ -35,7 +35,7 @@ def write_formats(
     shot: Shot,
     root: Path,
 ) -> list[str]:
-    """Write the frames of boxes.csv in other formats, and return the paths of the files at the top.
+    """Write the frames of boxes.csv in other formats, and return the paths to open.
 
     Args:
         folder: with boxes.csv.
@@ -62,7 +62,9 @@ def write_formats(
     if OF_PICTURES & set(wanted):
         _write_frames(folder.path / PICTURES, _frames_to_write(footage), source, shot, boxes)
     _link(folder.path, links, footage, root)
-    return [name for name in texts if "/" not in name or name.endswith("data.yaml")]
+    # Of many files, that which opens the others, or their folder.
+    shown = (name for name in texts if not name.startswith("yolo/labels/"))
+    return list(dict.fromkeys("voc/" if name.startswith("voc/") else name for name in shown))
 
 
 def _own_pictures(boxes: Sequence[FoundBox], source: FrameSource, root: Path) -> frozenset[str]:

@@ -58,6 +58,10 @@ def test_only_what_is_asked_for_is_written(write, tmp_path):
     assert files_of(tmp_path / "out") == sorted([*OWN, "cvat.xml", "label-studio.json", "label-studio.xml"])
 
 
+def test_of_a_file_for_each_frame_the_folder_is_named_or_what_opens_it(write):
+    assert write("voc", "yolo") == ["voc/", "yolo/data.yaml"]
+
+
 def test_what_is_not_asked_for_again_is_removed_and_other_files_stay(write, tmp_path):
     write("yolo", "coco", "voc")
     (tmp_path / "out/voc/mine.xml").write_text("keep")

@@ -22,7 +22,7 @@ import numpy as np
 
 from tcam_cache import BuildConfig, ClassifierConfig, EvaluateConfig, ManifestConfig, TrainConfig
 from tcam_cache.stages.build import build_cache
-from tcam_cache.stages.classifier import fit_classifier
+from tcam_cache.stages.classifier import fit_classifier, fit_folder
 from tcam_cache.stages.evaluate import PARTS, evaluate
 from tcam_cache.stages.manifest import index_dataset
 from tcam_cache.stages.train import train_decoder
@@ -86,7 +86,9 @@ def run_fold(out, fold, folds, seeds, options, name="", cams="", score=None):
     scored = "all" if fold == ALL else "test"
     classifier, cache = here / "g.pt", here / "cache"
     if not classifier.exists():
-        fit_classifier(ClassifierConfig(manifest=manifest, out=classifier, **options["classifier"]))
+        begun = (fit_folder(classifier) / "config.json").exists()
+        settings = {**options["classifier"], "resume": begun}
+        fit_classifier(ClassifierConfig(manifest=manifest, out=classifier, **settings))
     build_cache(BuildConfig(manifest=manifest, classifier=classifier, out=cache, **options["build"]))
     found = {("cached CAM", 0): rows_of(here / "report_cam", manifest, scored, cache=cache)}
     for seed in seeds:

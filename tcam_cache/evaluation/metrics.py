@@ -53,7 +53,7 @@ class Metrics:
         true_boxes: number of true boxes.
         policies: {"value", "corloc", "mean_iou"} of every threshold policy.
         classes_without_frames: classes of the data set without an annotated frame; no mean includes them.
-        ms_per_frame: time for one frame's map and boxes, or None where it was not measured.
+        ms_per_frame: time for one frame's map, from reading the frame on, or None where it was not measured.
         provenance: versions, host and command line.
     """
 
@@ -140,7 +140,7 @@ def score(
         split: the evaluated split.
         method: that made the maps.
         classes: of the data set; those without an annotated frame are named and left out of the means.
-        ms_per_frame: time for one frame.
+        ms_per_frame: time for one frame's map.
         provenance: stored unchanged.
         taus: (K,) the thresholds of the sweeps.
 

@@ -46,6 +46,7 @@ ROWS = {
     "colour 1": {**ADAPTIVE, "colour_crf_weight": 1},
     "colour 4": {**ADAPTIVE, "colour_crf_weight": 4},
     "colour 9": {**ADAPTIVE, "colour_crf_weight": 9},
+    "colour 0.25 warm": {**ADAPTIVE, "colour_crf_weight": 0.25, "colour_warmup": 0.5},
     "colour 1 warm": {**ADAPTIVE, "colour_crf_weight": 1, "colour_warmup": 0.5},
     "colour 4 warm": {**ADAPTIVE, "colour_crf_weight": 4, "colour_warmup": 0.5},
     "colour 9 warm": {**ADAPTIVE, "colour_crf_weight": 9, "colour_warmup": 0.5},

@@ -15,6 +15,8 @@ from tcam_cache.cache import CamCache
 from tcam_cache.config.evaluate import MAP_SIZE, THRESHOLDS
 from tcam_cache.datasets import read_manifest, write_manifest
 from tcam_cache.errors import CacheError, ConfigError, EvaluationError, FrameError, RunError
+from tcam_cache.evaluation import sweep_frame
+from tcam_cache.inference import scoring
 from tcam_cache.stages import evaluate as stage
 from tcam_cache.stages.evaluate import evaluate
 
@@ -69,6 +71,24 @@ def test_a_report_has_every_promised_file_key_and_column(evaluate_config, subjec
     assert (out / "table.md").is_file() and "<html" in (out / "index.html").read_text()
     assert len(list((out / "overlays").glob("*.jpg"))) == 3
     assert report.to_json()["corloc"] == metrics["corloc"] and str(out) in report.to_text()
+
+
+@pytest.mark.parametrize("kind", ["run", "cache"])
+def test_the_time_of_a_frame_is_that_of_its_map_without_the_search_for_boxes(
+    evaluate_config, small_run, small_cache, monkeypatch, kind
+):
+    seconds = itertools.count()
+    monkeypatch.setattr(stage.time, "perf_counter", lambda: float(next(seconds)))
+
+    def slow_sweep(*args, **given):
+        for _ in range(100):
+            next(seconds)
+        return sweep_frame(*args, **given)
+
+    monkeypatch.setattr(scoring, "sweep_frame", slow_sweep)
+    path = {"run": small_run, "cache": small_cache}[kind]
+    report = evaluate(evaluate_config(workers=0, overlays=0, **{kind: path}))
+    assert report.evaluation.metrics.ms_per_frame < 10_000
 
 
 # The policies work on sweeps, which are made by one code of all maps, most quickly of a cache's; a run brings

@@ -85,7 +85,7 @@ def _headline(metrics: Metrics) -> str:
         (metrics.cl_accuracy, "CL, top-1 accuracy", "of the classifier, per frame"),
         (metrics.top1_localization, "top-1 localization", "right class and box found"),
         (metrics.flat_maps, "flat maps, %", f"{text_of(metrics.no_box)} % without a box"),
-        (metrics.ms_per_frame, "ms a frame", "map and boxes"),
+        (metrics.ms_per_frame, "ms a frame", "its map, reading included"),
     ]
     drawn = "".join(
         f"<div class=card><b>{text_of(number)}</b><span>{escape(name)}</span>"

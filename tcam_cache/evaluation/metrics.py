@@ -53,7 +53,7 @@ class Metrics:
         true_boxes: number of true boxes.
         policies: {"value", "corloc", "mean_iou"} of every threshold policy.
         classes_without_frames: classes of the data set without an annotated frame; no mean includes them.
-        ms_per_frame: time for one frame's map, from reading the frame on, or None where it was not measured.
+        ms_per_frame: time for one frame's map, from reading the frame on; None for maps that were cached.
         provenance: versions, host and command line.
     """
 
